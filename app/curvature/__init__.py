@@ -1,0 +1,1 @@
+"""The Hessian as an operator, and solvers that know nothing of networks."""

@@ -1,0 +1,146 @@
+"""Lanczos iteration for the largest eigenvalue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from app.curvature.result import EigenResult
+
+CLEARLY = 0.05
+MARGIN = 3.0
+
+
+class Lanczos:
+    """Largest algebraic eigenvalue by Lanczos iteration with full reorthogonalisation.
+
+    After k products the basis spans the Krylov space of the start vector, and the largest Ritz value theta never
+    exceeds the largest eigenvalue. The iteration stops when the residual ||Hv - theta v|| = beta_k |s_k| is at most
+    `tolerance` |theta| (Parlett 1998, Sec. 13.2); the error of theta is then of order residual^2 / gap, far smaller. When
+    the basis is full, it is replaced by its Ritz vector and the iteration goes on, so memory is bounded by
+    `basis_size` vectors.
+
+    Args:
+        tolerance: Relative residual to reach, in (0, 1).
+        max_products: Number of products after which it gives up (`converged` is then False).
+        basis_size: Largest number of basis vectors kept, at least 2.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    which = "largest algebraic"
+
+    def __init__(self, tolerance: float = 1e-3, max_products: int = 100, basis_size: int = 32) -> None:
+        if not 0 < tolerance < 1:
+            raise ValueError(f"`tolerance` must lie in (0, 1). Received: {tolerance!r}.")
+        if max_products < 1:
+            raise ValueError(f"`max_products` must be at least 1. Received: {max_products!r}.")
+        if basis_size < 2:
+            raise ValueError(f"`basis_size` must be at least 2. Received: {basis_size!r}.")
+        self.tolerance = tolerance
+        self.max_products = max_products
+        self.basis_size = basis_size
+
+    def solve(
+        self,
+        matvec: Callable[[Any], Any],
+        start: Any,
+        threshold: Any = float("nan"),
+        static_shapes: bool = False,
+    ) -> EigenResult:
+        """Find the largest eigenvalue; callable inside a `tf.function`.
+
+        Args:
+            matvec: The symmetric operator, v -> H v on tensors of shape (n,).
+            start: Start vector of shape (n,), not zero; it need not have unit length.
+            threshold: Scalar: stop early once it is clear on which side of it the eigenvalue lies. Above is proved by a
+                Ritz value above it; below is taken for granted once the residual is at most `CLEARLY` |theta| and
+                theta is `MARGIN` residuals below it. NaN for never.
+            static_shapes: True inside a function compiled by XLA, which must know every shape: the whole
+                basis takes part in every product then, its unused vectors with weight zero.
+
+        Returns:
+            The result, with NaN where the operator gives NaN or infinity.
+        """
+        n, dtype = int(start.shape[0]), start.dtype
+        size = min(self.basis_size, self.max_products, n)
+        zero = tf.zeros([], dtype)
+
+        def vectors(basis: Any, count: Any) -> Any:
+            return basis.stack() if static_shapes else basis.gather(tf.range(count))
+
+        def combine(kept: Any, weights: Any, count: Any) -> Any:
+            used = tf.where(tf.range(size) < count, weights, 0) if static_shapes else weights[:count]
+            return tf.linalg.matvec(kept, used, transpose_a=True)
+
+        def unfinished(products: Any, filled: Any, q: Any, basis: Any, krylov: Any, ritz: Any) -> Any:
+            theta, _, residual = ritz
+            settled = residual <= CLEARLY * tf.abs(theta)
+            below = tf.logical_and(settled, theta + MARGIN * residual < threshold)
+            done = tf.reduce_any([residual <= self.tolerance * tf.abs(theta), theta > threshold, below])
+            return tf.logical_or(products == 0, tf.logical_and(tf.math.is_finite(theta), tf.logical_not(done)))
+
+        def iterate(
+            products: Any, filled: Any, q: Any, basis: Any, krylov: Any, ritz: Any
+        ) -> tuple[Any, ...]:
+            full = filled == size
+            q = tf.cond(full, lambda: combine(vectors(basis, filled), ritz[1], filled), lambda: q)
+            at = tf.where(full, 0, filled)
+            basis = basis.write(at, q)
+            kept = vectors(basis, at + 1)
+            w = matvec(q)
+            overlaps = tf.linalg.matvec(kept, w)
+            w -= combine(kept, overlaps, at + 1)
+            beta = tf.norm(w)
+            here = tf.one_hot(at, size, dtype=dtype)
+            alphas, betas = (old * (1 - here) for old in krylov)
+            alphas, betas = alphas + overlaps[at] * here, betas + beta * here
+            theta, weights = _largest_ritz_pair(alphas, betas, at + 1)
+            residual = beta * tf.abs(weights[at])
+            q = tf.math.divide_no_nan(w, beta)
+            return products + 1, at + 1, q, basis, (alphas, betas), (theta, weights, residual)
+
+        basis = tf.TensorArray(dtype, size=size, element_shape=[n], clear_after_read=False)
+        products, filled, _, basis, _, (theta, weights, residual) = tf.while_loop(
+            unfinished,
+            iterate,
+            (
+                tf.constant(0),
+                tf.constant(0),
+                start / tf.norm(start),
+                basis,
+                (tf.zeros([size], dtype), tf.zeros([size], dtype)),
+                (zero, tf.zeros([size], dtype), zero),
+            ),
+            maximum_iterations=self.max_products,
+            parallel_iterations=1,
+        )
+        vector = combine(vectors(basis, filled), weights, filled)
+        return EigenResult(
+            eigenvalue=theta,
+            eigenvector=vector / tf.norm(vector),
+            residual=residual,
+            converged=residual <= self.tolerance * tf.abs(theta),
+            hvps=products,
+        )
+
+
+def _largest_ritz_pair(alphas: Any, betas: Any, count: Any) -> tuple[Any, Any]:
+    """Largest eigenpair of the leading (count, count) block of the tridiagonal matrix.
+
+    The matrix keeps its full static shape; the unused diagonal is put below the spectrum of the used block.
+    """
+    size = int(alphas.shape[0])
+    used = tf.range(size) < count
+    coupled = tf.range(size - 1) < count - 1
+    below = -2 * (tf.reduce_max(tf.abs(alphas)) + 2 * tf.reduce_max(tf.abs(betas))) - 1
+    diagonal = tf.where(used, alphas, below)
+    off_diagonal = tf.where(coupled, betas[:-1], tf.zeros_like(betas[:-1]))
+    matrix = tf.linalg.diag(diagonal) + tf.linalg.diag(off_diagonal, k=1, num_rows=size, num_cols=size)
+    matrix += tf.linalg.diag(off_diagonal, k=-1, num_rows=size, num_cols=size)
+    finite = tf.reduce_all(tf.math.is_finite(matrix))
+    values, vectors = tf.linalg.eigh(tf.where(finite, matrix, tf.zeros_like(matrix)))
+    return tf.where(finite, values[-1], tf.constant(float("nan"), values.dtype)), vectors[:, -1]

@@ -1,0 +1,35 @@
+"""What a solver returns: the value and the evidence for it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class EigenResult(NamedTuple):
+    """The largest (most positive) eigenvalue of a symmetric operator, with evidence.
+
+    The fields are scalar tensors inside a `tf.function` and plain Python numbers after `to_python`.
+
+    Attributes:
+        eigenvalue: Estimate theta of the largest algebraic eigenvalue.
+        eigenvector: Unit vector v of shape (n,) with theta = v.Hv.
+        residual: ||Hv - theta v||; an eigenvalue of H lies within this distance of theta.
+        converged: Whether the residual met the solver's tolerance.
+        hvps: Number of Hessian-vector products used.
+    """
+
+    eigenvalue: Any
+    eigenvector: Any
+    residual: Any
+    converged: Any
+    hvps: Any
+
+    def to_python(self) -> EigenResult:
+        """The same result with Python numbers and a NumPy eigenvector."""
+        return EigenResult(
+            float(self.eigenvalue),
+            self.eigenvector.numpy(),
+            float(self.residual),
+            bool(self.converged),
+            int(self.hvps),
+        )

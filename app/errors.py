@@ -1,0 +1,8 @@
+"""Errors that speak to the user."""
+
+
+class UserError(Exception):
+    """The user's input is wrong: the message alone must tell what to change.
+
+    The command line prints it without a traceback and exits with status 2.
+    """

@@ -1,0 +1,1 @@
+"""Training steps that track the sharpness, and short training runs."""

@@ -1,0 +1,227 @@
+"""A Keras model whose training step tracks the sharpness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from app.curvature.hessian import HessianOperator
+from app.curvature.lanczos import Lanczos
+from app.curvature.result import EigenResult
+from app.curvature.verify import SecondDerivativeError, refuse_wrong_layers, suspicious_layers, verify_products
+
+_RANDOM_SHARE = 0.1  # of the start vector: no direction is absent from it, at no cost in products
+_VERIFY_EXAMPLES = 2  # few, so that few ReLU units switch between the two gradients
+
+
+class SharpnessModel(keras.Model):
+    """Wraps any Keras model and measures the sharpness of its loss while it trains.
+
+    The sharpness is the largest algebraic eigenvalue of the Hessian of the compiled loss (regularisers included), in
+    inference mode, on one fixed measurement set, at the weights after the optimizer's step. It appears
+    as `sharpness` in the logs of every step and epoch; between measurements the last value stands.
+
+    Args:
+        network: The model to train; it is shared, not copied.
+        measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...) to measure on. None: train without measuring.
+        solver: Eigenvalue solver; `Lanczos()` by default.
+        every: Measure after every k-th optimizer step; 0 for only on request, with `sharpness()`.
+        chunk_size: Number of measurement examples differentiated at once, to bound memory; None for all.
+        verify: Check the network's second derivatives before the first measurement: layers known to be wrong in
+            TensorFlow are refused, and a product is compared with central differences of the gradient.
+        seed: Fixes the random part of start vectors.
+
+    Raises:
+        ValueError: If `every` is negative, or `measurement` is not a pair of equal lengths.
+
+    Example:
+        >>> model = SharpnessModel(network, measurement=(x, y), every=1)
+        >>> model.compile(optimizer=keras.optimizers.SGD(0.1), loss=HalfMeanSquaredError())
+        >>> history = model.fit(x, y, batch_size=512)
+        >>> history.history["sharpness"]
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        measurement: tuple[Any, Any] | None = None,
+        solver: Any = None,
+        every: int = 1,
+        chunk_size: int | None = None,
+        verify: bool = True,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(every, bool) or not isinstance(every, int) or every < 0:
+            raise ValueError(f"`every` must be an integer of at least 0. Received: {every!r}.")
+        self.network = network
+        self.solver = solver if solver is not None else Lanczos()
+        self.every = every
+        self._chunk_size = chunk_size
+        self._verify = verify
+        self._seed = seed
+        self._measurement = None if measurement is None else _as_tensors(measurement, network)
+        self._operator: HessianOperator | None = None
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The wrapped network's output."""
+        return self.network(inputs, training=training)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure for training, as for any Keras model."""
+        super().compile(*args, **kwargs)
+        self._operator = None
+        jit = bool(self.jit_compile)
+        self._measure_from = tf.function(self._measure_from_kind, jit_compile=jit)
+        self._evaluate = tf.function(self._loss_and_accuracy, jit_compile=jit)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One optimizer step, then the sharpness at the new weights if it is due.
+
+        Args:
+            data: A batch (x, y) or (x, y, sample_weight).
+
+        Returns:
+            Keras' logs, and `sharpness`.
+        """
+        logs = super().train_step(data)
+        if self._measurement is not None and self.every > 0:
+            logs["sharpness"] = self._track()
+        return logs
+
+    def sharpness(self, warm_start: bool = False) -> EigenResult:
+        """Measure the sharpness at the present weights.
+
+        Args:
+            warm_start: Start from the last measurement's eigenvector instead of the gradient.
+
+        Returns:
+            Eigenvalue, flat eigenvector, residual, whether it converged, and the number of products; NaN where the
+            weights give a loss that is not finite.
+
+        Raises:
+            ValueError: If the model is not compiled or has no measurement set.
+            SecondDerivativeError: If the network's second derivatives are wrong in TensorFlow.
+        """
+        return self.measure(warm_start=warm_start).to_python()
+
+    def measure(self, warm_start: bool = False, threshold: float | None = None) -> EigenResult:
+        """As `sharpness`, with tensors as results.
+
+        Args:
+            warm_start: Start from the last measurement's eigenvector instead of the gradient.
+            threshold: If given, the solver may stop as soon as it is known on which side of it the sharpness lies.
+
+        Returns:
+            The result, of scalar tensors.
+
+        Raises:
+            ValueError: If the model is not compiled or has no measurement set.
+        """
+        self._prepare()
+        limit = float("nan") if threshold is None else threshold
+        return self._measure_from(tf.constant(warm_start), tf.constant(limit, self._operator.dtype))
+
+    def evaluate_measurement(self) -> tuple[float, float]:
+        """Loss and accuracy on the measurement set at the present weights.
+
+        Returns:
+            Loss L and accuracy in [0, 1] (NaN where the outputs are not class scores).
+
+        Raises:
+            ValueError: If the model is not compiled or has no measurement set.
+        """
+        self._prepare()
+        loss, accuracy = self._evaluate()
+        return float(loss), float(accuracy)
+
+    @property
+    def eigenvector(self) -> Any:
+        """Flat eigenvector of the last measurement, shape (n,): where a warm start begins; zero before the first.
+
+        Raises:
+            ValueError: If the model is not compiled or has no measurement set.
+        """
+        self._prepare()
+        return self._warm
+
+    def _prepare(self) -> HessianOperator:
+        """Build what measuring needs, once for each `compile`; check the network's second derivatives."""
+        if self._operator is not None:
+            return self._operator
+        if self._measurement is None:
+            raise ValueError("No measurement set: pass `measurement=(x, y)` to SharpnessModel.")
+        if not self.compiled:
+            raise ValueError("Call `compile(optimizer=..., loss=...)` before measuring: the sharpness is that of the loss.")
+        x, y = self._measurement
+        with tf.init_scope():
+            if not self.network.built:
+                self.network(x[:1])
+            variables = [v.value for v in self.network.trainable_variables]
+            if self._verify:
+                refuse_wrong_layers(self.network)
+                few = HessianOperator(self._loss, variables, x[:_VERIFY_EXAMPLES], y[:_VERIFY_EXAMPLES])
+                verify_products(few, variables, self._seed)
+                self._verify = False
+            operator = HessianOperator(self._loss, variables, x, y, self._chunk_size)
+            noise = tf.random.stateless_normal([operator.size], [self._seed, 0], dtype=operator.dtype)
+            self._noise = tf.math.l2_normalize(noise)
+            self._warm = tf.Variable(tf.zeros_like(noise), trainable=False)
+            self._last = tf.Variable(float("nan"), dtype=operator.dtype, trainable=False)
+        self._operator = operator
+        return operator
+
+    def _loss(self, x: Any, y: Any) -> Any:
+        return self.compute_loss(x=x, y=y, y_pred=self.network(x, training=False), training=False)
+
+    def _loss_and_accuracy(self) -> tuple[Any, Any]:
+        x, y = self._measurement
+        outputs = self.network(x, training=False)
+        loss = self.compute_loss(x=x, y=y, y_pred=outputs, training=False)
+        return loss, _accuracy(y, outputs)
+
+    def _measure_from_kind(self, warm_start: Any, threshold: Any) -> EigenResult:
+        at = self._operator.linearize()
+        direction = tf.math.l2_normalize(tf.where(warm_start, self._warm, at.gradient))
+        start = direction + _RANDOM_SHARE * self._noise
+        result = self.solver.solve(at.matvec, start, threshold, static_shapes=bool(self.jit_compile))
+        vector = result.eigenvector
+        self._warm.assign(tf.where(tf.math.is_finite(result.eigenvalue), vector, tf.zeros_like(vector)))
+        return result
+
+    def _track(self) -> Any:
+        operator = self._prepare()
+
+        def measured() -> Any:
+            never = tf.constant(float("nan"), operator.dtype)
+            warm = tf.reduce_any(self._warm != 0)
+            return self._last.assign(self._measure_from_kind(warm, never).eigenvalue)
+
+        due = tf.equal(self.optimizer.iterations.value % self.every, 0)
+        return tf.cond(due, measured, lambda: tf.identity(self._last))
+
+
+def _as_tensors(measurement: Any, network: keras.Model) -> tuple[Any, Any]:
+    if not isinstance(measurement, tuple | list) or len(measurement) != 2:
+        raise ValueError(f"`measurement` must be a pair (x, y). Received: {type(measurement).__name__}.")
+    x, y = (tf.convert_to_tensor(part) for part in measurement)
+    if len(x) != len(y) or len(x) == 0:
+        raise ValueError(
+            f"`measurement` needs equally many inputs and targets, at least one. Received: {len(x)} and {len(y)}."
+        )
+    return tf.cast(x, network.compute_dtype) if x.dtype.is_floating or x.dtype == tf.uint8 else x, y
+
+
+def _accuracy(y: Any, outputs: Any) -> Any:
+    """Share of examples whose largest output is their class; NaN for outputs that are not class scores."""
+    if len(outputs.shape) != 2 or outputs.shape[-1] < 2:
+        return tf.constant(float("nan"))
+    sparse = len(y.shape) == 1 or y.shape[-1] == 1
+    classes = tf.cast(tf.reshape(y, [-1]), tf.int64) if sparse else tf.argmax(y, axis=-1)
+    return tf.reduce_mean(tf.cast(tf.argmax(outputs, axis=-1) == classes, tf.float32))
+
+
+__all__ = ["SecondDerivativeError", "SharpnessModel", "suspicious_layers"]

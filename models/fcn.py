@@ -1,0 +1,29 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from models.factory import ModelFactory, _LayerSeeds
+
+
+class FCN(ModelFactory):
+    """Fully connected network: d - 1 hidden layers of w units and a linear output layer.
+
+    Standard parameterisation: hidden weights ~ N(0, g/fan_in) with g = 2 for ReLU and 1 for tanh and linear,
+    output weights ~ N(0, 1/fan_in); no biases by default (Kalra & Barkeshli 2023, Sec. 2 and App. A).
+
+    Example:
+        >>> FCN(width=64, depth=4).build(input_shape=(28, 28, 1), classes=10, seed=0).count_params()
+        59008
+    """
+
+    name = "fcn"
+
+    def _network(self, inputs: Any, classes: int, seeds: _LayerSeeds) -> Any:
+        x = keras.layers.Flatten(dtype=self.dtype)(inputs)
+        for layer in range(self.depth - 1):
+            x = self._dense(x, self.width, "input" if layer == 0 else "hidden", seeds)
+        return self._dense(x, classes, "output", seeds)
