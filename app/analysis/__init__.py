@@ -1,0 +1,1 @@
+"""From stored trajectories to critical constants, phases and regimes; no TensorFlow here."""

@@ -1,0 +1,162 @@
+"""The critical constants c_loss, c_sharp and c_max, from trajectories on a grid of c.
+
+Definitions (Kalra & Barkeshli 2023, Sec. 2.1; T steps, loss L_t and sharpness lambda_t on the measurement set):
+
+- c_loss: smallest c with max_{1<=t<=T} L_t > L_0;
+- c_sharp: smallest c with max_{1<=t<=T} lambda_t > (1 + epsilon) lambda_0;
+- c_max: largest c below the first one whose loss is not finite or exceeds 1e5.
+
+A constant is censored `low` if its condition holds at the grid's first c already, `high` if it holds nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from app.trajectory import Trajectory
+
+
+class Question(StrEnum):
+    """What is asked of the run at one c; a run may stop once its question is answered."""
+
+    LOSS = "loss"
+    """Does the loss exceed its initial value?"""
+    SHARPNESS = "sharpness"
+    """Does the sharpness exceed its initial value?"""
+    DIVERGENCE = "divergence"
+    """Does training diverge?"""
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What counts as rising.
+
+    Attributes:
+        steps: Length T of the early transient, in optimizer steps.
+        loss_tolerance: The loss rises if L_t > (1 + loss_tolerance) L_0.
+        sharpness_tolerance: The sharpness rises if lambda_t > (1 + sharpness_tolerance) lambda_0.
+    """
+
+    steps: int
+    loss_tolerance: float = 0.0
+    sharpness_tolerance: float = 0.0
+
+    def loss_threshold(self, loss_0: float) -> float:
+        """The loss above which there is a loss catapult."""
+        return (1 + self.loss_tolerance) * loss_0
+
+    def sharpness_threshold(self, lambda_0: float) -> float:
+        """The sharpness above which there is a sharpness catapult."""
+        return lambda_0 + self.sharpness_tolerance * abs(lambda_0)
+
+    def answer(self, question: Question, run: Trajectory) -> bool | None:
+        """Answer a question from one run.
+
+        Args:
+            question: What is asked.
+            run: A trajectory, possibly ended early; only its first T steps count.
+
+        Returns:
+            True or False, or None if the run ended before the answer was known.
+        """
+        last = min(run.steps, self.steps)
+        diverged = run.diverged and run.steps <= self.steps
+        ended = diverged or last == self.steps
+        if question is Question.DIVERGENCE:
+            return diverged if ended else None
+        if question is Question.LOSS:
+            rises = diverged or bool(np.any(run.loss[1 : last + 1] > self.loss_threshold(run.loss[0])))
+            return True if rises else (False if ended else None)
+        sharpness = run.sharpness[1 : last + 1]
+        if np.any(sharpness > self.sharpness_threshold(run.sharpness[0])):
+            return True
+        measured = bool(np.all(np.isfinite(sharpness[np.isfinite(run.loss[1 : last + 1])])))
+        return False if ended and measured else None
+
+    def closeness(self, question: Question, run: Trajectory) -> float:
+        """How near the run came to its threshold while it was rising.
+
+        Steps at which the quantity falls do not count: at small c it has barely moved, which is close to the initial
+        value without meaning anything.
+
+        Args:
+            question: What is asked.
+            run: A trajectory.
+
+        Returns:
+            The largest share of the threshold at a step t >= 2 with v_t > v_{t-1}; 0 if there is none, and for divergence.
+        """
+        if question is Question.DIVERGENCE:
+            return 0.0
+        if question is Question.LOSS:
+            values, threshold = run.loss, self.loss_threshold(run.loss[0])
+        else:
+            values, threshold = run.sharpness, self.sharpness_threshold(run.sharpness[0])
+        values = values[1 : self.steps + 1]
+        rising = values[1:][values[1:] > values[:-1]]
+        return float(np.max(rising, initial=0.0)) / threshold
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A critical constant of one initialisation.
+
+    Attributes:
+        value: The constant; NaN where it is censored or not known.
+        censored: "" if not; "low" or "high".
+        known: Whether the runs decide it.
+    """
+
+    value: float
+    censored: str = ""
+    known: bool = True
+
+
+_UNKNOWN = Constant(float("nan"), known=False)
+_LOW = Constant(float("nan"), "low")
+_HIGH = Constant(float("nan"), "high")
+
+
+def critical_constants(
+    grid: Sequence[float], runs: Mapping[int, Sequence[Trajectory]], criteria: Criteria
+) -> dict[str, Constant]:
+    """c_loss, c_sharp and c_max of one initialisation.
+
+    Args:
+        grid: The c of the grid, increasing.
+        runs: Grid index to the trajectories at that c; a search leaves most indices out.
+        criteria: What counts as rising.
+
+    Returns:
+        The constants by name. One that the runs do not decide, because the search was interrupted, is not `known`.
+    """
+    diverges, loss, sharpness = (
+        [_combined(criteria.answer(question, run) for run in runs.get(i, ())) for i in range(len(grid))]
+        for question in (Question.DIVERGENCE, Question.LOSS, Question.SHARPNESS)
+    )
+    # The grid ends with its first diverging c, which still counts: a diverging loss exceeds L_0.
+    end = diverges.index(True) + 1 if True in diverges else len(grid)
+    c_max = _first(grid, diverges)
+    if c_max.known and not c_max.censored:
+        c_max = Constant(grid[end - 2])
+    return {"c_loss": _first(grid, loss[:end]), "c_sharp": _first(grid, sharpness[:end]), "c_max": c_max}
+
+
+def _combined(answers: Iterable[bool | None]) -> bool | None:
+    """What several runs at one c say together."""
+    known = {answer for answer in answers if answer is not None}
+    return None if not known else True in known
+
+
+def _first(grid: Sequence[float], answers: Sequence[bool | None]) -> Constant:
+    """The smallest c whose answer is True: decided by a False just below it, or by the end of the grid."""
+    if True not in answers:
+        return _HIGH if answers[-1] is False else _UNKNOWN
+    index = answers.index(True)
+    if index == 0:
+        return _LOW
+    return Constant(grid[index]) if answers[index - 1] is False else _UNKNOWN

@@ -1,0 +1,200 @@
+"""Reading a config: YAML, overrides from the command line, and every fault at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from app.config.schema import ExperimentConfig, misfits, to_plain
+from app.config.yaml_marks import KeyPath, YamlError, parse
+from app.errors import UserError
+
+MAX_BYTES = 1_000_000
+
+
+class ConfigError(UserError):
+    """A config that cannot be used; the message names every fault with its place, key, value and what is allowed."""
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read and check a config.
+
+    Args:
+        source: Path of a YAML file, or the name of a shipped config.
+        overrides: Texts `key.path=value`, the value in YAML; later ones win.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        ConfigError: If the file cannot be read or anything in it or in the overrides is wrong.
+    """
+    place, text = _read(source)
+    try:
+        document, lines = parse(text)
+    except YamlError as error:
+        raise ConfigError(f"{place}:{error.line}: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{place}: a config must be a mapping of keys to values; got {_show(document)}")
+    places = {path: f"{place}:{line}" for path, line in lines.items()}
+    faults = [fault for text in overrides if (fault := _override(document, places, text))]
+    try:
+        config = ExperimentConfig.model_validate(document)
+    except ValidationError as error:
+        faults += [_describe(fault, places, place) for fault in error.errors() if fault["loc"]]
+        faults += [f"{_place(path, places, place)}: {_dotted(path)}: {text}" for path, text in misfits(document)]
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
+    return config
+
+
+def dump_config(config: ExperimentConfig) -> str:
+    """The config as YAML that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configs that come with the project."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _shipped().iterdir() if entry.name.endswith(".yaml"))
+
+
+def _shipped() -> Any:
+    try:
+        return files("app.configs")
+    except ModuleNotFoundError:  # a checkout that is not installed
+        return Path(__file__).parents[2] / "configs"
+
+
+def _read(source: str | Path) -> tuple[str, str]:
+    """Name for messages, and text, of a config."""
+    path: Any = Path(source)
+    place = str(source)
+    if not path.exists() and str(source) in shipped_configs():
+        path = _shipped() / f"{source}.yaml"
+        place = f"{source}.yaml (shipped)"
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_BYTES:
+            raise ConfigError(f"{place}: a config may have at most {MAX_BYTES} bytes; this file has {len(data)}")
+        return place, data.decode("utf-8")
+    except FileNotFoundError:
+        names = ", ".join(shipped_configs())
+        raise ConfigError(f"{place}: no such file, nor a shipped config (shipped: {names})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{place}: not a text file in UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{place}: cannot be read: {reason}") from None
+
+
+def _override(document: dict[str, Any], places: dict[KeyPath, str], text: str) -> str | None:
+    """Apply one `key.path=value` to the document; return the fault, if any."""
+    place = f"-s {text}"
+    key, equals, value_text = text.partition("=")
+    keys = key.strip().split(".")
+    if not equals or not all(keys):
+        return f"{place}: an override must look like sweep.widths=[64,128]"
+    try:
+        value, _ = parse(value_text)
+    except YamlError as error:
+        return f"{place}: {error}"
+    at = document
+    for depth, name in enumerate(keys[:-1]):
+        if at.get(name) is None:
+            at[name] = {}
+        at = at[name]
+        if not isinstance(at, dict):
+            return f"{place}: {'.'.join(keys[: depth + 1])} is not a section; got {_show(at)}"
+    at[keys[-1]] = value
+    path: KeyPath = tuple(keys)
+    for old in [old for old in places if old[: len(path)] == path]:
+        del places[old]
+    places[path] = place
+    return None
+
+
+def _describe(fault: Any, places: dict[KeyPath, str], source: str) -> str:
+    """One line for one fault of pydantic's: place, key, what is wrong, what is allowed, what was received."""
+    path: KeyPath = tuple(fault["loc"])
+    if fault["type"] == "value_error":
+        return f"{_place(path, places, source)}: {_dotted(path)}: {fault['ctx']['error']}"
+    return f"{_place(path, places, source)}: {_sentence(fault, path)}"
+
+
+def _sentence(fault: Any, path: KeyPath) -> str:
+    kind, context, key = fault["type"], fault.get("ctx", {}), _dotted(path)
+    if kind == "extra_forbidden":
+        section = _dotted(path[:-1])
+        allowed = _allowed_keys(path[:-1])
+        close = difflib.get_close_matches(str(path[-1]), allowed, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        where = f" in {section}" if section else ""
+        return f"unknown key {path[-1]!r}{where}; allowed: {', '.join(allowed)}{hint}"
+    if kind == "missing":
+        return f"{key}: required, but missing"
+    expected = {
+        "int_type": "must be an integer",
+        "int_from_float": "must be an integer",
+        "float_type": "must be a number",
+        "bool_type": "must be true or false",
+        "string_type": "must be a text",
+        "list_type": "must be a list, such as [64, 128]",
+        "model_type": f"must be a section with the keys {', '.join(_allowed_keys(path))}",
+        "model_attributes_type": f"must be a section with the keys {', '.join(_allowed_keys(path))}",
+        "finite_number": "must be a finite number",
+        "string_pattern_mismatch": "must consist of letters, digits, '.', '_' and '-', and begin with a letter or digit",
+    }.get(kind)
+    if expected is None and kind in _LIMITS:
+        phrase, name = _LIMITS[kind]
+        expected = phrase.format(context[name])
+    if expected is None:
+        expected = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{key}: {expected}; got {_show(fault['input'])}"
+
+
+_LIMITS = {
+    "greater_than_equal": ("must be at least {}", "ge"),
+    "greater_than": ("must be above {}", "gt"),
+    "less_than_equal": ("must be at most {}", "le"),
+    "less_than": ("must be below {}", "lt"),
+    "too_short": ("must have at least {} entry", "min_length"),
+    "string_too_long": ("must have at most {} characters", "max_length"),
+    "literal_error": ("must be one of {}", "expected"),
+}
+
+
+def _allowed_keys(path: KeyPath) -> list[str]:
+    """Keys of the section at a path, empty where there is no section."""
+    section: Any = ExperimentConfig
+    for name in path:
+        fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
+        section = fields[str(name)].annotation if str(name) in fields else None
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def _place(path: KeyPath, places: dict[KeyPath, str], source: str) -> str:
+    """Where the key is, or the nearest section around it."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in places:
+            return places[path[:length]]
+    return source
+
+
+def _dotted(path: KeyPath) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else part)
+    return text
+
+
+def _show(value: Any) -> str:
+    """A short form of a value, as YAML would write it."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,227 @@
+"""What a config may say: one class a section, one sentence a field."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.config.image_sets import EMBEDDED, IMAGE_SETS
+from models import FAMILIES
+
+_MAX_GRID_POINTS = 1000
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _require(condition: bool, message: str) -> None:
+    """Raise ValueError, as pydantic expects of a validator; `message` may start with the key at fault."""
+    if not condition:
+        raise ValueError(message)
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no silent conversions, no changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    """The network family; width and depth come from the sweep."""
+
+    family: Literal[tuple(FAMILIES)] = "fcn"  # type: ignore[valid-type]
+    """Model family."""
+    activation: Literal["relu", "tanh", "linear"] = "relu"
+    """Activation behind every hidden layer."""
+    parameterization: Literal["standard", "ntk", "mup"] = "standard"
+    """How initial variances and multipliers follow from the fan-in."""
+    bias: bool = False
+    """Whether layers have biases."""
+    output_layer: Literal["default", "zero"] = "default"
+    """Initialisation of the output layer."""
+    output_scale: Annotated[float, Field(gt=0)] = 1.0
+    """Constant that multiplies the network's output."""
+
+
+class DataConfig(Section):
+    """The images to train on."""
+
+    dataset: Literal[tuple(IMAGE_SETS)] = "fashion_mnist_subset"  # type: ignore[valid-type]
+    """Name of the image set."""
+    data_dir: str | None = None
+    """Folder of TensorFlow Datasets; null for its default folder."""
+    train_examples: Count | None = None
+    """Size of a class-balanced subset of the training images; null for all."""
+    seed: Seed = 0
+    """Fixes the subset."""
+
+
+class TrainingConfig(Section):
+    """Stochastic gradient descent with a constant learning rate."""
+
+    batch_size: Count = 512
+    """Examples in a batch, drawn without replacement."""
+    steps: Count = 10
+    """Optimizer steps T of each run."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Momentum of the optimizer."""
+
+
+class SharpnessConfig(Section):
+    """How the largest eigenvalue of the Hessian is measured."""
+
+    examples: Count = 2048
+    """Training examples in the measurement set."""
+    solver: Literal["lanczos", "power"] = "lanczos"
+    """Lanczos with a residual-based stop, or power iteration as in the reference protocol."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """Relative residual that Lanczos has to reach."""
+    seed: Seed = 0
+    """Fixes the measurement set and the random part of start vectors."""
+    chunk_size: Count | None = None
+    """Measurement examples differentiated at once, to bound memory; null for all."""
+
+
+class LearningRateGrid(Section):
+    """The grid of exponents x of the learning-rate constant c = 2^x."""
+
+    start: Annotated[float, Field(ge=-50, le=50)] = -1.0
+    """Lowest exponent."""
+    stop: Annotated[float, Field(ge=-50, le=50)] = 6.0
+    """Highest exponent, included."""
+    step: Annotated[float, Field(ge=1e-6)] = 0.1
+    """Distance of two exponents."""
+
+    @property
+    def size(self) -> int:
+        """Number of grid points."""
+        return math.floor((self.stop - self.start) / self.step + 1e-6) + 1
+
+    def exponents(self) -> list[float]:
+        """All exponents, increasing."""
+        return [round(self.start + i * self.step, 10) for i in range(self.size)]
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Self:
+        _require(self.stop >= self.start, f"stop must be at least start; got start {self.start} and stop {self.stop}")
+        _require(
+            self.size <= _MAX_GRID_POINTS,
+            f"at most {_MAX_GRID_POINTS} grid points are allowed; got {self.size}: raise step or narrow the range",
+        )
+        return self
+
+
+class SweepConfig(Section):
+    """Which networks and learning rates are run."""
+
+    depths: Annotated[list[Count], Field(min_length=1)]
+    """Numbers of weight layers, the output layer included."""
+    widths: Annotated[list[Count], Field(min_length=1)]
+    """Numbers of units of a hidden layer."""
+    seeds: Count = 4
+    """Number of initialisations; each also fixes its batch order."""
+    lr_exponents: LearningRateGrid = LearningRateGrid()
+    """Grid of the learning-rate constant."""
+    search: Literal["adaptive", "exhaustive"] = "adaptive"
+    """Few runs that decide the constants, or every c of the grid up to divergence."""
+
+    @model_validator(mode="after")
+    def _has_no_duplicates(self) -> Self:
+        for name in ("depths", "widths"):
+            values = getattr(self, name)
+            _require(len(set(values)) == len(values), f"{name} must not hold a value twice; got {values}")
+        return self
+
+
+class AnalysisConfig(Section):
+    """What counts as a rise."""
+
+    loss_tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """A loss catapult needs L_t > (1 + loss_tolerance) L_0."""
+    sharpness_tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """A sharpness catapult needs lambda_t > (1 + sharpness_tolerance) lambda_0."""
+
+
+class ExecutorConfig(Section):
+    """Where the runs are carried out."""
+
+    kind: Literal["serial"] = "serial"
+    """One cell after the other, in this process."""
+
+
+class ExperimentConfig(Section):
+    """A whole experiment."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """Name of the experiment and of its folder in outputs/."""
+    model: ModelConfig = ModelConfig()
+    """The network family."""
+    data: DataConfig = DataConfig()
+    """The images to train on."""
+    loss: Literal["mse", "xent"] = "mse"
+    """Half mean squared error, or softmax cross-entropy."""
+    training: TrainingConfig = TrainingConfig()
+    """The optimizer."""
+    sharpness: SharpnessConfig = SharpnessConfig()
+    """The measurement."""
+    sweep: SweepConfig
+    """Networks and learning rates."""
+    analysis: AnalysisConfig = AnalysisConfig()
+    """What counts as a rise."""
+    executor: ExecutorConfig = ExecutorConfig()
+    """Where the runs are carried out."""
+    tensorboard: bool = True
+    """Whether to write TensorBoard files."""
+
+    @property
+    def train_examples(self) -> int:
+        """Number of training examples in use."""
+        return self.data.train_examples or IMAGE_SETS[self.data.dataset].train
+
+    @model_validator(mode="after")
+    def _fits_the_data(self) -> Self:
+        faults = misfits(self.model_dump())
+        _require(not faults, "; ".join(f"{'.'.join(key)}: {message}" for key, message in faults))
+        return self
+
+
+def misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
+    """Numbers of examples that exceed what the data set has.
+
+    Args:
+        plain: A config as plain values; what is missing or wrong in itself is passed over.
+
+    Returns:
+        Key path and message of every fault.
+    """
+
+    def number(section: str, key: str, default: int | None = None) -> int | None:
+        values = plain.get(section)
+        value = values.get(key, default) if isinstance(values, dict) else default
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    data = plain.get("data")
+    dataset = data.get("dataset", EMBEDDED) if isinstance(data, dict) else EMBEDDED
+    if not isinstance(dataset, str) or dataset not in IMAGE_SETS:
+        return []
+    available, chosen = IMAGE_SETS[dataset].train, number("data", "train_examples")
+    faults = []
+    if chosen is not None and chosen > available:
+        message = f"must be at most {available}, the training examples of {dataset}; got {chosen}"
+        faults.append((("data", "train_examples"), message))
+    limit = available if chosen is None else min(chosen, available)
+    for section, key, default in (
+        ("sharpness", "examples", SharpnessConfig.model_fields["examples"].default),
+        ("training", "batch_size", TrainingConfig.model_fields["batch_size"].default),
+    ):
+        value = number(section, key, default)
+        if value is not None and limit >= 1 and value > limit:
+            faults.append(((section, key), f"must be at most {limit}, the training examples there are; got {value}"))
+    return faults
+
+
+def to_plain(config: ExperimentConfig) -> dict[str, Any]:
+    """The config as plain YAML values, every key spelled out."""
+    return config.model_dump(mode="json")

@@ -1,0 +1,143 @@
+"""From images to the arrays that networks are trained and measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.config.schema import DataConfig
+from app.data.image_sets import load_image_set
+
+_CHUNK = 4096  # images standardised at once: float64 copies stay small
+
+# First entries of the seed sequences, so that equal seeds for different purposes give independent draws.
+_SUBSET, _MEASUREMENT, _BATCHES = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Standardised training examples.
+
+    Attributes:
+        name: Name of the image set.
+        x: Images, float32, shape (N, height, width, channels).
+        y: One-hot targets, float32, shape (N, classes).
+        classes: Number of classes K.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    classes: int
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.x.shape[1:]
+
+
+def prepare(config: DataConfig) -> TrainingData:
+    """Load, select, standardise and encode the training examples of a config.
+
+    Args:
+        config: The `data` section.
+
+    Returns:
+        The examples.
+
+    Raises:
+        UserError: If the image set cannot be loaded.
+    """
+    images = load_image_set(config.dataset, config.data_dir)
+    x, labels = images.train_images, images.train_labels
+    if config.train_examples is not None:
+        chosen = balanced_subset(labels, config.train_examples, config.seed)
+        x, labels = x[chosen], labels[chosen]
+    return TrainingData(images.name, standardize(x), one_hot(labels, images.classes), images.classes)
+
+
+def standardize(images: np.ndarray) -> np.ndarray:
+    """Standardise every example on its own: zero mean, unit standard deviation over all pixels and channels.
+
+    Args:
+        images: Shape (N, ...), any numeric dtype.
+
+    Returns:
+        float32 of the same shape; an image of one colour gives zeros.
+    """
+    standard = np.empty(images.shape, np.float32)
+    for start in range(0, len(images), _CHUNK):
+        part = images[start : start + _CHUNK].astype(np.float64)
+        axes = tuple(range(1, part.ndim))
+        part -= part.mean(axis=axes, keepdims=True)
+        deviation = part.std(axis=axes, keepdims=True)
+        standard[start : start + _CHUNK] = part / np.where(deviation > 0, deviation, 1)
+    return standard
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Encode labels (N,) as float32 targets (N, classes)."""
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+def balanced_subset(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Draw a class-balanced subset without replacement.
+
+    Args:
+        labels: Labels of all examples, shape (N,).
+        count: Size of the subset, at most N.
+        seed: Fixes the draw.
+
+    Returns:
+        Sorted indices, shape (count,). Class sizes differ by at most one, but for classes with too few examples, whose
+        lack is made up from the others.
+
+    Raises:
+        ValueError: If there are fewer than `count` examples.
+    """
+    if count > len(labels):
+        raise ValueError(f"A subset of {count} was asked of {len(labels)} examples.")
+    order = np.random.default_rng([_SUBSET, seed]).permutation(len(labels))
+    # Rank of each example within its class, in the drawn order: taking the lowest ranks first balances the classes.
+    rank = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank[members] = np.arange(len(members))
+    return np.sort(order[np.argsort(rank[order], kind="stable")[:count]])
+
+
+def measurement_indices(examples: int, count: int, seed: int) -> np.ndarray:
+    """Draw the measurement set.
+
+    Args:
+        examples: Number of training examples.
+        count: Number M of examples to measure on, at most `examples`.
+        seed: Fixes the draw.
+
+    Returns:
+        Sorted indices without repetition, shape (count,).
+    """
+    return np.sort(np.random.default_rng([_MEASUREMENT, seed]).choice(examples, count, replace=False))
+
+
+def batch_indices(examples: int, batch_size: int, steps: int, seed: int) -> np.ndarray:
+    """Draw the batches of a run: without replacement from a permutation, a new one for every epoch.
+
+    Args:
+        examples: Number of training examples, at least `batch_size`.
+        batch_size: Examples in a batch; a remainder smaller than that is left out of its epoch.
+        steps: Number of batches.
+        seed: Fixes the permutations.
+
+    Returns:
+        Indices, shape (steps, batch_size).
+    """
+    per_epoch = examples // batch_size
+    epochs = [
+        np.random.default_rng([_BATCHES, seed, epoch])
+        .permutation(examples)[: per_epoch * batch_size]
+        .reshape(per_epoch, batch_size)
+        for epoch in range(-(-steps // per_epoch))
+    ]
+    return np.concatenate(epochs)[:steps]

@@ -1,0 +1,1 @@
+"""Which runs an experiment needs, and how they are carried out."""

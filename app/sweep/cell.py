@@ -1,0 +1,150 @@
+"""Training runs of a cell: one network's weights, batches and lambda_0, shared by all its learning rates."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from app.analysis.critical import Criteria, Question
+from app.config.schema import ExperimentConfig
+from app.curvature.lanczos import Lanczos
+from app.curvature.power import PowerIteration
+from app.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
+from app.errors import UserError
+from app.losses import build_loss
+from app.sweep.plan import Cell, criteria
+from app.training.runner import InitialState, TrajectoryRunner
+from app.training.sharpness_model import SharpnessModel
+from app.trajectory import Trajectory
+from models import family
+from models.factory import ModelFactory
+
+
+class Simulator:
+    """Carries out training runs of an experiment; holds the data and one compiled network at a time.
+
+    Nothing is loaded or built before the first run, so that an experiment that is already complete costs nothing.
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self._config = config
+        self._architecture: tuple[int, int] | None = None
+        self._runner: TrajectoryRunner | None = None
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """The training data."""
+        return prepare(self._config.data)
+
+    @cached_property
+    def measurement(self) -> tuple[np.ndarray, np.ndarray]:
+        """The measurement set (x, y), the same for every measurement of the experiment."""
+        settings = self._config.sharpness
+        chosen = measurement_indices(len(self.data.x), settings.examples, settings.seed)
+        return self.data.x[chosen], self.data.y[chosen]
+
+    def factory(self, cell: Cell) -> ModelFactory:
+        """The model factory of a cell's architecture."""
+        settings = self._config.model.model_dump()
+        return family(settings.pop("family"))(width=cell.width, depth=cell.depth, **settings)
+
+    def network(self, cell: Cell) -> keras.Model:
+        """A new network with the cell's initial weights."""
+        return self.factory(cell).build(self.data.input_shape, self.data.classes, cell.seed)
+
+    def runner(self, cell: Cell) -> TrajectoryRunner:
+        """The compiled runner of a cell's architecture, traced once for all its seeds and learning rates."""
+        if self._runner is None or self._architecture != (cell.depth, cell.width):
+            self._runner = None
+            keras.backend.clear_session()
+            self._runner = TrajectoryRunner(self.model(cell), self.data.x, self.data.y)
+            self._architecture = (cell.depth, cell.width)
+        return self._runner
+
+    def model(self, cell: Cell) -> SharpnessModel:
+        """A compiled `SharpnessModel` of a cell's network."""
+        config = self._config
+        model = SharpnessModel(
+            self.network(cell),
+            measurement=self.measurement,
+            solver=build_solver(config.sharpness.solver, config.sharpness.tolerance),
+            every=0,
+            chunk_size=config.sharpness.chunk_size,
+            seed=config.sharpness.seed,
+        )
+        optimizer = keras.optimizers.SGD(0.0, momentum=config.training.momentum)
+        model.compile(optimizer=optimizer, loss=build_loss(config.loss), jit_compile=False)
+        return model
+
+
+class CellRuns:
+    """The runs of one cell.
+
+    Args:
+        simulator: Where they are carried out.
+        config: The experiment.
+        cell: The initialisation.
+    """
+
+    def __init__(self, simulator: Simulator, config: ExperimentConfig, cell: Cell) -> None:
+        self._simulator = simulator
+        self._config = config
+        self._cell = cell
+        self._criteria: Criteria = criteria(config)
+
+    @cached_property
+    def initial(self) -> InitialState:
+        """The network before training, with lambda_0.
+
+        Raises:
+            UserError: If lambda_0 is not above 0: c = eta lambda_0 has no meaning then.
+        """
+        weights = self._simulator.network(self._cell).get_weights()
+        state = self._simulator.runner(self._cell).initial_state(weights)
+        if not state.sharpness > 0:
+            raise UserError(
+                f"The initial sharpness of {self._cell.name} is {state.sharpness:g}; c = eta lambda_0 needs a positive "
+                "one. The network may be dead, or the data constant: change `model`, `data` or the seeds."
+            )
+        return state
+
+    @cached_property
+    def _batches(self) -> np.ndarray:
+        training = self._config.training
+        return batch_indices(len(self._simulator.data.x), training.batch_size, training.steps, self._cell.seed)
+
+    def before_training(self) -> Trajectory:
+        """The state at step 0 alone, with the cost of lambda_0."""
+        state = self.initial
+        values = (state.loss, state.accuracy, state.sharpness, state.residual)
+        arrays = (np.array([value], np.float64) for value in values)
+        return Trajectory(*arrays, hvps=np.array([state.hvps], np.int64), diverged=False)
+
+    def trajectory(self, exponent: float, question: Question | None) -> Trajectory:
+        """Train at c = 2^exponent.
+
+        Args:
+            exponent: x of c = 2^x.
+            question: What the run is to answer; it ends as soon as it has. None for a whole trajectory.
+
+        Returns:
+            The run.
+        """
+        initial = self.initial
+        limits: dict[str, Any] = {"sharpness": question in (None, Question.SHARPNESS)}
+        if question is Question.LOSS:
+            loss_limit = self._criteria.loss_threshold(initial.loss)
+            limits["stop"] = lambda loss, sharpness: loss > loss_limit
+        elif question is Question.SHARPNESS:
+            limit = self._criteria.sharpness_threshold(initial.sharpness)
+            limits |= {"threshold": limit, "stop": lambda loss, sharpness: sharpness > limit}
+        learning_rate = 2.0**exponent / initial.sharpness
+        return self._simulator.runner(self._cell).run(initial, learning_rate, self._batches, **limits)
+
+
+def build_solver(name: str, tolerance: float) -> Lanczos | PowerIteration:
+    """The solver of a config: "lanczos", or "power" for the reference protocol of 20 iterations."""
+    return Lanczos(tolerance=tolerance) if name == "lanczos" else PowerIteration()

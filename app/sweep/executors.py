@@ -1,0 +1,121 @@
+"""Carrying out an experiment's cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from app.analysis.critical import Question
+from app.config.schema import ExperimentConfig
+from app.store.runs import RunStore
+from app.sweep.plan import Cell, criteria, identity, labels
+from app.sweep.search import Answer, adaptive, exhaustive
+from app.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from app.sweep.cell import CellRuns
+
+
+class Executor(Protocol):
+    """Carries out cells, in any order and place."""
+
+    def run(self, config: ExperimentConfig, cells: Sequence[Cell], store: RunStore) -> Iterator[tuple[Cell, int]]:
+        """Carry out what is missing of the cells.
+
+        Args:
+            config: The experiment.
+            cells: Which cells.
+            store: Where runs are read from and written to.
+
+        Yields:
+            Each finished cell and the number of runs that were computed for it.
+        """
+        ...
+
+
+class SerialExecutor:
+    """Carries out one cell after the other, in this process."""
+
+    def run(self, config: ExperimentConfig, cells: Sequence[Cell], store: RunStore) -> Iterator[tuple[Cell, int]]:
+        """See `Executor.run`."""
+        simulator = None
+        for cell in cells:
+            sweep = CellSweep(config, cell, store, simulator)
+            sweep.complete()
+            simulator = sweep.simulator
+            yield cell, sweep.computed
+
+
+class CellSweep:
+    """Completes a cell: asks the search's questions, answers from the store or by a training run.
+
+    Args:
+        config: The experiment.
+        cell: The initialisation.
+        store: Where runs are read from and written to.
+        simulator: A simulator of the same experiment to go on with; made when the first run has to be computed.
+
+    Attributes:
+        computed: Number of runs computed so far.
+    """
+
+    def __init__(self, config: ExperimentConfig, cell: Cell, store: RunStore, simulator: object = None) -> None:
+        self._config = config
+        self._cell = cell
+        self._store = store
+        self._criteria = criteria(config)
+        self._runs: CellRuns | None = None
+        self.simulator = simulator
+        self.computed = 0
+
+    def complete(self) -> None:
+        """Run what the experiment's search asks for and the store does not hold."""
+        exponents = self._config.sweep.lr_exponents.exponents()
+        self._before_training()
+
+        def ask(index: int, question: Question) -> Answer:
+            run = self._trajectory(exponents[index], question)
+            return Answer(self._criteria.answer(question, run) is True, self._criteria.closeness(question, run))
+
+        if self._config.sweep.search == "exhaustive":
+            exhaustive(len(exponents), lambda index: self._trajectory(exponents[index], None).diverged)
+        else:
+            adaptive([2.0**x for x in exponents], ask)
+
+    def _before_training(self) -> None:
+        name = identity(self._config, self._cell, None, None)
+        if name not in self._store:
+            self._keep(name, None, None, self._cell_runs().before_training())
+
+    def _trajectory(self, exponent: float, question: Question | None) -> Trajectory:
+        for asked in (None, question):
+            name = identity(self._config, self._cell, exponent, asked)
+            if name in self._store:
+                return self._store.read(name)
+        run = self._cell_runs().trajectory(exponent, question)
+        self._keep(name, exponent, question, run)
+        return run
+
+    def _keep(self, name: str, exponent: float | None, question: Question | None, run: Trajectory) -> None:
+        columns = labels(self._config, self._cell, exponent, float(run.sharpness[0]))
+        if exponent is None:
+            reason = "initial"
+        else:
+            reason = "whole" if question is None else question.value
+        self._store.write(name, columns | {"question": reason}, run)
+        self.computed += 1
+
+    def _cell_runs(self) -> CellRuns:
+        """The cell's runs; TensorFlow is imported here, when the first run has to be computed."""
+        if self._runs is None:
+            from app.sweep.cell import CellRuns, Simulator
+
+            if self.simulator is None:
+                self.simulator = Simulator(self._config)
+            self._runs = CellRuns(self.simulator, self._config, self._cell)
+        return self._runs
+
+
+def build_executor(config: ExperimentConfig) -> Executor:
+    """The executor that the config asks for."""
+    return SerialExecutor()

@@ -1,0 +1,88 @@
+"""The cells of an experiment and the identity of its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.analysis.critical import Criteria, Question
+from app.config.schema import ExperimentConfig
+from app.store.runs import run_id
+
+NUMERICS = 1
+"""Raised whenever a change of the code changes the numbers of a run, so that old runs are not taken for new ones."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One initialisation of one architecture: the unit of work, which shares weights, batches and lambda_0."""
+
+    depth: int
+    width: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Such as d4_w256_s0."""
+        return f"d{self.depth}_w{self.width}_s{self.seed}"
+
+
+def cells(config: ExperimentConfig) -> list[Cell]:
+    """All cells of an experiment; the initialisations of one architecture follow each other."""
+    sweep = config.sweep
+    return [Cell(d, w, s) for d in sweep.depths for w in sweep.widths for s in range(sweep.seeds)]
+
+
+def criteria(config: ExperimentConfig) -> Criteria:
+    """What counts as rising in this experiment."""
+    return Criteria(
+        steps=config.training.steps,
+        loss_tolerance=config.analysis.loss_tolerance,
+        sharpness_tolerance=config.analysis.sharpness_tolerance,
+    )
+
+
+def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, question: Question | None) -> str:
+    """Run id: a hash of everything that decides the run's numbers.
+
+    Args:
+        config: The experiment; its name, grid, seeds, executor and pictures do not change a run.
+        cell: The initialisation.
+        exponent: x of c = 2^x; None for the measurement before training.
+        question: Why the run may stop early; None for a whole trajectory.
+
+    Returns:
+        The id.
+    """
+    description: dict[str, Any] = {
+        "numerics": NUMERICS,
+        "model": config.model.model_dump(mode="json"),
+        "data": config.data.model_dump(mode="json", exclude={"data_dir"}),
+        "loss": config.loss,
+        "training": config.training.model_dump(mode="json"),
+        "sharpness": config.sharpness.model_dump(mode="json"),
+        "cell": [cell.depth, cell.width, cell.seed],
+        "lr_exponent": exponent,
+        "question": question,
+    }
+    if question is Question.LOSS:
+        description["tolerance"] = config.analysis.loss_tolerance
+    if question is Question.SHARPNESS:
+        description["tolerance"] = config.analysis.sharpness_tolerance
+    return run_id(description)
+
+
+def labels(config: ExperimentConfig, cell: Cell, exponent: float | None, lambda_0: float) -> dict[str, Any]:
+    """The columns of a run's table that are the same in every row."""
+    c = float("nan") if exponent is None else 2.0**exponent
+    return {
+        "family": config.model.family,
+        "dataset": config.data.dataset,
+        "loss_name": config.loss,
+        "depth": cell.depth,
+        "width": cell.width,
+        "seed": cell.seed,
+        "lr_exponent": float("nan") if exponent is None else exponent,
+        "c": c,
+        "learning_rate": c / lambda_0,
+    }

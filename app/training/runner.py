@@ -1,0 +1,119 @@
+"""Short training runs from one initial state, with the loss and the sharpness after every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from app.trajectory import Trajectory, has_diverged
+from app.training.sharpness_model import SharpnessModel
+
+
+@dataclass(frozen=True)
+class InitialState:
+    """A network before training, shared by all learning rates of one initialisation.
+
+    Attributes:
+        weights: The network's weights.
+        loss: Loss L_0 on the measurement set.
+        accuracy: Accuracy on the measurement set.
+        sharpness: Initial sharpness lambda_0.
+        eigenvector: Its flat eigenvector, shape (n,): where the first measurement of a run starts.
+        residual: Residual of lambda_0.
+        hvps: Products that lambda_0 took.
+    """
+
+    weights: list[np.ndarray]
+    loss: float
+    accuracy: float
+    sharpness: float
+    eigenvector: np.ndarray
+    residual: float
+    hvps: int
+
+
+class TrajectoryRunner:
+    """Runs one compiled `SharpnessModel` many times: weights are assigned, nothing is built or traced anew.
+
+    Args:
+        model: A compiled model with a measurement set and `every=0`.
+        x: All training inputs, shape (N, ...); kept on the device.
+        y: All training targets, shape (N, ...).
+    """
+
+    def __init__(self, model: SharpnessModel, x: Any, y: Any) -> None:
+        self._model = model
+        self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        self._step = tf.function(self._train_on, jit_compile=bool(model.jit_compile))
+
+    def initial_state(self, weights: list[np.ndarray]) -> InitialState:
+        """Measure loss and sharpness before training.
+
+        Args:
+            weights: Weights of the network, as `keras.Model.get_weights` gives them.
+
+        Returns:
+            The state from which runs start.
+        """
+        self._model.network.set_weights(weights)
+        loss, accuracy = self._model.evaluate_measurement()
+        result = self._model.sharpness()
+        return InitialState(
+            weights, loss, accuracy, result.eigenvalue, result.eigenvector, result.residual, result.hvps
+        )
+
+    def run(
+        self,
+        initial: InitialState,
+        learning_rate: float,
+        batches: np.ndarray,
+        sharpness: bool = True,
+        threshold: float | None = None,
+        stop: Callable[[float, float], bool] | None = None,
+    ) -> Trajectory:
+        """Train from the initial state, one optimizer step for each batch, until divergence.
+
+        Args:
+            initial: Where to start.
+            learning_rate: Constant learning rate eta.
+            batches: Indices into the training data, shape (steps, batch_size).
+            sharpness: Whether to measure the sharpness after every step.
+            threshold: Measure only as well as it takes to tell on which side of it the sharpness lies.
+            stop: Function (L_t, lambda_t) -> whether the run may end here.
+
+        Returns:
+            The trajectory, with step 0 (whose products are not counted again) at index 0.
+        """
+        self._reset(initial, learning_rate)
+        rows = [(initial.loss, initial.accuracy, initial.sharpness, initial.residual, 0)]
+        diverged = has_diverged(initial.loss)
+        for batch in batches:
+            if diverged:
+                break
+            self._step(tf.constant(batch))
+            loss, accuracy = self._model.evaluate_measurement()
+            diverged = has_diverged(loss)
+            value, residual, hvps = float("nan"), float("nan"), 0
+            if sharpness and np.isfinite(loss):
+                result = self._model.measure(warm_start=True, threshold=threshold)
+                value, residual, hvps = float(result.eigenvalue), float(result.residual), int(result.hvps)
+            rows.append((loss, accuracy, value, residual, hvps))
+            if stop is not None and stop(loss, value):
+                break
+        columns = [np.array(column, np.float64) for column in zip(*rows, strict=True)]
+        return Trajectory(*columns[:4], hvps=columns[4].astype(np.int64), diverged=diverged)
+
+    def _reset(self, initial: InitialState, learning_rate: float) -> None:
+        self._model.network.set_weights(initial.weights)
+        self._model.eigenvector.assign(initial.eigenvector)
+        optimizer = self._model.optimizer
+        for variable in optimizer.variables:
+            variable.assign(tf.zeros_like(variable.value))
+        optimizer.learning_rate = learning_rate
+
+    def _train_on(self, indices: Any) -> Any:
+        return self._model.train_step((tf.gather(self._x, indices), tf.gather(self._y, indices)))
