@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from app.curvature.result import EigenResult
 
-CLEARLY = 0.05
+CLEARLY = 0.1
 MARGIN = 3.0
 
 

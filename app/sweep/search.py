@@ -38,8 +38,8 @@ def exhaustive(count: int, diverges: Callable[[int], bool]) -> None:
 def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer]) -> None:
     """Ask what decides c_max, c_loss and c_sharp, and little more.
 
-    Divergence and the loss catapult are decided by the loss alone; the sharpness is asked last, between the low end and
-    the first diverging c, starting at c_loss.
+    Divergence and the loss catapult are decided by the loss alone. The sharpness, whose measurement costs most, is asked last,
+    starting a third of the way from c_loss to the first diverging c, where c_sharp lies in many networks.
 
     Args:
         grid: The c of the grid, increasing.
@@ -49,7 +49,8 @@ def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer]) -> N
     diverging = find_first(lambda i: ask(i, Question.DIVERGENCE), 0, last, _index_of(grid, 12.0))
     end = last if diverging is None else diverging
     rising = find_first(lambda i: ask(i, Question.LOSS), 0, end, _index_of(grid, 3.0))
-    find_first(lambda i: ask(i, Question.SHARPNESS), 0, end, end if rising is None else rising)
+    start = end if rising is None else rising + round((end - rising) / 3)
+    find_first(lambda i: ask(i, Question.SHARPNESS), 0, end, start)
 
 
 def find_first(ask: Callable[[int], Answer], low: int, high: int, guess: int) -> int | None:
@@ -83,7 +84,7 @@ def find_first(ask: Callable[[int], Answer], low: int, high: int, guess: int) ->
 
 
 def _monotone_edge(holds: Callable[[int], bool], low: int, high: int, guess: int) -> int | None:
-    """The edge if the condition is monotone: strides of doubling length from the guess, then bisection."""
+    """The edge if the condition is monotone: growing strides from the guess until it is enclosed, then bisection."""
     if holds(low):
         return low
     if low == high:
@@ -96,12 +97,12 @@ def _monotone_edge(holds: Callable[[int], bool], low: int, high: int, guess: int
         elif at == high:
             return None
         else:
-            below, at, stride = at, min(at + stride, high), 2 * stride
+            below, at, stride = at, min(at + stride, high), stride + (stride + 1) // 2
     stride = 2
     while above - below > 1:
         # Downwards, too, the edge is expected near the guess, as long as only the low end is known to fail.
         at = max(above - stride, below + 1) if below == low else (above + below) // 2
-        stride *= 2
+        stride += (stride + 1) // 2
         if holds(at):
             above = at
         else:
