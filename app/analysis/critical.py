@@ -20,6 +20,10 @@ import numpy as np
 from app.trajectory import Trajectory
 
 
+RISE = 0.03
+"""Relative rise above the lowest value so far that is more than the error of a loosely measured sharpness."""
+
+
 class Question(StrEnum):
     """What is asked of the run at one c; a run may stop once its question is answered."""
 
@@ -80,15 +84,16 @@ class Criteria:
     def closeness(self, question: Question, run: Trajectory) -> float:
         """How near the run came to its threshold while it was rising.
 
-        Steps at which the quantity falls do not count: at small c it has barely moved, which is close to the initial
-        value without meaning anything.
+        Only values clearly above the lowest one so far count: at small c a quantity has barely moved, which is close to the
+        initial value without meaning anything, and a value measured loosely wobbles on its way down.
 
         Args:
             question: What is asked.
             run: A trajectory.
 
         Returns:
-            The largest share of the threshold at a step t >= 2 with v_t > v_{t-1}; 0 if there is none, and for divergence.
+            The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s; 0 if there is
+            none, and for divergence.
         """
         if question is Question.DIVERGENCE:
             return 0.0
@@ -97,7 +102,8 @@ class Criteria:
         else:
             values, threshold = run.sharpness, self.sharpness_threshold(run.sharpness[0])
         values = values[1 : self.steps + 1]
-        rising = values[1:][values[1:] > values[:-1]]
+        lowest = np.fmin.accumulate(values)
+        rising = values[1:][values[1:] > (1 + RISE) * lowest[:-1]]
         return float(np.max(rising, initial=0.0)) / threshold
 
 

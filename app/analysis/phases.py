@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -17,6 +18,29 @@ class Phase(StrEnum):
     """c_sharp <= c <= c_max: both rise first."""
     DIVERGENT = "divergent"
     """c > c_max."""
+
+
+def boundary(values: Sequence[float], censored: Sequence[str]) -> float:
+    """One constant of several initialisations as a phase boundary.
+
+    Args:
+        values: The constant of every initialisation; NaN where it is censored.
+        censored: "", "low" or "high" for each.
+
+    Returns:
+        The mean over initialisations. Where some are censored there is no mean, and it is the median, in which `low` counts as 0
+        and `high` as infinity.
+
+    Raises:
+        ValueError: If there are no values.
+    """
+    if not len(values):
+        raise ValueError("A boundary needs at least one initialisation. Received: none.")
+    if not any(censored):
+        return sum(values) / len(values)
+    sides = {"low": 0.0, "high": math.inf}
+    ordered = sorted(sides.get(side, value) for value, side in zip(values, censored, strict=True))
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def classify(c: float, c_loss: float, c_sharp: float, c_max: float) -> Phase:

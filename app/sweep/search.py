@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from app.analysis.critical import Question
 
-SUSPICION = 0.7
-"""A "no" whose run rose to this share of the threshold, or above, casts doubt on its neighbours."""
+DOUBTS = ((0.85, 1), (0.6, 3), (0.45, 8))
+"""Pairs (share, gap): a "no" whose run rose again to this share of the threshold, or above, casts doubt on neighbouring gaps of
+more than so many grid steps."""
 
 
 class Answer(NamedTuple):
@@ -58,7 +59,7 @@ def find_first(ask: Callable[[int], Answer], low: int, high: int, guess: int) ->
 
     An edge is enclosed and bisected as if the condition were monotone. The low end is always looked at: a condition that holds
     there already would mislead the bisection. Then the gaps below the edge are halved wherever a run came close to the
-    threshold: with cross-entropy the sharpness rises again late in the run, and the condition holds on islands of c.
+    threshold (see `DOUBTS`): with cross-entropy the sharpness rises again late in the run, and the condition holds on islands of c.
 
     Args:
         ask: Answers at an index; each index is asked once.
@@ -111,11 +112,15 @@ def _monotone_edge(holds: Callable[[int], bool], low: int, high: int, guess: int
 
 
 def _doubtful_gap(answers: dict[int, Answer], edge: int) -> int | None:
-    """Middle of a gap at or below the edge, one of whose ends said no but came close; None if there is none."""
+    """Middle of a gap at or below the edge that may hide the true edge; None if there is none.
+
+    That is the gap just below an edge found on an island, or one of whose ends said no but came close.
+    """
     asked = sorted(index for index in answers if index <= edge)
     for left, right in zip(asked, asked[1:], strict=False):
-        ends = (answers[index] for index in (left, right))
-        if right - left > 1 and any(not a.holds and a.closeness > SUSPICION for a in ends):
+        closeness = max((answers[end].closeness for end in (left, right) if not answers[end].holds), default=0.0)
+        doubtful = any(closeness > share and right - left > gap for share, gap in DOUBTS)
+        if doubtful or (answers[right].holds and right - left > 1):
             return (left + right) // 2
     return None
 

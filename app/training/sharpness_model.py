@@ -12,7 +12,7 @@ from app.curvature.lanczos import Lanczos
 from app.curvature.result import EigenResult
 from app.curvature.verify import SecondDerivativeError, refuse_wrong_layers, suspicious_layers, verify_products
 
-_RANDOM_SHARE = 0.1  # of the start vector: no direction is absent from it, at no cost in products
+_RANDOM_SHARE = 0.01  # of the start vector: no direction is absent from it, at no cost in products
 _VERIFY_EXAMPLES = 2  # few, so that few ReLU units switch between the two gradients
 
 

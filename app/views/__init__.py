@@ -1,0 +1,1 @@
+"""Pictures and TensorBoard files from tables; no TensorFlow here."""

@@ -1,0 +1,211 @@
+"""The phase diagram: the phases of early training over c and the network's shape."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from app.analysis.phases import Phase
+from app.views.style import (
+    CONSTANT_COLORS,
+    CONSTANT_LABELS,
+    CONSTANT_MARKERS,
+    PHASE_FILLS,
+    house_style,
+    log2_axis,
+    save_figure,
+)
+
+BOUNDARIES = ("c_loss", "c_sharp", "c_max")
+"""The constants that bound the phases, from low c to high c."""
+
+_PANEL = (4.6, 3.6)  # inches
+
+
+class _Slice(NamedTuple):
+    """One panel: networks along one line through the plane of depth and width.
+
+    Attributes:
+        title: What is fixed.
+        rows: Summary rows with a column `position`: 1/w, or d.
+        by_width: Whether `position` is 1/w.
+    """
+
+    title: str
+    rows: pd.DataFrame
+    by_width: bool
+
+
+class PhaseDiagram:
+    """Phase diagram in the plane of c and 1/w at fixed depth, or of c and d at fixed width (Kalra & Barkeshli 2023, Fig. 1).
+
+    A panel for every depth; where there is one width and several depths, one panel over depth. Markers are means over
+    initialisations with bars from the lower to the upper quartile; an initialisation whose constant is censored is
+    not averaged in, and a marker that lacks some is hollow. Lines are fits of log2 c, quadratic at most in the
+    logarithm of the vertical coordinate, and bound the filled phases.
+
+    Args:
+        summary: A table as `app.analysis.tables.summary_table` returns it.
+        title: What the diagram is of.
+
+    Raises:
+        ValueError: If the summary is empty.
+    """
+
+    def __init__(self, summary: pd.DataFrame, title: str = "") -> None:
+        if summary.empty:
+            raise ValueError("A phase diagram needs at least one network whose constants are known. Received: none.")
+        self._summary = summary
+        self._title = title
+
+    def boundaries(self) -> pd.DataFrame:
+        """The fitted boundaries.
+
+        Returns:
+            A row per panel and constant: panel, constant, and the coefficients a0, a1, a2 of log2 c = a0 + a1 z + a2 z^2 with
+            z = log2 of the vertical coordinate (1/w or d).
+        """
+        rows = []
+        for panel in self._slices():
+            for name, fit in _fits(panel.rows).items():
+                a = [*fit[::-1], 0.0, 0.0][:3]
+                rows.append({"panel": panel.title, "constant": name, "a0": a[0], "a1": a[1], "a2": a[2]})
+        return pd.DataFrame(rows, columns=["panel", "constant", "a0", "a1", "a2"])
+
+    def draw(self) -> Figure:
+        """Draw the diagram.
+
+        Returns:
+            A Matplotlib figure, not registered with pyplot.
+        """
+        slices = self._slices()
+        columns = min(3, len(slices))
+        rows = math.ceil(len(slices) / columns)
+        with house_style():
+            figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
+            axes = figure.subplots(rows, columns, squeeze=False)
+            limits = self._limits()
+            for ax, panel in zip(axes.flat, slices, strict=False):
+                _draw_panel(ax, panel, limits)
+            for ax in axes.flat[len(slices) :]:
+                ax.remove()
+            if self._title:
+                figure.suptitle(self._title, fontsize=11)
+            figure.legend(handles=self._legend(), loc="outside lower center", ncols=4, columnspacing=1.4)
+        return figure
+
+    def save(self, path: str | Path) -> Path:
+        """Draw and write the diagram.
+
+        Args:
+            path: Where; the ending chooses the format (.png, .svg, .pdf).
+
+        Returns:
+            The path.
+        """
+        return save_figure(self.draw(), path)
+
+    def _slices(self) -> list[_Slice]:
+        table = self._summary
+        depths, widths = sorted(table["depth"].unique()), sorted(table["width"].unique())
+        if len(widths) == 1 and len(depths) > 1:
+            return [_Slice(f"width {widths[0]}", table.assign(position=table["depth"].astype(float)), by_width=False)]
+        panels = []
+        for depth in depths:
+            rows = table[table["depth"] == depth]
+            panels.append(_Slice(f"depth {depth}", rows.assign(position=1.0 / rows["width"]), by_width=True))
+        return panels
+
+    def _limits(self) -> tuple[float, float]:
+        """Range of c: whole octaves around all constants and c = 2."""
+        shown = self._summary[self._summary["constant"].isin(BOUNDARIES)]
+        values = shown[["mean", "q25", "q75"]].to_numpy().ravel()
+        values = np.append(values[np.isfinite(values) & (values > 0)], 2.0)
+        return 2.0 ** math.floor(np.log2(values.min()) - 0.5), 2.0 ** math.ceil(np.log2(values.max()) + 0.3)
+
+    def _legend(self) -> list[Any]:
+        fills = [Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=str(phase)) for phase, color in PHASE_FILLS.items()]
+        marks = [
+            Line2D([], [], color=CONSTANT_COLORS[name], marker=CONSTANT_MARKERS[name], markersize=5, label=CONSTANT_LABELS[name])
+            for name in BOUNDARIES
+        ]
+        marks.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label="$c = 2$"))
+        # Matplotlib fills column by column: pairs make the first row the phases and the second the lines.
+        return [handle for pair in zip(fills, marks, strict=True) for handle in pair]
+
+
+def _draw_panel(ax: Any, panel: _Slice, limits: tuple[float, float]) -> None:
+    positions = np.sort(panel.rows["position"].unique())
+    margin = 2.0 ** (0.5 if len(positions) == 1 else 0.15 * min(1.0, float(np.diff(np.log2(positions)).min())))
+    heights = np.geomspace(positions[0] / margin, positions[-1] * margin, 200)
+    _fill_phases(ax, heights, _edges(panel.rows, heights, limits), limits)
+    for name, fit in _fits(panel.rows).items():
+        curve = 2.0 ** np.polyval(fit, np.log2(heights))
+        ax.plot(curve, heights, color=CONSTANT_COLORS[name], linewidth=1.3, zorder=2)
+    for name in BOUNDARIES:
+        _draw_constant(ax, panel.rows[panel.rows["constant"] == name], name)
+    ax.axvline(2.0, color="black", linestyle="--", linewidth=1, zorder=3)
+    octaves = np.arange(round(np.log2(limits[0])), round(np.log2(limits[1])) + 1)
+    log2_axis(ax.xaxis, [2.0**k for k in octaves])
+    labels = [f"1/{round(1 / p)}" if panel.by_width else f"{p:g}" for p in positions]
+    log2_axis(ax.yaxis, list(positions), labels)
+    ax.set_xlim(*limits)
+    ax.set_ylim(heights[0], heights[-1])
+    ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
+    ax.set_ylabel("1 / width" if panel.by_width else "depth")
+    ax.set_title(panel.title)
+
+
+def _draw_constant(ax: Any, rows: pd.DataFrame, name: str) -> None:
+    color = CONSTANT_COLORS[name]
+    for row in rows[rows["n"] > 0].itertuples():
+        ax.plot([row.q25, row.q75], [row.position] * 2, color=color, linewidth=2.2, alpha=0.75, zorder=4, solid_capstyle="butt")
+        ax.plot(
+            row.mean,
+            row.position,
+            marker=CONSTANT_MARKERS[name],
+            markersize=5.5,
+            color=color,
+            markerfacecolor="white" if row.n_censored else color,
+            zorder=5,
+            linestyle="none",
+            clip_on=False,
+        )
+
+
+def _fits(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Polynomial of log2 c in log2 of the position, for every constant that is known somewhere; highest power first."""
+    fits = {}
+    for name in BOUNDARIES:
+        known = rows[(rows["constant"] == name) & (rows["n"] > 0)]
+        if len(known):
+            degree = min(2, len(known) - 1) if len(known) > 3 else min(1, len(known) - 1)
+            fits[name] = np.polyfit(np.log2(known["position"]), np.log2(known["mean"]), degree)
+    return fits
+
+
+def _edges(rows: pd.DataFrame, heights: np.ndarray, limits: tuple[float, float]) -> list[np.ndarray]:
+    """Where each phase ends, in the usual order; a constant that is known nowhere leaves its phase to the side it is censored at."""
+    edges = [np.full(len(heights), limits[0])]
+    fits = _fits(rows)
+    for name in BOUNDARIES:
+        if name in fits:
+            edge = 2.0 ** np.polyval(fits[name], np.log2(heights))
+        else:
+            of_name = rows[rows["constant"] == name]
+            low = of_name["n_low"].sum() > of_name["n_high"].sum()
+            edge = np.full(len(heights), limits[0] if low else limits[1])
+        edges.append(np.clip(np.maximum(edge, edges[-1]), *limits))
+    return [*edges, np.full(len(heights), limits[1])]
+
+
+def _fill_phases(ax: Any, heights: np.ndarray, edges: list[np.ndarray], limits: tuple[float, float]) -> None:
+    for phase, left, right in zip(Phase, edges, edges[1:], strict=False):
+        ax.fill_betweenx(heights, left, right, color=PHASE_FILLS[phase], linewidth=0, zorder=1)

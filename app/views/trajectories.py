@@ -1,0 +1,115 @@
+"""Loss and sharpness over the steps of all runs, coloured by c."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from app.views.style import house_style, save_figure
+
+_COLUMN, _ROW = 2.7, 2.1  # inches
+_COLORS = "viridis"
+_CEILING = 1e3  # of L_t / L_0: what diverges leaves the panel
+
+
+class TrajectoryFigure:
+    """L_t / L_0 and lambda_t / lambda_0 over the steps, a column of two panels for every (depth, width).
+
+    Args:
+        runs: A row per step, one run for each initialisation and c, as `app.analysis.tables.merge_runs` returns it.
+        seed: Which initialisation is shown; the lowest one by default.
+        title: What the figure is of.
+
+    Raises:
+        ValueError: If there are no runs of that seed.
+    """
+
+    def __init__(self, runs: pd.DataFrame, seed: int | None = None, title: str = "") -> None:
+        chosen = runs[runs["seed"] == (runs["seed"].min() if seed is None else seed)]
+        if chosen.empty:
+            raise ValueError(f"Trajectories need at least one run. Received: none of seed {seed}.")
+        self._runs = chosen
+        self._title = title
+
+    def draw(self) -> Figure:
+        """Draw the figure.
+
+        Returns:
+            A Matplotlib figure, not registered with pyplot.
+        """
+        networks = list(self._runs.groupby(["depth", "width"], sort=True))
+        c = self._runs["c"]
+        norm = LogNorm(c.min() / 1.001, c.max() * 1.001)
+        columns = min(4, len(networks))
+        blocks = -(-len(networks) // columns)
+        with house_style():
+            size = (_COLUMN * columns + 0.9, _ROW * 2 * blocks + 0.4)
+            figure = Figure(figsize=size, layout="constrained")
+            axes = figure.subplots(2 * blocks, columns, squeeze=False, sharex=True)
+            for index, ((depth, width), runs) in enumerate(networks):
+                row, column = 2 * (index // columns), index % columns
+                top, bottom = axes[row, column], axes[row + 1, column]
+                top.set_title(f"depth {depth}, width {width}")
+                _draw_quantity(top, runs, "loss", norm)
+                _draw_quantity(bottom, runs, "sharpness", norm)
+                bottom.set_xlabel("step $t$")
+                bottom.tick_params(labelbottom=True)
+                if column == 0:
+                    top.set_ylabel(r"$L_t\,/\,L_0$")
+                    bottom.set_ylabel(r"$\lambda_t\,/\,\lambda_0$")
+            for index in range(len(networks), blocks * columns):
+                for ax in axes[2 * (index // columns) : 2 * (index // columns) + 2, index % columns]:
+                    ax.remove()
+            _draw_colorbar(figure, axes, norm)
+            if self._title:
+                figure.suptitle(self._title, fontsize=11)
+        return figure
+
+    def save(self, path: str | Path) -> Path:
+        """Draw and write the figure.
+
+        Args:
+            path: Where; the ending chooses the format (.png, .svg, .pdf).
+
+        Returns:
+            The path.
+        """
+        return save_figure(self.draw(), path)
+
+
+def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> None:
+    """One line a run; steps without a measurement are passed over."""
+    colors = ScalarMappable(norm, _COLORS)
+    highest = 1.0
+    for c, run in runs.groupby("c", sort=True):
+        values = run[name].to_numpy() / run[name].iloc[0]
+        shown = np.isfinite(values) & (values > 0)
+        if shown.sum() > 1:
+            marker = "." if len(values) <= 30 else None
+            ax.plot(run["step"][shown], values[shown], color=colors.to_rgba(c), linewidth=1, marker=marker, markersize=3)
+            highest = max(highest, float(np.max(values[shown])))
+    ax.axhline(1.0, color="black", linewidth=0.7, linestyle=":")
+    ax.set_yscale("log")
+    if highest > _CEILING:
+        ax.set_ylim(top=_CEILING)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    lower, upper = ax.get_ylim()
+    if upper / lower < 30:
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _draw_colorbar(figure: Figure, axes: Any, norm: LogNorm) -> None:
+    octaves = 2.0 ** np.arange(np.ceil(np.log2(norm.vmin)), np.floor(np.log2(norm.vmax)) + 1)
+    bar = figure.colorbar(ScalarMappable(norm, _COLORS), ax=axes, ticks=octaves, aspect=40, pad=0.01)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.set_label(r"$c = \eta\,\lambda_0$")
