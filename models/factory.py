@@ -94,12 +94,10 @@ class ModelFactory(abc.ABC):
             self.parameterization, role, x.shape[-1], self.width, 1.0 if is_output else GAINS[self.activation]
         )
         zero = is_output and self.output_layer == "zero"
-        initializer = (
-            "zeros" if zero else keras.initializers.RandomNormal(stddev=scale.stddev, seed=seeds.next())
+        initializer = "zeros" if zero else keras.initializers.RandomNormal(stddev=scale.stddev, seed=seeds.next())
+        x = keras.layers.Dense(units, use_bias=self.bias, kernel_initializer=initializer, dtype=self.dtype)(
+            x * scale.multiplier if scale.multiplier != 1.0 else x
         )
-        x = keras.layers.Dense(
-            units, use_bias=self.bias, kernel_initializer=initializer, dtype=self.dtype
-        )(x * scale.multiplier if scale.multiplier != 1.0 else x)
         return x if is_output else keras.layers.Activation(self.activation, dtype=self.dtype)(x)
 
 

@@ -31,8 +31,8 @@ def layer_scale(parameterization: str, role: Role, fan_in: int, width: int, gain
     - `standard`: W ~ N(0, g/fan_in), multiplier 1.
     - `ntk`: W ~ N(0, g), multiplier 1/sqrt(fan_in) (Jacot et al. 2018).
     - `mup`: the maximal-update parameterisation for SGD, whose learning rate does not scale with the width
-      (Yang & Hu 2021, Table 1): at width w the input layer has multiplier sqrt(w) and variance g/(fan_in w), a hidden layer
-      is the standard one, and the output layer has multiplier 1/sqrt(w).
+      (Yang & Hu 2021, Table 1): at width w the input layer has multiplier sqrt(w) and variance g/(fan_in w), a hidden
+      layer is the standard one, and the output layer has multiplier 1/sqrt(w).
 
     Args:
         parameterization: One of `PARAMETERIZATIONS`.
@@ -58,6 +58,4 @@ def layer_scale(parameterization: str, role: Role, fan_in: int, width: int, gain
         if role == "output":
             return LayerScale(standard, 1.0 / math.sqrt(width))
         return LayerScale(standard, 1.0)
-    raise ValueError(
-        f"Unknown parameterization {parameterization!r}; allowed: {', '.join(PARAMETERIZATIONS)}."
-    )
+    raise ValueError(f"Unknown parameterization {parameterization!r}; allowed: {', '.join(PARAMETERIZATIONS)}.")

@@ -19,7 +19,6 @@ import numpy as np
 
 from app.trajectory import Trajectory
 
-
 RISE = 0.03
 """Relative rise above the lowest value so far that is more than the error of a loosely measured sharpness."""
 
@@ -84,8 +83,8 @@ class Criteria:
     def closeness(self, question: Question, run: Trajectory) -> float:
         """How near the run came to its threshold while it was rising.
 
-        Only values clearly above the lowest one so far count: at small c a quantity has barely moved, which is close to the
-        initial value without meaning anything, and a value measured loosely wobbles on its way down.
+        Only values clearly above the lowest one so far count: at small c a quantity has barely moved, which is close
+        to the initial value without meaning anything, and a value measured loosely wobbles on its way down.
 
         Args:
             question: What is asked.

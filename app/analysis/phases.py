@@ -28,8 +28,8 @@ def boundary(values: Sequence[float], censored: Sequence[str]) -> float:
         censored: "", "low" or "high" for each.
 
     Returns:
-        The mean over initialisations. Where some are censored there is no mean, and it is the median, in which `low` counts as 0
-        and `high` as infinity.
+        The mean over initialisations. Where some are censored there is no mean, and it is the median, in which `low`
+        counts as 0 and `high` as infinity.
 
     Raises:
         ValueError: If there are no values.

@@ -55,8 +55,9 @@ def regimes(run: Trajectory, learning_rate: float, settings: RegimeSettings | No
     """Label every step of a run.
 
     With r_t = lambda_t eta / 2, smoothed: the early transient lasts until r comes near the lowest value that it takes
-    before it reaches the edge (r about 1) from below; saturation, until it leaves that neighbourhood for good; progressive
-    sharpening, until it reaches the edge; what follows is the edge of stability. A regime that a run does not have is left out.
+    before it reaches the edge (r about 1) from below; saturation, until it leaves that neighbourhood for good;
+    progressive sharpening, until it reaches the edge; what follows is the edge of stability. A regime that a run does
+    not have is left out.
 
     Args:
         run: Loss and sharpness of every step; steps without a measured sharpness are interpolated.
@@ -64,7 +65,8 @@ def regimes(run: Trajectory, learning_rate: float, settings: RegimeSettings | No
         settings: Thresholds; the defaults if None.
 
     Returns:
-        Segments that cover all steps 0..T, in order, without gaps or overlaps. A diverged run is one `DIVERGENT` segment.
+        Segments that cover all steps 0..T, in order, without gaps or overlaps. A diverged run is one `DIVERGENT`
+        segment.
 
     Raises:
         ValueError: If the sharpness was measured at no step, or the learning rate is not above 0.

@@ -32,7 +32,9 @@ def split_runs(runs: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Trajectory]
     starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
     ends = [*starts[1:], len(ids)]
     steps = {name: runs[name].to_numpy() for name in ("loss", "accuracy", "sharpness", "residual", "hvps")}
-    described = runs.iloc[starts][["run_id", "question", *CELL, "lr_exponent", "c", "diverged"]].to_dict("records")
+    described: list[dict[str, Any]] = runs.iloc[starts][
+        ["run_id", "question", *CELL, "lr_exponent", "c", "diverged"]
+    ].to_dict("records")  # type: ignore[assignment]
     for labels, start, end in zip(described, starts, ends, strict=True):
         arrays = {name: values[start:end] for name, values in steps.items()}
         yield labels, Trajectory(**arrays, diverged=labels["diverged"])
@@ -47,8 +49,8 @@ def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Cr
         criteria: What counts as rising.
 
     Returns:
-        A row per (model, dataset, loss, depth, width, seed): lambda_0, loss_0, the constants and for each a `*_censored` column
-        ("", "low" or "high"). c_barrier and c_crit are NaN: these runs do not measure them.
+        A row per (model, dataset, loss, depth, width, seed): lambda_0, loss_0, the constants and for each a
+        `*_censored` column ("", "low" or "high"). c_barrier and c_crit are NaN: these runs do not measure them.
     """
     position = {round(x, 10): i for i, x in enumerate(exponents)}
     cells: dict[tuple[Any, ...], dict[int, list[Trajectory]]] = {}
@@ -104,7 +106,19 @@ def summary_table(constants: pd.DataFrame) -> pd.DataFrame:
                     "n_censored": n_low + n_high,
                 }
             )
-    names = ["depth", "width", "constant", "mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored"]
+    names = [
+        "depth",
+        "width",
+        "constant",
+        "mean",
+        "median",
+        "q25",
+        "q75",
+        "n",
+        "n_low",
+        "n_high",
+        "n_censored",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -138,7 +152,9 @@ def merge_runs(runs: pd.DataFrame) -> pd.DataFrame:
     measured = trained["sharpness"].notna()
     order = trained.assign(_length=length, _measured=measured)
     key = [*CELL, "lr_exponent", "step"]
-    order = order.sort_values([*key, "_measured", "_length"], ascending=[True] * len(key) + [False, False], kind="stable")
+    order = order.sort_values(
+        [*key, "_measured", "_length"], ascending=[True] * len(key) + [False, False], kind="stable"
+    )
     first = order.drop_duplicates(key).drop(columns=["_length", "_measured"])
     longest = order.sort_values("_length", kind="stable").groupby([*CELL, "lr_exponent"], sort=False)
     for name in ("run_id", "question"):

@@ -149,7 +149,7 @@ def _sentence(fault: Any, path: KeyPath) -> str:
         "model_type": f"must be a section with the keys {', '.join(_allowed_keys(path))}",
         "model_attributes_type": f"must be a section with the keys {', '.join(_allowed_keys(path))}",
         "finite_number": "must be a finite number",
-        "string_pattern_mismatch": "must consist of letters, digits, '.', '_' and '-', and begin with a letter or digit",
+        "string_pattern_mismatch": "must be letters, digits, '.', '_' and '-', and begin with a letter or digit",
     }.get(kind)
     if expected is None and kind in _LIMITS:
         phrase, name = _LIMITS[kind]

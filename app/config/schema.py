@@ -105,7 +105,10 @@ class LearningRateGrid(Section):
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Self:
-        _require(self.stop >= self.start, f"stop must be at least start; got start {self.start} and stop {self.stop}")
+        _require(
+            self.stop >= self.start,
+            f"stop must be at least start; got start {self.start} and stop {self.stop}",
+        )
         _require(
             self.size <= _MAX_GRID_POINTS,
             f"at most {_MAX_GRID_POINTS} grid points are allowed; got {self.size}: raise step or narrow the range",
@@ -174,6 +177,8 @@ class ExperimentConfig(Section):
     """Where the runs are carried out."""
     tensorboard: bool = True
     """Whether to write TensorBoard files."""
+    environment: dict[str, str] | None = None
+    """Versions and device of the stored runs: written into an experiment's config.yaml, without effect in a config."""
 
     @property
     def train_examples(self) -> int:
@@ -223,5 +228,5 @@ def misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
-    """The config as plain YAML values, every key spelled out."""
-    return config.model_dump(mode="json")
+    """The config as plain YAML values, every key spelled out but an absent environment."""
+    return config.model_dump(mode="json", exclude=None if config.environment else {"environment"})

@@ -34,7 +34,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise YamlError(self.peek_event().start_mark.line + 1, "aliases (*name) are not allowed")
+            raise YamlError(self.peek_event().start_mark.line + 1, "aliases (*name) are not allowed")  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
 
 

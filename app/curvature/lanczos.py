@@ -18,8 +18,8 @@ class Lanczos:
 
     After k products the basis spans the Krylov space of the start vector, and the largest Ritz value theta never
     exceeds the largest eigenvalue. The iteration stops when the residual ||Hv - theta v|| = beta_k |s_k| is at most
-    `tolerance` |theta| (Parlett 1998, Sec. 13.2); the error of theta is then of order residual^2 / gap, far smaller. When
-    the basis is full, it is replaced by its Ritz vector and the iteration goes on, so memory is bounded by
+    `tolerance` |theta| (Parlett 1998, Sec. 13.2); the error of theta is then of order residual^2 / gap, far smaller.
+    When the basis is full, it is replaced by its Ritz vector and the iteration goes on, so memory is bounded by
     `basis_size` vectors.
 
     Args:
@@ -83,9 +83,7 @@ class Lanczos:
             done = tf.reduce_any([residual <= self.tolerance * tf.abs(theta), theta > threshold, below])
             return tf.logical_or(products == 0, tf.logical_and(tf.math.is_finite(theta), tf.logical_not(done)))
 
-        def iterate(
-            products: Any, filled: Any, q: Any, basis: Any, krylov: Any, ritz: Any
-        ) -> tuple[Any, ...]:
+        def iterate(products: Any, filled: Any, q: Any, basis: Any, krylov: Any, ritz: Any) -> tuple[Any, ...]:
             full = filled == size
             q = tf.cond(full, lambda: combine(vectors(basis, filled), ritz[1], filled), lambda: q)
             at = tf.where(full, 0, filled)

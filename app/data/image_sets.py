@@ -91,7 +91,7 @@ def _from_tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, np.n
 
 
 def _read_splits(tfds: Any, builder: Any) -> dict[str, np.ndarray]:
-    parts = {}
+    parts: dict[str, np.ndarray] = {}
     for split in ("train", "test"):
         dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)
         images, labels = tfds.as_numpy(dataset)

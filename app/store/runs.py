@@ -84,7 +84,11 @@ class RunStore:
         rows = trajectory.steps + 1
         columns: dict[str, Any] = {name: [value] * rows for name, value in labels.items()}
         columns |= {name: getattr(trajectory, name) for name in _PER_STEP}
-        columns |= {"run_id": [run_id] * rows, "step": np.arange(rows), "diverged": [trajectory.diverged] * rows}
+        columns |= {
+            "run_id": [run_id] * rows,
+            "step": np.arange(rows),
+            "diverged": [trajectory.diverged] * rows,
+        }
         table = pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(run_id)
@@ -112,7 +116,8 @@ class RunStore:
             raise KeyError(f"No run {run_id!r} in {self.folder}.")
         table = pq.read_table(self._path(run_id), columns=[*_PER_STEP, "diverged"])
         return Trajectory(
-            **{name: table[name].to_numpy() for name in _PER_STEP}, diverged=bool(table["diverged"][0].as_py())
+            **{name: table[name].to_numpy() for name in _PER_STEP},
+            diverged=bool(table["diverged"][0].as_py()),
         )
 
     def table(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:

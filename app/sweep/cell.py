@@ -16,6 +16,7 @@ from app.data.preprocessing import TrainingData, batch_indices, measurement_indi
 from app.errors import UserError
 from app.losses import build_loss
 from app.sweep.plan import Cell, criteria
+from app.training.device import use_full_precision
 from app.training.runner import InitialState, TrajectoryRunner
 from app.training.sharpness_model import SharpnessModel
 from app.trajectory import Trajectory
@@ -30,6 +31,7 @@ class Simulator:
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
+        use_full_precision()
         self._config = config
         self._architecture: tuple[int, int] | None = None
         self._runner: TrajectoryRunner | None = None
@@ -46,14 +48,9 @@ class Simulator:
         chosen = measurement_indices(len(self.data.x), settings.examples, settings.seed)
         return self.data.x[chosen], self.data.y[chosen]
 
-    def factory(self, cell: Cell) -> ModelFactory:
-        """The model factory of a cell's architecture."""
-        settings = self._config.model.model_dump()
-        return family(settings.pop("family"))(width=cell.width, depth=cell.depth, **settings)
-
     def network(self, cell: Cell) -> keras.Model:
         """A new network with the cell's initial weights."""
-        return self.factory(cell).build(self.data.input_shape, self.data.classes, cell.seed)
+        return build_factory(self._config, cell).build(self.data.input_shape, self.data.classes, cell.seed)
 
     def runner(self, cell: Cell) -> TrajectoryRunner:
         """The compiled runner of a cell's architecture, traced once for all its seeds and learning rates."""
@@ -120,8 +117,8 @@ class CellRuns:
         """The state at step 0 alone, with the cost of lambda_0."""
         state = self.initial
         values = (state.loss, state.accuracy, state.sharpness, state.residual)
-        arrays = (np.array([value], np.float64) for value in values)
-        return Trajectory(*arrays, hvps=np.array([state.hvps], np.int64), diverged=False)
+        loss, accuracy, sharpness, residual = (np.array([value], np.float64) for value in values)
+        return Trajectory(loss, accuracy, sharpness, residual, np.array([state.hvps], np.int64), diverged=False)
 
     def trajectory(self, exponent: float, question: Question | None) -> Trajectory:
         """Train at c = 2^exponent.
@@ -143,6 +140,12 @@ class CellRuns:
             limits |= {"threshold": limit, "stop": lambda loss, sharpness: sharpness > limit}
         learning_rate = 2.0**exponent / initial.sharpness
         return self._simulator.runner(self._cell).run(initial, learning_rate, self._batches, **limits)
+
+
+def build_factory(config: ExperimentConfig, cell: Cell) -> ModelFactory:
+    """The model factory of a cell's architecture."""
+    settings = config.model.model_dump()
+    return family(settings.pop("family"))(width=cell.width, depth=cell.depth, **settings)
 
 
 def build_solver(name: str, tolerance: float) -> Lanczos | PowerIteration:

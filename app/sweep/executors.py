@@ -10,10 +10,11 @@ from app.config.schema import ExperimentConfig
 from app.store.runs import RunStore
 from app.sweep.plan import Cell, criteria, identity, labels
 from app.sweep.search import Answer, adaptive, exhaustive
+from app.training.quiet import import_tensorflow
 from app.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from app.sweep.cell import CellRuns
+    from app.sweep.cell import CellRuns, Simulator
 
 
 class Executor(Protocol):
@@ -59,7 +60,9 @@ class CellSweep:
         computed: Number of runs computed so far.
     """
 
-    def __init__(self, config: ExperimentConfig, cell: Cell, store: RunStore, simulator: object = None) -> None:
+    def __init__(
+        self, config: ExperimentConfig, cell: Cell, store: RunStore, simulator: Simulator | None = None
+    ) -> None:
         self._config = config
         self._cell = cell
         self._store = store
@@ -98,16 +101,14 @@ class CellSweep:
 
     def _keep(self, name: str, exponent: float | None, question: Question | None, run: Trajectory) -> None:
         columns = labels(self._config, self._cell, exponent, float(run.sharpness[0]))
-        if exponent is None:
-            reason = "initial"
-        else:
-            reason = "whole" if question is None else question.value
+        reason = "initial" if exponent is None else "whole" if question is None else question.value
         self._store.write(name, columns | {"question": reason}, run)
         self.computed += 1
 
     def _cell_runs(self) -> CellRuns:
         """The cell's runs; TensorFlow is imported here, when the first run has to be computed."""
         if self._runs is None:
+            import_tensorflow()
             from app.sweep.cell import CellRuns, Simulator
 
             if self.simulator is None:

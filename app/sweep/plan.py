@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from app.analysis.critical import Criteria, Question
-from app.config.schema import ExperimentConfig
+from app.config.schema import DataConfig, ExperimentConfig, ModelConfig, SharpnessConfig, TrainingConfig
 from app.store.runs import run_id
 
 NUMERICS = 1
@@ -54,13 +56,7 @@ def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, quest
     Returns:
         The id.
     """
-    description: dict[str, Any] = {
-        "numerics": NUMERICS,
-        "model": config.model.model_dump(mode="json"),
-        "data": config.data.model_dump(mode="json", exclude={"data_dir"}),
-        "loss": config.loss,
-        "training": config.training.model_dump(mode="json"),
-        "sharpness": config.sharpness.model_dump(mode="json"),
+    description = _shared(config.model, config.data, config.loss, config.training, config.sharpness) | {
         "cell": [cell.depth, cell.width, cell.seed],
         "lr_exponent": exponent,
         "question": question,
@@ -70,6 +66,37 @@ def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, quest
     if question is Question.SHARPNESS:
         description["tolerance"] = config.analysis.sharpness_tolerance
     return run_id(description)
+
+
+@lru_cache(maxsize=8)
+def _shared(
+    model: ModelConfig, data: DataConfig, loss: str, training: TrainingConfig, sharpness: SharpnessConfig
+) -> dict[str, Any]:
+    """The part of a run's description that all runs of an experiment share."""
+    return {
+        "numerics": NUMERICS,
+        "model": model.model_dump(mode="json"),
+        "data": data.model_dump(mode="json", exclude={"data_dir"}),
+        "loss": loss,
+        "training": training.model_dump(mode="json"),
+        "sharpness": sharpness.model_dump(mode="json"),
+    }
+
+
+def run_ids(config: ExperimentConfig) -> Iterator[str]:
+    """Ids of all runs that belong to an experiment, whether its search needs them or not.
+
+    Args:
+        config: The experiment.
+
+    Yields:
+        Run ids.
+    """
+    for cell in cells(config):
+        yield identity(config, cell, None, None)
+        for exponent in config.sweep.lr_exponents.exponents():
+            for question in (None, *Question):
+                yield identity(config, cell, exponent, question)
 
 
 def labels(config: ExperimentConfig, cell: Cell, exponent: float | None, lambda_0: float) -> dict[str, Any]:

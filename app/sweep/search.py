@@ -8,8 +8,8 @@ from typing import NamedTuple
 from app.analysis.critical import Question
 
 DOUBTS = ((0.85, 1), (0.6, 3), (0.45, 8))
-"""Pairs (share, gap): a "no" whose run rose again to this share of the threshold, or above, casts doubt on neighbouring gaps of
-more than so many grid steps."""
+"""Pairs (share, gap): a "no" whose run rose again to this share of the threshold, or above, casts doubt on
+neighbouring gaps of more than so many grid steps."""
 
 
 class Answer(NamedTuple):
@@ -39,8 +39,8 @@ def exhaustive(count: int, diverges: Callable[[int], bool]) -> None:
 def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer]) -> None:
     """Ask what decides c_max, c_loss and c_sharp, and little more.
 
-    Divergence and the loss catapult are decided by the loss alone. The sharpness, whose measurement costs most, is asked last,
-    starting a third of the way from c_loss to the first diverging c, where c_sharp lies in many networks.
+    Divergence and the loss catapult are decided by the loss alone. The sharpness, whose measurement costs most, is
+    asked last, starting a third of the way from c_loss to the first diverging c, where c_sharp lies in many networks.
 
     Args:
         grid: The c of the grid, increasing.
@@ -57,9 +57,10 @@ def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer]) -> N
 def find_first(ask: Callable[[int], Answer], low: int, high: int, guess: int) -> int | None:
     """Smallest index in [low, high] at which a nearly monotone condition holds.
 
-    An edge is enclosed and bisected as if the condition were monotone. The low end is always looked at: a condition that holds
-    there already would mislead the bisection. Then the gaps below the edge are halved wherever a run came close to the
-    threshold (see `DOUBTS`): with cross-entropy the sharpness rises again late in the run, and the condition holds on islands of c.
+    An edge is enclosed and bisected as if the condition were monotone. The low end is always looked at: a condition
+    that holds there already would mislead the bisection. Then the gaps below the edge are halved wherever a run came
+    close to the threshold (see `DOUBTS`): with cross-entropy the sharpness rises again late in the run, and the
+    condition holds on islands of c.
 
     Args:
         ask: Answers at an index; each index is asked once.

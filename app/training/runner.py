@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from app.trajectory import Trajectory, has_diverged
 from app.training.sharpness_model import SharpnessModel
+from app.trajectory import Trajectory, has_diverged
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ class TrajectoryRunner:
             if stop is not None and stop(loss, value):
                 break
         columns = [np.array(column, np.float64) for column in zip(*rows, strict=True)]
-        return Trajectory(*columns[:4], hvps=columns[4].astype(np.int64), diverged=diverged)
+        *measured, products = columns
+        losses, accuracies, values, residuals = measured
+        return Trajectory(losses, accuracies, values, residuals, products.astype(np.int64), diverged)
 
     def _reset(self, initial: InitialState, learning_rate: float) -> None:
         self._model.network.set_weights(initial.weights)

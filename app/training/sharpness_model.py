@@ -10,7 +10,12 @@ import tensorflow as tf
 from app.curvature.hessian import HessianOperator
 from app.curvature.lanczos import Lanczos
 from app.curvature.result import EigenResult
-from app.curvature.verify import SecondDerivativeError, refuse_wrong_layers, suspicious_layers, verify_products
+from app.curvature.verify import (
+    SecondDerivativeError,
+    refuse_wrong_layers,
+    suspicious_layers,
+    verify_products,
+)
 
 _RANDOM_SHARE = 0.01  # of the start vector: no direction is absent from it, at no cost in products
 _VERIFY_EXAMPLES = 2  # few, so that few ReLU units switch between the two gradients
@@ -121,9 +126,9 @@ class SharpnessModel(keras.Model):
         Raises:
             ValueError: If the model is not compiled or has no measurement set.
         """
-        self._prepare()
+        operator = self._prepare()
         limit = float("nan") if threshold is None else threshold
-        return self._measure_from(tf.constant(warm_start), tf.constant(limit, self._operator.dtype))
+        return self._measure_from(tf.constant(warm_start), tf.constant(limit, operator.dtype))
 
     def evaluate_measurement(self) -> tuple[float, float]:
         """Loss and accuracy on the measurement set at the present weights.
@@ -155,7 +160,9 @@ class SharpnessModel(keras.Model):
         if self._measurement is None:
             raise ValueError("No measurement set: pass `measurement=(x, y)` to SharpnessModel.")
         if not self.compiled:
-            raise ValueError("Call `compile(optimizer=..., loss=...)` before measuring: the sharpness is that of the loss.")
+            raise ValueError(
+                "Call `compile(optimizer=..., loss=...)` before measuring: the sharpness is that of the loss."
+            )
         x, y = self._measurement
         with tf.init_scope():
             if not self.network.built:
@@ -178,13 +185,13 @@ class SharpnessModel(keras.Model):
         return self.compute_loss(x=x, y=y, y_pred=self.network(x, training=False), training=False)
 
     def _loss_and_accuracy(self) -> tuple[Any, Any]:
-        x, y = self._measurement
+        x, y = self._measurement  # type: ignore[misc]  # `_prepare` has made sure
         outputs = self.network(x, training=False)
         loss = self.compute_loss(x=x, y=y, y_pred=outputs, training=False)
         return loss, _accuracy(y, outputs)
 
     def _measure_from_kind(self, warm_start: Any, threshold: Any) -> EigenResult:
-        at = self._operator.linearize()
+        at = self._prepare().linearize()
         direction = tf.math.l2_normalize(tf.where(warm_start, self._warm, at.gradient))
         start = direction + _RANDOM_SHARE * self._noise
         result = self.solver.solve(at.matvec, start, threshold, static_shapes=bool(self.jit_compile))

@@ -44,12 +44,12 @@ class _Slice(NamedTuple):
 
 
 class PhaseDiagram:
-    """Phase diagram in the plane of c and 1/w at fixed depth, or of c and d at fixed width (Kalra & Barkeshli 2023, Fig. 1).
+    """Phase diagram in the plane of c and 1/w at fixed depth, or of c and d at fixed width.
 
-    A panel for every depth; where there is one width and several depths, one panel over depth. Markers are means over
-    initialisations with bars from the lower to the upper quartile; an initialisation whose constant is censored is
-    not averaged in, and a marker that lacks some is hollow. Lines are fits of log2 c, quadratic at most in the
-    logarithm of the vertical coordinate, and bound the filled phases.
+    A panel for every depth; where there is one width and several depths, one panel over depth (Kalra & Barkeshli 2023,
+    Fig. 1). Markers are means over initialisations with bars from the lower to the upper quartile; an initialisation
+    whose constant is censored is not averaged in, and a marker that lacks some is hollow. Lines are fits of log2 c,
+    quadratic at most in the logarithm of the vertical coordinate, and bound the filled phases.
 
     Args:
         summary: A table as `app.analysis.tables.summary_table` returns it.
@@ -69,8 +69,8 @@ class PhaseDiagram:
         """The fitted boundaries.
 
         Returns:
-            A row per panel and constant: panel, constant, and the coefficients a0, a1, a2 of log2 c = a0 + a1 z + a2 z^2 with
-            z = log2 of the vertical coordinate (1/w or d).
+            A row per panel and constant: panel, constant, and the coefficients a0, a1, a2 of log2 c = a0 + a1 z + a2
+            z^2 with z = log2 of the vertical coordinate (1/w or d).
         """
         rows = []
         for panel in self._slices():
@@ -131,9 +131,19 @@ class PhaseDiagram:
         return 2.0 ** math.floor(np.log2(values.min()) - 0.5), 2.0 ** math.ceil(np.log2(values.max()) + 0.3)
 
     def _legend(self) -> list[Any]:
-        fills = [Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=str(phase)) for phase, color in PHASE_FILLS.items()]
+        fills = [
+            Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=str(phase))
+            for phase, color in PHASE_FILLS.items()
+        ]
         marks = [
-            Line2D([], [], color=CONSTANT_COLORS[name], marker=CONSTANT_MARKERS[name], markersize=5, label=CONSTANT_LABELS[name])
+            Line2D(
+                [],
+                [],
+                color=CONSTANT_COLORS[name],
+                marker=CONSTANT_MARKERS[name],
+                markersize=5,
+                label=CONSTANT_LABELS[name],
+            )
             for name in BOUNDARIES
         ]
         marks.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label="$c = 2$"))
@@ -166,7 +176,15 @@ def _draw_panel(ax: Any, panel: _Slice, limits: tuple[float, float]) -> None:
 def _draw_constant(ax: Any, rows: pd.DataFrame, name: str) -> None:
     color = CONSTANT_COLORS[name]
     for row in rows[rows["n"] > 0].itertuples():
-        ax.plot([row.q25, row.q75], [row.position] * 2, color=color, linewidth=2.2, alpha=0.75, zorder=4, solid_capstyle="butt")
+        ax.plot(
+            [row.q25, row.q75],
+            [row.position] * 2,
+            color=color,
+            linewidth=2.2,
+            alpha=0.75,
+            zorder=4,
+            solid_capstyle="butt",
+        )
         ax.plot(
             row.mean,
             row.position,
@@ -192,7 +210,7 @@ def _fits(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _edges(rows: pd.DataFrame, heights: np.ndarray, limits: tuple[float, float]) -> list[np.ndarray]:
-    """Where each phase ends, in the usual order; a constant that is known nowhere leaves its phase to the side it is censored at."""
+    """Where each phase ends, in the usual order; a constant known nowhere is at the side where it is censored."""
     edges = [np.full(len(heights), limits[0])]
     fits = _fits(rows)
     for name in BOUNDARIES:

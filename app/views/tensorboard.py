@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class _EventFile:
 def _write_run(folder: Path, run: pd.DataFrame) -> None:
     """The scalars of one run over its steps."""
     lambda_0, learning_rate = run["sharpness"].iloc[0], run["learning_rate"].iloc[0]
-    scalars: dict[str, Sequence[float]] = {
+    scalars: dict[str, Iterable[float]] = {
         "loss": run["loss"],
         "accuracy": run["accuracy"],
         "sharpness": run["sharpness"],

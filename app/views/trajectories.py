@@ -88,12 +88,19 @@ def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> Non
     """One line a run; steps without a measurement are passed over."""
     colors = ScalarMappable(norm, _COLORS)
     highest = 1.0
-    for c, run in runs.groupby("c", sort=True):
+    for _, run in runs.groupby("c", sort=True):
         values = run[name].to_numpy() / run[name].iloc[0]
         shown = np.isfinite(values) & (values > 0)
         if shown.sum() > 1:
             marker = "." if len(values) <= 30 else None
-            ax.plot(run["step"][shown], values[shown], color=colors.to_rgba(c), linewidth=1, marker=marker, markersize=3)
+            ax.plot(
+                run["step"][shown],
+                values[shown],
+                color=colors.to_rgba(run["c"].iloc[0]),
+                linewidth=1,
+                marker=marker,
+                markersize=3,
+            )
             highest = max(highest, float(np.max(values[shown])))
     ax.axhline(1.0, color="black", linewidth=0.7, linestyle=":")
     ax.set_yscale("log")
@@ -108,7 +115,8 @@ def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> Non
 
 
 def _draw_colorbar(figure: Figure, axes: Any, norm: LogNorm) -> None:
-    octaves = 2.0 ** np.arange(np.ceil(np.log2(norm.vmin)), np.floor(np.log2(norm.vmax)) + 1)
+    low, high = np.log2(np.array([norm.vmin, norm.vmax], np.float64))
+    octaves = 2.0 ** np.arange(np.ceil(low), np.floor(high) + 1)
     bar = figure.colorbar(ScalarMappable(norm, _COLORS), ax=axes, ticks=octaves, aspect=40, pad=0.01)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,215 @@
+"""What an experiment's stored runs say: constants, phases, regimes and pictures."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from app.analysis.phases import Phase, boundary, classify
+from app.analysis.regimes import RegimeSettings, Segment, regimes
+from app.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
+from app.config.loading import load_config
+from app.config.schema import ExperimentConfig
+from app.errors import UserError
+from app.store.runs import RunStore
+from app.sweep.plan import criteria, run_ids
+from app.views.diagram import PhaseDiagram
+from app.views.trajectories import TrajectoryFigure
+
+CONFIG_FILE, RUNS_FOLDER = "config.yaml", "runs"
+
+
+class PhaseAnalyzer:
+    """Labels the phases and regimes of an experiment; reads stored runs and computes nothing anew.
+
+    Args:
+        runs: All runs of the experiment, a row per step, with the columns of `app.store.runs.SCHEMA`.
+        config: The experiment.
+
+    Example:
+        >>> analyzer = PhaseAnalyzer.load("outputs/quickstart")
+        >>> analyzer.phase(c=3.0, depth=4, width=64)
+        <Phase.SHARPNESS_REDUCTION: 'sharpness reduction'>
+    """
+
+    def __init__(self, runs: pd.DataFrame, config: ExperimentConfig) -> None:
+        self.config = config
+        self.runs = runs
+
+    @classmethod
+    def load(cls, folder: str | Path) -> PhaseAnalyzer:
+        """Read a folder that `phases run` has written.
+
+        Args:
+            folder: Such as outputs/quickstart.
+
+        Returns:
+            The analyzer of its config's runs; runs of other configs in the same folder are left out.
+
+        Raises:
+            UserError: If the folder holds no experiment, or none of its runs.
+        """
+        return cls.from_store(RunStore(Path(folder) / RUNS_FOLDER), stored_config(folder))
+
+    @classmethod
+    def from_store(cls, store: RunStore, config: ExperimentConfig) -> PhaseAnalyzer:
+        """Read a config's runs from a store.
+
+        Args:
+            store: Where the runs are.
+            config: The experiment.
+
+        Returns:
+            The analyzer.
+
+        Raises:
+            UserError: If the store holds none of the config's runs, or a run that cannot be read.
+        """
+        wanted = [name for name in run_ids(config) if name in store]
+        if not wanted:
+            raise UserError(f"{store.folder}: no finished runs of this config; start them with `phases run`")
+        return cls(store.table(wanted), config)
+
+    def critical_constants(self) -> pd.DataFrame:
+        """Critical constants of every initialisation whose search is complete.
+
+        Returns:
+            A tidy table: model, dataset, loss, depth, width, seed, lambda_0, loss_0, the constants and, for each, a
+            `*_censored` column ("", "low" or "high").
+        """
+        return self._constants.copy()
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row per (depth, width, constant): mean, median, q25, q75, n, n_low, n_high, n_censored."""
+        return summary_table(self._constants)
+
+    def violations(self) -> pd.DataFrame:
+        """The initialisations whose constants are not in the usual order c_loss <= c_sharp <= c_max."""
+        return violations(self._constants)
+
+    def trajectories(self) -> pd.DataFrame:
+        """One trajectory for each initialisation and c, a row per step."""
+        return merge_runs(self.runs)
+
+    def regimes(self, run_id: str, settings: RegimeSettings | None = None) -> list[Segment]:
+        """Regimes of one run.
+
+        Args:
+            run_id: Name of the run, as in the column of the runs' table.
+            settings: Thresholds; the defaults if None.
+
+        Returns:
+            Contiguous segments (regime, start, stop) that cover all its steps.
+
+        Raises:
+            KeyError: If there is no such run.
+            ValueError: If the run has no sharpness.
+        """
+        chosen = self.runs[self.runs["run_id"] == run_id]
+        if chosen.empty:
+            raise KeyError(f"No run {run_id!r} in this experiment.")
+        (_, trajectory) = next(split_runs(chosen))
+        return regimes(trajectory, float(chosen["learning_rate"].iloc[0]), settings)
+
+    def phase(self, c: float, depth: int, width: int) -> Phase:
+        """Phase of early training, with the constants averaged over initialisations as boundaries.
+
+        Args:
+            c: Learning-rate constant eta lambda_0, above 0.
+            depth: Depth of a network of the experiment.
+            width: Its width.
+
+        Returns:
+            The phase.
+
+        Raises:
+            ValueError: If c is not above 0.
+            KeyError: If the constants of such a network are not known.
+        """
+        table = self._constants
+        rows = table[(table["depth"] == depth) & (table["width"] == width)]
+        if rows.empty:
+            known = sorted(set(zip(table["depth"].tolist(), table["width"].tolist(), strict=True)))
+            raise KeyError(f"No constants for depth {depth}, width {width}; known (depth, width): {known}.")
+        return classify(
+            c,
+            *(boundary(list(rows[name]), list(rows[f"{name}_censored"])) for name in ("c_loss", "c_sharp", "c_max")),
+        )
+
+    def phase_diagram(self) -> PhaseDiagram:
+        """The phase diagram over c and the networks' shape.
+
+        Returns:
+            A picture that can be drawn or saved.
+
+        Raises:
+            ValueError: If no initialisation's search is complete.
+        """
+        return PhaseDiagram(self.summary, title=self.title)
+
+    def trajectory_figure(self, seed: int | None = None) -> TrajectoryFigure:
+        """Loss and sharpness over the steps, coloured by c.
+
+        Args:
+            seed: Which initialisation; the first by default.
+
+        Returns:
+            A picture that can be drawn or saved.
+
+        Raises:
+            ValueError: If there are no runs of that seed.
+        """
+        return TrajectoryFigure(self.trajectories(), seed, title=self.title)
+
+    @property
+    def title(self) -> str:
+        """What was trained on what, for pictures."""
+        config = self.config
+        names = {"relu": "ReLU", "mse": "MSE", "xent": "cross-entropy"}
+        model = f"{config.model.family.upper()}, {names.get(config.model.activation, config.model.activation)}"
+        return f"{model}, {names.get(config.loss, config.loss)} on {config.data.dataset}"
+
+    @cached_property
+    def _constants(self) -> pd.DataFrame:
+        return constants_table(self.runs, self.config.sweep.lr_exponents.exponents(), criteria(self.config))
+
+
+def stored_config(folder: str | Path) -> ExperimentConfig:
+    """The config of an experiment that has been run.
+
+    Args:
+        folder: Folder that `phases run` has written.
+
+    Returns:
+        Its config.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = Path(folder) / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(f"{folder}: not the folder of an experiment: there is no {CONFIG_FILE} in it")
+    return load_config(path)
+
+
+def summary_json(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """A summary as plain JSON values: a list of {depth, width, <constant>: {mean, median, ...}}, null where not known.
+
+    Args:
+        summary: A table as `PhaseAnalyzer.summary`.
+
+    Returns:
+        An entry per (depth, width).
+    """
+    entries = []
+    for _, group in summary.groupby(["depth", "width"], sort=True):
+        entry: dict[str, Any] = {name: int(group[name].iloc[0]) for name in ("depth", "width")}
+        for row in group.drop(columns=["depth", "width"]).to_dict("records"):
+            name = str(row.pop("constant"))
+            entry[name] = {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        entries.append(entry)
+    return entries

@@ -1,0 +1,189 @@
+"""Commands and messages; the work is done by `app.experiment`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from app.errors import UserError
+
+if TYPE_CHECKING:
+    from app.analyzer import PhaseAnalyzer
+    from app.experiment import Experiment
+
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config (quickstart).")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Override a key: -s sweep.widths=[64,128]"),
+]
+Output = Annotated[Path | None, typer.Option("--output", metavar="DIR", help="Folder of the results [outputs/NAME].")]
+
+app = typer.Typer(
+    name="phases",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Phase diagrams of early training: how large may the learning rate be, and why?",
+)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    output: Output = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set stored runs aside and run everything.")] = False,
+) -> None:
+    """Run what is missing of an experiment, analyse it, draw it. Run again to resume."""
+    from app.views.console import ConsoleProgress
+
+    experiment = _experiment(config, overrides, output)
+    try:
+        with ConsoleProgress(err) as progress:
+            analyzer = experiment.run(progress, fresh=fresh)
+    except KeyboardInterrupt:
+        words = ["phases", "run", config, *(word for text in overrides or () for word in ("-s", text))]
+        words += ["--output", str(output)] if output else []
+        err.print(
+            f"Interrupted. Finished runs are kept in {experiment.folder}; go on with: {' '.join(words)}",
+            markup=False,
+        )
+        raise typer.Exit(130) from None
+    _show_results(experiment, analyzer)
+
+
+@app.command()
+def plan(config: Config, overrides: Overrides = None) -> None:
+    """Print the runs, products, FLOPs and time of an experiment; run nothing."""
+    from app.views.console import plain_table
+
+    experiment = _experiment(config, overrides, None)
+    estimates = experiment.plan()
+    rows = [
+        [
+            f"{e.depth}",
+            f"{e.width}",
+            f"{e.parameters:,}",
+            f"{e.initialisations}",
+            f"{e.runs}",
+            f"{e.hvps}",
+            f"{e.flops:.1e}",
+            f"{e.seconds:.0f} s",
+        ]
+        for e in estimates
+    ]
+    names = ("depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
+    out.print(plain_table(f"Plan of {experiment.config.name} (estimated)", names, rows))
+    seconds = sum(e.seconds for e in estimates)
+    out.print(
+        f"In all: {sum(e.runs for e in estimates)} runs, {sum(e.hvps for e in estimates)} Hessian-vector products, "
+        f"{sum(e.flops for e in estimates):.1e} FLOPs, about {_duration(seconds)} on this machine."
+    )
+
+
+@app.command()
+def analyze(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `phases run` has written.")],
+) -> None:
+    """Redo analysis and pictures from stored runs only."""
+    from app.experiment import Experiment
+
+    experiment = Experiment.open(folder)
+    _show_results(experiment, experiment.analyze())
+
+
+@app.command()
+def sharpness(config: Config, overrides: Overrides = None) -> None:
+    """Print the initial sharpness lambda_0 of each network of a config."""
+    from app.views.console import plain_table
+
+    experiment = _experiment(config, overrides, None)
+    rows = [
+        [
+            f"{cell.depth}",
+            f"{cell.width}",
+            f"{cell.seed}",
+            f"{state.sharpness:.6g}",
+            f"{state.residual:.1e}",
+            f"{state.hvps}",
+            f"{state.loss:.4g}",
+            f"{2 / state.sharpness:.4g}",
+        ]
+        for cell, state in experiment.initial_sharpness()
+    ]
+    names = ("depth", "width", "seed", "lambda_0", "error at most", "HVPs", "loss_0", "eta at c = 2")
+    out.print(plain_table(f"Initial sharpness of {experiment.config.name}", names, rows))
+
+
+def main() -> None:
+    """Run the command line; errors of the user's leave one message and exit status 2."""
+    _set_up_logging()
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(prog_name="phases", standalone_mode=False)
+    except UserError as error:
+        err.print(str(error), style="red", markup=False)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("Interrupted.")
+        status = 130
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        error.show()  # type: ignore[attr-defined]  # a usage error of click's
+        status = error.exit_code
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _experiment(config: str, overrides: list[str] | None, output: Path | None) -> Experiment:
+    """Check the config before anything heavy is imported."""
+    from app.config.loading import load_config
+
+    checked = load_config(config, overrides or ())
+    from app.experiment import Experiment
+
+    return Experiment(checked, output)
+
+
+def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:
+    from app.views.console import constants_summary
+
+    if not analyzer.summary.empty:
+        out.print(constants_summary(analyzer.summary))
+        out.print(f"Phase diagram: {experiment.folder / 'phase_diagram.png'}", markup=False)
+    else:
+        out.print(f"No initialisation's search is complete; runs are in {experiment.folder}", markup=False)
+    if experiment.config.tensorboard:
+        out.print(f"TensorBoard:   tensorboard --logdir {experiment.folder / 'tensorboard'}", markup=False)
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} seconds"
+        if seconds < 120
+        else f"{seconds / 60:.0f} minutes"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} hours"
+    )
+
+
+def _set_up_logging() -> None:
+    """Our messages, and of TensorFlow's only errors."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    handler = RichHandler(console=err, show_time=False, show_path=False, show_level=False, markup=False)
+    logger = logging.getLogger("app")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -1,0 +1,245 @@
+"""An experiment from its config to its pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from app.analyzer import CONFIG_FILE, RUNS_FOLDER, PhaseAnalyzer, stored_config, summary_json
+from app.config.loading import ConfigError, dump_config, load_config
+from app.config.schema import ExperimentConfig
+from app.errors import UserError
+from app.store.runs import RunStore
+from app.sweep.executors import build_executor
+from app.sweep.plan import Cell, cells, identity
+from app.training.quiet import import_tensorflow
+from app.views.tensorboard import write_tensorboard
+
+if TYPE_CHECKING:
+    from app.sweep.cost import Estimate
+    from app.training.runner import InitialState
+
+logger = logging.getLogger(__name__)
+
+_PACKAGES = ("sharpness-phases", "tensorflow", "keras", "numpy")
+
+
+class Progress(Protocol):
+    """Told of an experiment's progress."""
+
+    def started(self, cells: Sequence[Cell]) -> None:
+        """The cells that will be carried out, or found complete."""
+        ...
+
+    def finished(self, cell: Cell, computed: int) -> None:
+        """A cell is complete, after so many new runs."""
+        ...
+
+
+class Experiment:
+    """Runs what is missing of an experiment, analyses it and draws it.
+
+    Args:
+        config: What to run.
+        folder: Where results go; outputs/<name> by default.
+
+    Example:
+        >>> experiment = Experiment.from_config("quickstart", overrides=["sweep.widths=[64]"])
+        >>> experiment.run().critical_constants()
+    """
+
+    def __init__(self, config: ExperimentConfig, folder: str | Path | None = None) -> None:
+        self.config = config
+        self.folder = Path("outputs") / config.name if folder is None else Path(folder)
+
+    @classmethod
+    def from_config(
+        cls, source: str | Path, overrides: Sequence[str] = (), folder: str | Path | None = None
+    ) -> Experiment:
+        """Read an experiment from a config.
+
+        Args:
+            source: Path of a YAML file, or the name of a shipped config.
+            overrides: Texts `key.path=value`.
+            folder: Where results go; outputs/<name> by default.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            UserError: If the config is wrong.
+        """
+        return cls(load_config(source, overrides), folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Experiment:
+        """An experiment that has been run.
+
+        Args:
+            folder: Folder that `phases run` has written.
+
+        Returns:
+            The experiment, with the config that was run.
+
+        Raises:
+            UserError: If the folder holds no experiment.
+        """
+        return cls(stored_config(folder), folder)
+
+    def run(self, progress: Progress | None = None, fresh: bool = False) -> PhaseAnalyzer:
+        """Run what the search asks for and the folder does not hold; then analyse and draw.
+
+        Args:
+            progress: Told of every finished cell.
+            fresh: Set old runs aside (in `runs.old-1`, ...) and run everything.
+
+        Returns:
+            The analyzer of the runs.
+
+        Raises:
+            UserError: If the folder cannot be written, or the data cannot be loaded; nothing is left behind then.
+        """
+        with _new_folder(self.folder, keep=lambda: len(self._store()) > 0):
+            if fresh:
+                self._set_runs_aside()
+            store, todo = self._store(), cells(self.config)
+            self._write_config(store)
+            if progress is not None:
+                progress.started(todo)
+            for cell, computed in build_executor(self.config).run(self.config, todo, store):
+                if progress is not None:
+                    progress.finished(cell, computed)
+            return self._analyze(PhaseAnalyzer.from_store(store, self.config))
+
+    def analyze(self) -> PhaseAnalyzer:
+        """Redo the analysis and the pictures from stored runs only.
+
+        Returns:
+            The analyzer.
+
+        Raises:
+            UserError: If none of the experiment's runs is stored.
+        """
+        return self._analyze(PhaseAnalyzer.from_store(self._store(), self.config))
+
+    def plan(self) -> list[Estimate]:
+        """Estimate what all runs cost on this machine; nothing is run.
+
+        Returns:
+            An entry for every (depth, width).
+        """
+        import_tensorflow()
+        from app.sweep.cost import estimate
+        from app.training.device import matrix_product_rate
+
+        return estimate(self.config, matrix_product_rate())
+
+    def initial_sharpness(self) -> list[tuple[Cell, InitialState]]:
+        """Measure lambda_0 of every network of the experiment; nothing is stored.
+
+        Returns:
+            Cells and their states before training; a state's residual bounds the error of its sharpness.
+
+        Raises:
+            UserError: If the data cannot be loaded.
+        """
+        import_tensorflow()
+        from app.sweep.cell import CellRuns, Simulator
+
+        simulator = Simulator(self.config)
+        return [(cell, CellRuns(simulator, self.config, cell).initial) for cell in cells(self.config)]
+
+    def _analyze(self, analyzer: PhaseAnalyzer) -> PhaseAnalyzer:
+        constants = analyzer.critical_constants()
+        constants.to_csv(self.folder / "critical_constants.csv", index=False)
+        summary = json.dumps(summary_json(analyzer.summary), indent=1, allow_nan=False)
+        (self.folder / "summary.json").write_text(summary + "\n")
+        out_of_order = len(analyzer.violations())
+        if out_of_order:
+            logger.warning(
+                "%d of %d initialisations: c_loss <= c_sharp <= c_max does not hold",
+                out_of_order,
+                len(constants),
+            )
+        pictures = {}
+        if not constants.empty:
+            diagram = analyzer.phase_diagram()
+            diagram.save(self.folder / "phase_diagram.svg")
+            pictures["phase_diagram"] = diagram.save(self.folder / "phase_diagram.png")
+        trajectories = analyzer.trajectories()
+        if not trajectories.empty:
+            pictures["trajectories"] = analyzer.trajectory_figure().save(self.folder / "trajectories.png")
+        if self.config.tensorboard:
+            write_tensorboard(self.folder / "tensorboard", trajectories, constants, pictures)
+        return analyzer
+
+    def _store(self) -> RunStore:
+        return RunStore(self.folder / RUNS_FOLDER)
+
+    def _write_config(self, store: RunStore) -> None:
+        """Write config.yaml with the versions in use; warn if stored runs come from other ones."""
+        path = self.folder / CONFIG_FILE
+        try:
+            before = load_config(path).environment or {}
+        except ConfigError:
+            before = {}
+        now = {name: _version(name) for name in _PACKAGES}
+        changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+        if changed and len(store):
+            logger.warning(
+                "Stored runs were computed with other versions: %s. --fresh runs them anew.",
+                ", ".join(changed),
+            )
+        pending = any(identity(self.config, cell, None, None) not in store for cell in cells(self.config))
+        if pending:
+            import_tensorflow()
+            from app.training.device import describe_device
+
+            now["device"] = describe_device()
+            logger.info("Computing on %s", now["device"])
+        elif "device" in before:
+            now["device"] = before["device"]
+        path.write_text(dump_config(self.config.model_copy(update={"environment": now})))
+
+    def _set_runs_aside(self) -> None:
+        runs = self.folder / RUNS_FOLDER
+        if runs.exists():
+            number = 1
+            while (old := self.folder / f"{RUNS_FOLDER}.old-{number}").exists():
+                number += 1
+            runs.rename(old)
+            logger.info("Old runs are kept in %s", old)
+
+
+@contextmanager
+def _new_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
+    """Make a folder; after a user's error, remove again what was made, unless it holds something to keep."""
+    made = next((path for path in [*reversed(folder.parents), folder] if not path.exists()), None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if made is not None and made.exists():
+            shutil.rmtree(made)
+        raise UserError(f"{folder}: results cannot be written there: {error.strerror}") from None
+    try:
+        yield
+    except UserError:
+        if made is not None and not keep():
+            shutil.rmtree(made)
+        raise
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "not installed"

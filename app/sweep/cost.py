@@ -1,0 +1,104 @@
+"""What an experiment will cost, before it is run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from app.config.image_sets import IMAGE_SETS
+from app.config.schema import ExperimentConfig
+from app.sweep.cell import build_factory
+from app.sweep.plan import Cell
+
+# Per initialisation, counted in the stored runs of configs/quickstart.yaml.
+_ADAPTIVE_RUNS = 17
+_ADAPTIVE_STEPS = 0.75  # share of T that a run takes before its question is answered
+_ADAPTIVE_MEASUREMENTS = 28  # of the sharpness
+_ADAPTIVE_PRODUCTS = 70
+_COLD_PRODUCTS = 10
+_WARM_PRODUCTS = 5  # of a measurement to full tolerance
+_POWER_PRODUCTS = 21
+_LAST_C = 12.0  # where an exhaustive search typically meets divergence
+
+_GRADIENT = 3  # forward passes that a gradient costs, the forward pass included
+_PRODUCT = 5  # forward passes that a Hessian-vector product costs at a gradient that is there
+_BUILD_SECONDS = 1.0  # building and tracing an architecture
+_STEP_SECONDS = 4e-3  # what a step costs beside its arithmetic
+
+
+class Estimate(NamedTuple):
+    """Cost of all runs of one architecture.
+
+    Attributes:
+        depth: Depth of the network.
+        width: Its width.
+        parameters: Number of trainable parameters.
+        initialisations: Number of initialisations.
+        runs: Number of training runs.
+        hvps: Number of Hessian-vector products.
+        flops: Floating-point operations.
+        seconds: Time.
+    """
+
+    depth: int
+    width: int
+    parameters: int
+    initialisations: int
+    runs: int
+    hvps: int
+    flops: float
+    seconds: float
+
+
+def estimate(config: ExperimentConfig, rate: float) -> list[Estimate]:
+    """Estimate the cost of an experiment from counts of operations; data are not loaded.
+
+    Args:
+        config: The experiment.
+        rate: Floating-point operations per second of the device.
+
+    Returns:
+        An entry for every (depth, width), as if nothing had been run yet.
+    """
+    return [_estimate(config, depth, width, rate) for depth in config.sweep.depths for width in config.sweep.widths]
+
+
+def _estimate(config: ExperimentConfig, depth: int, width: int, rate: float) -> Estimate:
+    info, training, sweep = IMAGE_SETS[config.data.dataset], config.training, config.sweep
+    network = build_factory(config, Cell(depth, width, 0)).build(info.shape, info.classes, 0)
+    parameters = sum(weight.shape.num_elements() for weight in (v.value for v in network.trainable_variables))
+    forward = forward_flops(network)
+    power = config.sharpness.solver == "power"
+    if sweep.search == "adaptive":
+        runs, steps = _ADAPTIVE_RUNS, round(_ADAPTIVE_RUNS * _ADAPTIVE_STEPS * training.steps)
+        measurements = _ADAPTIVE_MEASUREMENTS
+        products = _ADAPTIVE_MEASUREMENTS * _POWER_PRODUCTS if power else _ADAPTIVE_PRODUCTS
+    else:
+        runs = sum(2.0**x < _LAST_C for x in sweep.lr_exponents.exponents())
+        steps = measurements = runs * training.steps
+        products = measurements * (_POWER_PRODUCTS if power else _WARM_PRODUCTS) + _COLD_PRODUCTS
+    examples = config.sharpness.examples
+    flops = forward * (
+        steps * (_GRADIENT * training.batch_size + examples)
+        + (measurements * _GRADIENT + products * _PRODUCT) * examples
+    )
+    seconds = flops / rate + steps * _STEP_SECONDS
+    n = sweep.seeds
+    return Estimate(depth, width, parameters, n, n * runs, n * products, n * flops, n * seconds + _BUILD_SECONDS)
+
+
+def forward_flops(network: keras.Model) -> float:
+    """Floating-point operations of a network's output for one example, as TensorFlow's profiler counts them.
+
+    Args:
+        network: A built Keras model with one input.
+
+    Returns:
+        The number of operations.
+    """
+    spec = tf.TensorSpec([1, *network.input_shape[1:]], network.input.dtype)
+    graph = tf.function(lambda x: network(x, training=False)).get_concrete_function(spec).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
+    return float(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)
