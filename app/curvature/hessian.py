@@ -126,7 +126,7 @@ class HessianOperator:
 
         def at(start: Any, count: int) -> tuple[Any, ...]:
             part = self._linearize(*(self._slice(data, start, count) for data in (self._x, self._y)))
-            weight = tf.cast(count / self._examples, self.dtype)
+            weight = tf.constant(count / self._examples, self.dtype)
             return tuple(weight * quantity for quantity in quantities(part))
 
         sums = tuple(tf.zeros([] if zero is not None else [self.size], self.dtype) for zero in like)

@@ -93,4 +93,5 @@ class PowerIteration:
             maximum_iterations=self.iterations + 1,
             parallel_iterations=1,
         )
-        return theta, vector, residual, products
+        finite = tf.math.is_finite(theta)
+        return tf.where(finite, theta, tf.constant(float("nan"), theta.dtype)), vector, residual, products

@@ -133,4 +133,4 @@ def _rms(array: np.ndarray) -> Any:
 
 def _relative(a: np.ndarray, b: np.ndarray) -> float:
     size = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
-    return float(np.linalg.norm(a - b)) / size if size > 0 else 0.0
+    return 0.0 if size == 0 else float(np.linalg.norm(a - b)) / size

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from problems import classification, dense_hessian, operator_of
+
+from app.curvature.hessian import HessianOperator
+from app.losses import build_loss
+from models import FCN
+
+
+@pytest.fixture
+def network():
+    return FCN(width=5, depth=3, bias=True, dtype="float64").build((6,), 3, seed=0)
+
+
+def test_the_documented_example_holds():
+    theta = tf.Variable([2.0])
+    operator = HessianOperator(
+        lambda x, y: tf.reduce_mean((theta * x) ** 2) / 2, [theta], tf.constant([1.0, 3.0]), tf.zeros(2)
+    )
+    at = operator.linearize()
+    assert at.matvec(tf.constant([1.0])).numpy() == pytest.approx([5.0])
+    assert at.gradient.numpy() == pytest.approx([10.0])
+    assert float(at.loss) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 8, 24, 100])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_chunks_give_the_same_loss_gradient_and_product(network, chunk_size, compiled):
+    x, y = classification(24)
+    whole = operator_of(network, build_loss("mse", "float64"), x, y)
+    parts = operator_of(network, build_loss("mse", "float64"), x, y, chunk_size)
+    v = tf.constant(np.random.default_rng(0).standard_normal(whole.size))
+
+    def all_of(operator):
+        at = operator.linearize()
+        return at.loss, at.gradient, at.matvec(v)
+
+    chunked = tf.function(lambda: all_of(parts), jit_compile=compiled)
+    for expected, found in zip(all_of(whole), chunked(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_hessian_is_symmetric(network):
+    x, y = classification()
+    dense = dense_hessian(operator_of(network, build_loss("xent", "float64"), x, y))
+    np.testing.assert_allclose(dense, dense.T, atol=1e-14)
+
+
+def test_a_vector_survives_unflatten_and_flatten(network):
+    x, y = classification()
+    operator = operator_of(network, build_loss("mse", "float64"), x, y)
+    v = tf.constant(np.arange(operator.size, dtype=np.float64))
+    parts = operator.unflatten(v)
+    assert [part.shape for part in parts] == [w.shape for w in network.trainable_variables]
+    np.testing.assert_array_equal(operator.flatten(parts), v)
+
+
+def test_a_variable_without_influence_has_zero_products():
+    used, unused = tf.Variable([1.0]), tf.Variable([1.0, 2.0])
+    operator = HessianOperator(lambda x, y: tf.reduce_sum(used**2), [used, unused], tf.zeros(1), tf.zeros(1))
+    np.testing.assert_allclose(operator.linearize().matvec(tf.ones(3)), [2.0, 0.0, 0.0])
+
+
+def test_no_variables_and_empty_chunks_are_refused():
+    with pytest.raises(ValueError, match="at least one trainable variable"):
+        HessianOperator(lambda x, y: 0.0, [], tf.zeros(1), tf.zeros(1))
+    with pytest.raises(ValueError, match="`chunk_size`.*0"):
+        HessianOperator(lambda x, y: 0.0, [tf.Variable(1.0)], tf.zeros(1), tf.zeros(1), chunk_size=0)

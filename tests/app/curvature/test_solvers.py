@@ -1,0 +1,154 @@
+"""Promises that both solvers keep, on matrices and networks with known eigenvalues."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import classification, dense_hessian, matvec_of, operator_of, symmetric
+
+from app.curvature.lanczos import Lanczos
+from app.curvature.power import PowerIteration
+from app.losses import LOSSES, build_loss
+from models import FCN
+
+SPECTRA = {
+    "positive": np.concatenate([[10.0, 7.0], np.linspace(0, 3, 40)]),
+    "largest modulus negative": np.concatenate([[-20.0, 5.0], np.linspace(-1, 2, 40)]),
+    "all negative": np.concatenate([[-1.0], np.linspace(-30, -10, 40)]),
+}
+
+SOLVERS = {"lanczos": Lanczos(), "power": PowerIteration(iterations=2000, tolerance=1e-4)}
+
+
+def solve(solver, matrix, start=None, compiled=False, **options):
+    start = np.random.default_rng(1).standard_normal(len(matrix)) if start is None else start
+    matvec = matvec_of(np.asarray(matrix, start.dtype))
+    function = tf.function(
+        lambda v: solver.solve(matvec, v, static_shapes=compiled, **options), jit_compile=compiled
+    )
+    return function(tf.constant(start)).to_python()
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "XLA"])
+@pytest.mark.parametrize("spectrum", SPECTRA)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_largest_algebraic_eigenvalue_is_found(solver, spectrum, compiled):
+    values = SPECTRA[spectrum]
+    matrix = symmetric(values)
+    result = solve(SOLVERS[solver], matrix, compiled=compiled)
+    assert result.eigenvalue == pytest.approx(values.max(), rel=1e-3)
+    assert result.converged
+    v = result.eigenvector
+    assert np.linalg.norm(v) == pytest.approx(1.0)
+    assert v @ matrix @ v == pytest.approx(result.eigenvalue, rel=1e-6)
+    assert result.residual == pytest.approx(np.linalg.norm(matrix @ v - result.eigenvalue * v), rel=0.05, abs=1e-9)
+
+
+@pytest.mark.parametrize("negative", [False, True], ids=["as drawn", "largest modulus negative"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_sharpness_of_a_network_agrees_with_its_dense_hessian(solver, loss, negative):
+    network = FCN(width=6, depth=3, dtype="float64").build((6,), 3, seed=2)
+    x, y = classification(24)
+    keras_loss = build_loss(loss, "float64")
+    sign = -1.0 if negative else 1.0  # of the loss: turns the Hessian's largest eigenvalue into its most negative one
+    operator = operator_of(network, lambda y, f: sign * keras_loss(y, f), x, y)
+    values = np.linalg.eigvalsh(dense_hessian(operator))
+    if negative:
+        assert values[0] < -1.5 * values[-1]
+    at = operator.linearize()
+    result = tf.function(SOLVERS[solver].solve)(at.matvec, at.gradient + 0.01).to_python()
+    assert result.eigenvalue == pytest.approx(values[-1], rel=1e-3)
+
+
+@pytest.mark.parametrize("solver", [Lanczos(), PowerIteration()], ids=["lanczos", "power"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_operator_with_nan_gives_nan(solver, bad):
+    matrix = symmetric([3.0, 2.0, 1.0])
+    matrix[0, 0] = bad
+    result = solve(solver, matrix)
+    assert np.isnan(result.eigenvalue)
+    assert not result.converged
+
+
+@pytest.mark.parametrize("solver", [Lanczos(), PowerIteration()], ids=["lanczos", "power"])
+def test_a_zero_operator_has_eigenvalue_zero(solver):
+    assert solve(solver, np.zeros((5, 5))).eigenvalue == 0.0
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_one_by_one_operator_is_solved(solver):
+    assert solve(SOLVERS[solver], np.array([[-4.0]])).eigenvalue == pytest.approx(-4.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=12), st.integers(0, 1000))
+def test_lanczos_never_exceeds_the_largest_eigenvalue_and_keeps_its_residual_bound(values, seed):
+    result = solve(Lanczos(), symmetric(values, seed))
+    scale = max(1.0, np.abs(values).max())
+    assert result.eigenvalue <= max(values) + 1e-9 * scale
+    assert np.min(np.abs(np.array(values) - result.eigenvalue)) <= result.residual + 1e-9 * scale
+
+
+def test_lanczos_stops_at_its_residual():
+    matrix = symmetric(SPECTRA["positive"])
+    loose, tight = (solve(Lanczos(tolerance=tolerance), matrix) for tolerance in (1e-1, 1e-6))
+    assert loose.hvps < tight.hvps
+    assert loose.residual <= 1e-1 * loose.eigenvalue
+    assert tight.residual <= 1e-6 * tight.eigenvalue
+
+
+def test_lanczos_needs_fewer_products_from_a_good_start():
+    matrix = symmetric(SPECTRA["positive"])
+    cold = solve(Lanczos(), matrix)
+    assert solve(Lanczos(), matrix, start=cold.eigenvector).hvps == 1
+
+
+def test_lanczos_restarts_when_its_basis_is_full():
+    values = np.concatenate([[1.02], np.linspace(-1, 1, 200)])
+    result = solve(Lanczos(tolerance=1e-4, basis_size=8, max_products=400), symmetric(values))
+    assert result.converged
+    assert result.hvps > 8
+    assert result.eigenvalue == pytest.approx(1.02, rel=1e-4)
+
+
+def test_lanczos_gives_up_honestly():
+    values = np.concatenate([[1.0001], np.linspace(-1, 1, 200)])
+    result = solve(Lanczos(tolerance=1e-8, max_products=5), symmetric(values))
+    assert result.hvps == 5
+    assert not result.converged
+
+
+@pytest.mark.parametrize(("threshold", "side"), [(9.0, True), (11.0, False), (10.5, False), (9.9, True)])
+def test_a_threshold_ends_lanczos_early_on_the_right_side(threshold, side):
+    matrix = symmetric(SPECTRA["positive"])
+    result = solve(Lanczos(tolerance=1e-6), matrix, threshold=tf.constant(threshold, tf.float64))
+    assert (result.eigenvalue > threshold) is side
+    assert result.hvps < solve(Lanczos(tolerance=1e-6), matrix).hvps
+
+
+def test_power_iteration_follows_the_reference_protocol_by_default():
+    result = solve(PowerIteration(), symmetric(SPECTRA["positive"]))
+    assert result.hvps == 21
+
+
+def test_power_iteration_pays_a_second_pass_only_for_a_negative_modulus():
+    matrix = symmetric(SPECTRA["largest modulus negative"])
+    assert solve(PowerIteration(iterations=20), matrix).hvps == 42
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Lanczos(tolerance=0), "`tolerance`"),
+        (lambda: Lanczos(tolerance=1.5), "`tolerance`"),
+        (lambda: Lanczos(max_products=0), "`max_products`"),
+        (lambda: Lanczos(basis_size=1), "`basis_size`"),
+        (lambda: PowerIteration(iterations=0), "`iterations`"),
+        (lambda: PowerIteration(tolerance=0.0), "`tolerance`"),
+    ],
+)
+def test_an_impossible_setting_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,50 @@
+"""Small problems with known answers."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from app.curvature.hessian import HessianOperator
+
+
+def classification(examples=24, shape=(6,), classes=3, seed=0, dtype=np.float64):
+    """Random inputs and one-hot targets."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((examples, *shape)).astype(dtype)
+    return x, np.eye(classes, dtype=dtype)[rng.integers(classes, size=examples)]
+
+
+def operator_of(network, loss, x, y, chunk_size=None):
+    """The Hessian of a Keras loss of a network."""
+    variables = [v.value for v in network.trainable_variables]
+    return HessianOperator(lambda x, y: loss(y, network(x, training=False)), variables, x, y, chunk_size)
+
+
+def dense_hessian(operator):
+    """The Hessian as a matrix, from TensorFlow's `jacobian` of the gradient: another code path than the operator's."""
+    variables = operator._variables
+    with tf.GradientTape(persistent=True) as outer:
+        with tf.GradientTape() as inner:
+            loss = operator._loss(operator._x, operator._y)
+        gradients = inner.gradient(loss, variables)
+        flat = tf.concat([tf.reshape(g, [-1]) for g in gradients], 0)
+    blocks = outer.jacobian(flat, variables, experimental_use_pfor=False)
+    return np.concatenate([block.numpy().reshape(len(flat), -1) for block in blocks], axis=1)
+
+
+def matvec_of(matrix):
+    """The product with a matrix."""
+    constant = tf.constant(matrix)
+    return lambda vector: tf.linalg.matvec(constant, vector)
+
+
+def symmetric(eigenvalues, seed=0):
+    """A symmetric matrix with given eigenvalues."""
+    rng = np.random.default_rng(seed)
+    q, _ = np.linalg.qr(rng.standard_normal((len(eigenvalues),) * 2))
+    return (q * np.asarray(eigenvalues, np.float64)) @ q.T
+
+
+def reset_keras():
+    """Forget the names and graphs of earlier tests."""
+    keras.backend.clear_session()
