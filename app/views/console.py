@@ -76,7 +76,13 @@ def constants_summary(summary: pd.DataFrame, names: Sequence[str] = ("c_loss", "
     Returns:
         A table to print.
     """
-    table = Table(title="Critical constants: mean (quartiles)", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(
+        title="Critical constants: mean (quartiles)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for name in ("depth", "width", "n", *names, "censored"):
         table.add_column(name, justify="right", no_wrap=True)
     for (depth, width), group in summary.groupby(["depth", "width"], sort=True):

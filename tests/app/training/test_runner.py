@@ -1,0 +1,92 @@
+import keras
+import numpy as np
+import pytest
+from problems import classification
+
+from app.losses import HalfMeanSquaredError
+from app.training.runner import TrajectoryRunner
+from app.training.sharpness_model import SharpnessModel
+from models import FCN
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def runner():
+    network = FCN(width=6, depth=3).build((6,), 3, seed=0)
+    x, y = classification(64, dtype=np.float32)
+    model = SharpnessModel(network, measurement=(x[:24], y[:24]), every=0)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=HalfMeanSquaredError(), jit_compile=False)
+    return TrajectoryRunner(model, x, y)
+
+
+@pytest.fixture(scope="module")
+def initial(runner):
+    return runner.initial_state(FCN(width=6, depth=3).build((6,), 3, seed=1).get_weights())
+
+
+BATCHES = np.arange(64).reshape(STEPS, 16)
+
+
+def test_a_run_is_gradient_descent_on_the_given_batches(runner, initial):
+    run = runner.run(initial, 0.3, BATCHES)
+    x, y = classification(64, dtype=np.float32)
+    plain = FCN(width=6, depth=3).build((6,), 3, seed=1)
+    plain.compile(optimizer=keras.optimizers.SGD(0.3), loss=HalfMeanSquaredError(), jit_compile=False)
+    for t, batch in enumerate(BATCHES, start=1):
+        plain.train_on_batch(x[batch], y[batch])
+        assert run.loss[t] == pytest.approx(0.5 * np.mean((plain(x[:24]).numpy() - y[:24]) ** 2), rel=1e-5)
+    assert run.steps == STEPS
+    assert not run.diverged
+    assert np.isfinite(run.sharpness).all()
+    assert run.hvps[0] == 0
+    assert (run.hvps[1:] > 0).all()
+
+
+def test_step_zero_is_the_initial_state(runner, initial):
+    run = runner.run(initial, 0.3, BATCHES)
+    assert run.loss[0] == initial.loss
+    assert run.sharpness[0] == initial.sharpness
+
+
+def test_runs_do_not_influence_each_other(runner, initial):
+    first = runner.run(initial, 0.3, BATCHES)
+    runner.run(initial, 5.0, BATCHES)
+    again = runner.run(initial, 0.3, BATCHES)
+    np.testing.assert_array_equal(first.loss, again.loss)
+    np.testing.assert_array_equal(first.sharpness, again.sharpness)
+
+
+def test_a_diverging_run_ends_at_the_step_that_shows_it(runner, initial):
+    run = runner.run(initial, 1e4, BATCHES)
+    assert run.diverged
+    assert run.steps < STEPS or not np.isfinite(run.loss[-1]) or run.loss[-1] > 1e5
+    assert (run.loss[:-1] <= 1e5).all()
+
+
+def test_a_run_ends_when_its_question_is_answered(runner, initial):
+    run = runner.run(initial, 0.3, BATCHES, stop=lambda loss, sharpness: True)
+    assert run.steps == 1
+    assert not run.diverged
+
+
+def test_without_sharpness_no_products_are_spent(runner, initial):
+    run = runner.run(initial, 0.3, BATCHES, sharpness=False)
+    assert run.hvps.sum() == 0
+    assert np.isnan(run.sharpness[1:]).all()
+
+
+def test_momentum_starts_from_zero_in_every_run(initial):
+    x, y = classification(64, dtype=np.float32)
+    model = SharpnessModel(FCN(width=6, depth=3).build((6,), 3, seed=0), measurement=(x[:24], y[:24]), every=0)
+    model.compile(optimizer=keras.optimizers.SGD(0.0, momentum=0.9), loss=HalfMeanSquaredError(), jit_compile=False)
+    runner = TrajectoryRunner(model, x, y)
+    first, again = (runner.run(initial, 0.1, BATCHES, sharpness=False) for _ in range(2))
+    np.testing.assert_array_equal(first.loss, again.loss)
+
+
+def test_nothing_is_retraced_per_learning_rate(runner, initial):
+    for rate in (0.1, 0.2, 0.3):
+        runner.run(initial, rate, BATCHES)
+    assert runner._step.experimental_get_tracing_count() == 1
+    assert runner._model._measure_from.experimental_get_tracing_count() == 1
