@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import socket
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -72,22 +77,51 @@ def _with_channels(images: np.ndarray) -> np.ndarray:
 def _from_tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, np.ndarray]:
     import tensorflow_datasets as tfds
 
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for logger in ("absl", "urllib3"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
     tfds.disable_progress_bar()
+    folder = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
-        folder = Path(builder.data_dir)
-        if not folder.exists():
-            builder.download_and_prepare()
+        builder = tfds.builder(name, data_dir=folder)
+        if not Path(builder.data_dir).exists():
+            _download(builder, folder)
         return _read_splits(tfds, builder)
     except Exception as error:
-        looked_in = data_dir or tfds.core.constants.DATA_DIR
         raise UserError(
-            f"data.dataset: {name!r} is not in {looked_in} and could not be downloaded "
+            f"data.dataset: {name!r} is not in {folder} and could not be downloaded "
             f"({type(error).__name__}: {_first_line(error)}). Set data.data_dir to a folder that holds it, or "
             f'prepare it where there is a network: python -c "import tensorflow_datasets as tfds; '
-            f"tfds.load('{name}', data_dir='{looked_in}')\""
+            f"tfds.load('{name}', data_dir='{folder}')\""
         ) from error
+
+
+def _download(builder: Any, folder: Path) -> None:
+    """Download and prepare a set; after a failure remove what that left behind."""
+    if not (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")):
+        socket.getaddrinfo(
+            _HOSTS[builder.name], 443
+        )  # fails at once without a network; the download would retry for minutes
+    existed = folder.exists()
+    before = set(folder.iterdir()) if existed else set()
+    try:
+        with redirect_stdout(sys.stderr):
+            builder.download_and_prepare()
+    except Exception:
+        if existed:
+            for path in set(folder.iterdir()) - before:
+                shutil.rmtree(path, ignore_errors=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+_HOSTS = {
+    "mnist": "storage.googleapis.com",
+    "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "cifar10": "www.cs.toronto.edu",
+    "cifar100": "www.cs.toronto.edu",
+}
+"""Where TensorFlow Datasets downloads each set from."""
 
 
 def _read_splits(tfds: Any, builder: Any) -> dict[str, np.ndarray]:
