@@ -17,7 +17,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from app.trajectory import Trajectory
+from app.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 
 RISE = 0.03
 """Relative rise above the lowest value so far that is more than the error of a loosely measured sharpness."""
@@ -77,7 +77,8 @@ class Criteria:
         sharpness = run.sharpness[1 : last + 1]
         if np.any(sharpness > self.sharpness_threshold(run.sharpness[0])):
             return True
-        measured = bool(np.all(np.isfinite(sharpness[np.isfinite(run.loss[1 : last + 1])])))
+        alive = [not has_diverged(loss) for loss in run.loss[1 : last + 1]]
+        measured = bool(np.all(np.isfinite(sharpness[alive])))
         return False if ended and measured else None
 
     def closeness(self, question: Question, run: Trajectory) -> float:
@@ -91,11 +92,12 @@ class Criteria:
             run: A trajectory.
 
         Returns:
-            The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s; 0 if there is
-            none, and for divergence.
+            The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for divergence
+            how far the loss rose, as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale.
         """
         if question is Question.DIVERGENCE:
-            return 0.0
+            rise, way = np.nanmax(run.loss) / run.loss[0], DIVERGENCE_LOSS / run.loss[0]
+            return float(np.log(rise) / np.log(way)) if way > 1 else 1.0
         if question is Question.LOSS:
             values, threshold = run.loss, self.loss_threshold(run.loss[0])
         else:
@@ -139,16 +141,44 @@ def critical_constants(
     Returns:
         The constants by name. One that the runs do not decide, because the search was interrupted, is not `known`.
     """
-    diverges, loss, sharpness = (
-        [_combined(criteria.answer(question, run) for run in runs.get(i, ())) for i in range(len(grid))]
-        for question in (Question.DIVERGENCE, Question.LOSS, Question.SHARPNESS)
-    )
-    # The grid ends with its first diverging c, which still counts: a diverging loss exceeds L_0.
-    end = diverges.index(True) + 1 if True in diverges else len(grid)
-    c_max = _first(grid, diverges)
+    answers = _answers(len(grid), runs, criteria)
+    first = {question: _first(grid, answers[question]) for question in Question}
+    c_max = first[Question.DIVERGENCE]
     if c_max.known and not c_max.censored:
-        c_max = Constant(grid[end - 2])
-    return {"c_loss": _first(grid, loss[:end]), "c_sharp": _first(grid, sharpness[:end]), "c_max": c_max}
+        c_max = Constant(grid[len(answers[Question.LOSS]) - 2])
+    return {"c_loss": first[Question.LOSS], "c_sharp": first[Question.SHARPNESS], "c_max": c_max}
+
+
+def undecided(count: int, runs: Mapping[int, Sequence[Trajectory]], criteria: Criteria) -> tuple[int, Question] | None:
+    """What has to be asked next for all constants to be known.
+
+    Args:
+        count: Number of grid points.
+        runs: Grid index to the trajectories at that c.
+        criteria: What counts as rising.
+
+    Returns:
+        A grid index and a question; None if the runs decide every constant.
+    """
+    for question, answers in _answers(count, runs, criteria).items():
+        index = answers.index(True) - 1 if True in answers else len(answers) - 1
+        if index >= 0 and answers[index] is None:
+            return index, question
+    return None
+
+
+def _answers(
+    count: int, runs: Mapping[int, Sequence[Trajectory]], criteria: Criteria
+) -> dict[Question, list[bool | None]]:
+    """The answers along the grid; loss and sharpness end with the first diverging c."""
+    answers = {
+        question: [_combined(criteria.answer(question, run) for run in runs.get(i, ())) for i in range(count)]
+        for question in (Question.DIVERGENCE, Question.LOSS, Question.SHARPNESS)
+    }
+    diverges = answers[Question.DIVERGENCE]
+    # The first diverging c still counts: a diverging loss exceeds L_0.
+    end = diverges.index(True) + 1 if True in diverges else count
+    return {q: values if q is Question.DIVERGENCE else values[:end] for q, values in answers.items()}
 
 
 def _combined(answers: Iterable[bool | None]) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from app.analysis.critical import Question
+from app.analysis.critical import Question, undecided
 from app.config.schema import ExperimentConfig
 from app.store.runs import RunStore
 from app.sweep.plan import Cell, criteria, identity, labels
@@ -74,16 +74,25 @@ class CellSweep:
     def complete(self) -> None:
         """Run what the experiment's search asks for and the store does not hold."""
         exponents = self._config.sweep.lr_exponents.exponents()
+        runs: dict[int, list[Trajectory]] = {}
         self._before_training()
 
         def ask(index: int, question: Question) -> Answer:
-            run = self._trajectory(exponents[index], question)
+            known = runs.setdefault(index, [])
+            answering = (run for run in known if self._criteria.answer(question, run) is not None)
+            run = next(answering, None)
+            if run is None:
+                run = self._trajectory(exponents[index], question)
+                known.append(run)
             return Answer(self._criteria.answer(question, run) is True, self._criteria.closeness(question, run))
 
         if self._config.sweep.search == "exhaustive":
             exhaustive(len(exponents), lambda index: self._trajectory(exponents[index], None).diverged)
-        else:
-            adaptive([2.0**x for x in exponents], ask)
+            return
+        adaptive([2.0**x for x in exponents], ask)
+        # A run for one question may have answered another where the search had not looked.
+        while (missing := undecided(len(exponents), runs, self._criteria)) is not None:
+            ask(*missing)
 
     def _before_training(self) -> None:
         name = identity(self._config, self._cell, None, None)

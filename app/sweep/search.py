@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 from app.analysis.critical import Question
 
-DOUBTS = ((0.85, 1), (0.6, 3), (0.45, 8))
+Doubts = tuple[tuple[float, int], ...]
+
+DIVERGENCE_DOUBTS: Doubts = ((0.2, 1),)
+"""As `RISE_DOUBTS`, for divergence: losses that rose about tenfold have neighbours that may diverge."""
+
+RISE_DOUBTS: Doubts = ((0.85, 1), (0.6, 3), (0.45, 8))
 """Pairs (share, gap): a "no" whose run rose again to this share of the threshold, or above, casts doubt on
 neighbouring gaps of more than so many grid steps."""
 
@@ -47,19 +52,21 @@ def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer]) -> N
         ask: Answers a question at a grid index, by a training run if need be.
     """
     last = len(grid) - 1
-    diverging = find_first(lambda i: ask(i, Question.DIVERGENCE), 0, last, _index_of(grid, 12.0))
+    diverging = find_first(lambda i: ask(i, Question.DIVERGENCE), 0, last, _index_of(grid, 12.0), DIVERGENCE_DOUBTS)
     end = last if diverging is None else diverging
     rising = find_first(lambda i: ask(i, Question.LOSS), 0, end, _index_of(grid, 3.0))
     start = end if rising is None else rising + round((end - rising) / 3)
     find_first(lambda i: ask(i, Question.SHARPNESS), 0, end, start)
 
 
-def find_first(ask: Callable[[int], Answer], low: int, high: int, guess: int) -> int | None:
+def find_first(
+    ask: Callable[[int], Answer], low: int, high: int, guess: int, doubts: Doubts = RISE_DOUBTS
+) -> int | None:
     """Smallest index in [low, high] at which a nearly monotone condition holds.
 
     An edge is enclosed and bisected as if the condition were monotone. The low end is always looked at: a condition
     that holds there already would mislead the bisection. Then the gaps below the edge are halved wherever a run came
-    close to the threshold (see `DOUBTS`): with cross-entropy the sharpness rises again late in the run, and the
+    close to the threshold (see `RISE_DOUBTS`): with cross-entropy the sharpness rises again late in the run, and the
     condition holds on islands of c.
 
     Args:
@@ -67,6 +74,7 @@ def find_first(ask: Callable[[int], Answer], low: int, high: int, guess: int) ->
         low: First index.
         high: Last index.
         guess: Where the edge is expected.
+        doubts: Which answers cast doubt on which gaps.
 
     Returns:
         The index, or None if the condition holds at no index asked.
@@ -79,7 +87,7 @@ def find_first(ask: Callable[[int], Answer], low: int, high: int, guess: int) ->
         return answers[index].holds
 
     edge = _monotone_edge(holds, low, high, guess)
-    while (doubtful := _doubtful_gap(answers, high if edge is None else edge)) is not None:
+    while (doubtful := _doubtful_gap(answers, high if edge is None else edge, doubts)) is not None:
         if holds(doubtful):
             edge = doubtful
     return edge
@@ -112,7 +120,7 @@ def _monotone_edge(holds: Callable[[int], bool], low: int, high: int, guess: int
     return above
 
 
-def _doubtful_gap(answers: dict[int, Answer], edge: int) -> int | None:
+def _doubtful_gap(answers: dict[int, Answer], edge: int, doubts: Doubts) -> int | None:
     """Middle of a gap at or below the edge that may hide the true edge; None if there is none.
 
     That is the gap just below an edge found on an island, or one of whose ends said no but came close.
@@ -120,7 +128,7 @@ def _doubtful_gap(answers: dict[int, Answer], edge: int) -> int | None:
     asked = sorted(index for index in answers if index <= edge)
     for left, right in zip(asked, asked[1:], strict=False):
         closeness = max((answers[end].closeness for end in (left, right) if not answers[end].holds), default=0.0)
-        doubtful = any(closeness > share and right - left > gap for share, gap in DOUBTS)
+        doubtful = any(closeness > share and right - left > gap for share, gap in doubts)
         if doubtful or (answers[right].holds and right - left > 1):
             return (left + right) // 2
     return None

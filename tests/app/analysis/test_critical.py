@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up import T, run, trajectory
+
+from app.analysis.critical import Criteria, Question, critical_constants, undecided
+
+CRITERIA = Criteria(steps=T)
+GRID = [2.0 ** (0.1 * i) for i in range(8)]
+
+
+def whole_grid(c_loss, c_sharp, first_divergence):
+    """Runs up to divergence whose conditions hold from the given grid indices on."""
+    last = len(GRID) if first_divergence is None else first_divergence + 1
+    return {i: [run(i >= c_loss, i >= c_sharp, i == first_divergence)] for i in range(last)}
+
+
+def found(runs):
+    constants = critical_constants(GRID, runs, CRITERIA)
+    return {name: constant.censored or constant.value for name, constant in constants.items()}
+
+
+def test_the_constants_are_those_of_the_definitions():
+    assert found(whole_grid(2, 4, 6)) == {"c_loss": GRID[2], "c_sharp": GRID[4], "c_max": GRID[5]}
+
+
+def test_c_max_is_the_last_c_that_does_not_diverge():
+    assert found(whole_grid(2, 4, 1))["c_max"] == GRID[0]
+
+
+def test_a_condition_that_holds_at_the_first_c_is_censored_low():
+    assert found(whole_grid(0, 0, 6)) == {"c_loss": "low", "c_sharp": "low", "c_max": GRID[5]}
+    assert found(whole_grid(0, 0, 0))["c_max"] == "low"
+
+
+def test_a_condition_that_holds_nowhere_is_censored_high():
+    assert found(whole_grid(99, 99, None)) == {"c_loss": "high", "c_sharp": "high", "c_max": "high"}
+
+
+def test_the_first_diverging_c_counts_as_a_rise_of_the_loss_but_not_of_the_sharpness():
+    constants = found(whole_grid(99, 99, 5))
+    assert constants == {"c_loss": GRID[5], "c_sharp": "high", "c_max": GRID[4]}
+
+
+def test_the_smallest_c_counts_where_the_condition_is_not_monotone():
+    runs = whole_grid(5, 6, 7)
+    runs[2] = [run(loss_rises=True, sharpness_rises=True)]
+    assert found(runs) == {"c_loss": GRID[2], "c_sharp": GRID[2], "c_max": GRID[6]}
+
+
+def test_an_island_of_divergence_ends_the_grid():
+    runs = whole_grid(2, 4, None)
+    runs[3] = [run(diverged=True)]
+    assert found(runs) == {"c_loss": GRID[2], "c_sharp": "high", "c_max": GRID[2]}
+
+
+def test_equal_to_the_initial_value_is_not_a_rise():
+    assert CRITERIA.answer(Question.LOSS, trajectory(1.0)) is False
+    assert CRITERIA.answer(Question.SHARPNESS, trajectory(1.0, 1.0)) is False
+
+
+@pytest.mark.parametrize("question", [Question.LOSS, Question.SHARPNESS])
+def test_a_tolerance_asks_for_a_larger_rise(question):
+    risen = run(loss_rises=True, sharpness_rises=True)  # to 1.5
+    for tolerance, expected in ((0.4, True), (0.6, False)):
+        criteria = Criteria(T, loss_tolerance=tolerance, sharpness_tolerance=tolerance)
+        assert criteria.answer(question, risen) is expected
+
+
+def test_only_the_first_steps_of_a_long_run_count():
+    late = np.full(30, 0.5)
+    late[0], late[T + 1] = 1.0, 9.0
+    for question in (Question.LOSS, Question.SHARPNESS):
+        assert CRITERIA.answer(question, trajectory(late, late)) is False
+
+
+def test_a_run_that_diverges_after_the_transient_does_not_diverge_in_it():
+    loss = np.append(np.full(T + 3, 0.5), 1e9)
+    loss[0] = 1.0
+    assert CRITERIA.answer(Question.DIVERGENCE, trajectory(loss, diverged=True)) is False
+
+
+def test_a_run_that_ended_early_answers_only_what_it_saw():
+    early = trajectory([1.0, 2.0], [1.0, np.nan])
+    assert CRITERIA.answer(Question.LOSS, early) is True
+    assert CRITERIA.answer(Question.SHARPNESS, early) is None
+    assert CRITERIA.answer(Question.DIVERGENCE, early) is None
+    assert CRITERIA.answer(Question.LOSS, trajectory([1.0, 0.5])) is None
+
+
+def test_a_sharpness_that_was_not_measured_is_no_answer():
+    unmeasured = np.full(T + 1, np.nan)
+    unmeasured[0] = 1.0
+    assert CRITERIA.answer(Question.SHARPNESS, trajectory(0.5, unmeasured)) is None
+
+
+def test_an_interrupted_search_leaves_constants_unknown():
+    constants = critical_constants(GRID, {0: [run()], 5: [run(loss_rises=True)]}, CRITERIA)
+    assert not any(constant.known for constant in constants.values())
+
+
+def test_a_search_needs_only_the_two_sides_of_an_edge():
+    runs = {0: [run()], 3: [run()], 4: [run(True, True)], 6: [run()], 7: [run(diverged=True)]}
+    runs = {i: r for i, r in runs.items() if i != 0}
+    assert found(runs) == {"c_loss": GRID[4], "c_sharp": GRID[4], "c_max": GRID[6]}
+
+
+def test_runs_of_different_questions_at_one_c_are_taken_together():
+    rising, falling = trajectory([1.0, 2.0], [1.0, np.nan]), run()
+    runs = {2: [falling], 3: [rising, run(sharpness_rises=True)], 7: [run(diverged=True)], 6: [run()]}
+    assert found(runs) == {"c_loss": GRID[3], "c_sharp": GRID[3], "c_max": GRID[6]}
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 8))
+def test_monotone_grids_give_back_their_edges(c_loss, c_sharp, divergence):
+    divergence = None if divergence == 8 else divergence
+    constants = critical_constants(GRID, whole_grid(c_loss, c_sharp, divergence), CRITERIA)
+    seen = len(GRID) if divergence is None else divergence + 1
+    edge = min(c_loss, seen if divergence is None else divergence)
+    c = constants["c_loss"]
+    assert c.known
+    assert c.censored == ("low" if edge == 0 else "high" if edge >= seen else "")
+    if not c.censored:
+        assert c.value == GRID[edge]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0] + [0.5] * 10, 0.0),
+        (np.linspace(1.0, 0.5, 11), 0.0),
+        ([1.0, 0.4, 0.5, 0.6, 0.9] + [0.3] * 6, 0.9),
+        ([1.0, 0.9, 0.905] + [0.4] * 8, 0.0),
+    ],
+    ids=["constant", "falling", "rising again", "wobbling by less than its error"],
+)
+def test_closeness_counts_only_values_clearly_above_the_lowest_one_before(values, expected):
+    for question in (Question.LOSS, Question.SHARPNESS):
+        assert CRITERIA.closeness(question, trajectory(values, values)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("highest", "share"), [(1.0, 0.0), (10.0, 0.2), (1e5, 1.0)])
+def test_closeness_to_divergence_is_the_rise_of_the_loss_on_a_logarithmic_scale(highest, share):
+    run = trajectory([1.0, highest, 0.5], 1.0)
+    assert CRITERIA.closeness(Question.DIVERGENCE, run) == pytest.approx(share)
+
+
+def test_what_is_undecided_leads_to_known_constants_one_question_at_a_time():
+    exact = whole_grid(2, 4, 6)
+    runs = {5: [trajectory([1.0, 2.0], [1.0, np.nan])]}  # a run that ended with its answer: the loss rises
+    asked = []
+    while (missing := undecided(len(GRID), runs, CRITERIA)) is not None:
+        index, question = missing
+        asked.append(missing)
+        runs.setdefault(index, []).extend(exact.get(index, [run(diverged=True)]))
+    assert len(set(asked)) == len(asked)
+    assert found(runs) == found(exact)
