@@ -153,7 +153,7 @@ def _sentence(fault: Any, path: KeyPath) -> str:
     }.get(kind)
     if expected is None and kind in _LIMITS:
         phrase, name = _LIMITS[kind]
-        expected = phrase.format(context[name])
+        expected = phrase.format(_limit(context[name]))
     if expected is None:
         expected = fault["msg"][0].lower() + fault["msg"][1:]
     return f"{key}: {expected}; got {_show(fault['input'])}"
@@ -168,6 +168,10 @@ _LIMITS = {
     "string_too_long": ("must have at most {} characters", "max_length"),
     "literal_error": ("must be one of {}", "expected"),
 }
+
+
+def _limit(value: Any) -> Any:
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _allowed_keys(path: KeyPath) -> list[str]:

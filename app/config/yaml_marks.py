@@ -66,14 +66,17 @@ def parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
     Raises:
         YamlError: If the text is not YAML, uses tags, aliases or keys that are not words, or has a key twice.
     """
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         lines: dict[KeyPath, int] = {}
         if node is None:
             return None, lines
         _note_lines(node, (), lines)
         return loader.construct_document(node), lines
+    except YamlError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(mark.line + 1 if mark else 1, f"not valid YAML: {error.problem}") from None
@@ -84,7 +87,8 @@ def parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
     except ValueError as error:  # such as an integer of thousands of digits
         raise YamlError(1, f"not valid YAML: {error}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> None:

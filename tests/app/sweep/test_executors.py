@@ -1,0 +1,142 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from app.analysis.tables import constants_table
+from app.config.loading import load_config
+from app.errors import UserError
+from app.store.runs import RunStore
+from app.sweep.executors import CellSweep, build_executor
+from app.sweep.plan import Cell, cells, criteria, run_ids
+
+TINY = [
+    "sweep.widths=[8,16]",
+    "sweep.depths=[2]",
+    "sweep.seeds=2",
+    "data.train_examples=256",
+    "training.batch_size=64",
+    "training.steps=4",
+    "sharpness.examples=64",
+    "sweep.lr_exponents={start: 0, stop: 6, step: 0.5}",
+]
+
+
+def sweep(folder, *overrides):
+    config = load_config("quickstart", [*TINY, *overrides])
+    store = RunStore(folder)
+    computed = sum(count for _, count in build_executor(config).run(config, cells(config), store))
+    return config, store, computed
+
+
+def constants(config, store):
+    runs = store.table([name for name in run_ids(config) if name in store])
+    return constants_table(runs, config.sweep.lr_exponents.exponents(), criteria(config))
+
+
+@pytest.fixture(scope="module")
+def adaptive_sweep(tmp_path_factory):
+    return sweep(tmp_path_factory.mktemp("adaptive"))
+
+
+def test_every_cell_of_an_adaptive_sweep_has_its_constants(adaptive_sweep):
+    config, store, computed = adaptive_sweep
+    assert computed == len(store)
+    assert len(constants(config, store)) == 4
+
+
+def test_a_second_sweep_computes_nothing(adaptive_sweep):
+    config, store, _ = adaptive_sweep
+    assert sweep(store.folder)[2] == 0
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stopped(adaptive_sweep, tmp_path):
+    config, whole, total = adaptive_sweep
+    names = sorted(path.name for path in whole.folder.glob("*.parquet"))
+    for name in names[::2]:
+        (tmp_path / name).write_bytes((whole.folder / name).read_bytes())
+    config, store, computed = sweep(tmp_path)
+    assert computed == total - len(names[::2])
+    pd.testing.assert_frame_equal(store.table(), whole.table())
+
+
+def test_the_same_config_gives_the_same_bits(adaptive_sweep, tmp_path):
+    _, first, _ = adaptive_sweep
+    _, second, _ = sweep(tmp_path)
+    pd.testing.assert_frame_equal(first.table(), second.table(), check_exact=True)
+
+
+def test_another_width_or_a_longer_grid_computes_only_what_is_new(adaptive_sweep, tmp_path):
+    _, whole, total = adaptive_sweep
+    for path in whole.folder.glob("*.parquet"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    computed = sweep(tmp_path, "sweep.widths=[8,16,4]")[2]
+    assert 0 < computed < total
+
+
+def test_all_learning_rates_of_an_initialisation_share_lambda_0_and_start(adaptive_sweep):
+    table = adaptive_sweep[1].table()
+    first = table[table["step"] == 0]
+    for _, cell in first.groupby(["width", "seed"]):
+        assert cell["sharpness"].nunique() == 1
+        assert cell["loss"].nunique() == 1
+    trained = table[table["c"].notna()]
+    np.testing.assert_allclose(
+        trained["learning_rate"] * trained.groupby("run_id")["sharpness"].transform("first"), trained["c"]
+    )
+
+
+def test_an_exhaustive_sweep_runs_the_whole_grid_up_to_divergence(tmp_path):
+    config, store, _ = sweep(tmp_path, "sweep.search=exhaustive", "sweep.widths=[8]", "sweep.seeds=1")
+    runs = store.table().drop_duplicates("run_id").dropna(subset="c")
+    grid = config.sweep.lr_exponents.exponents()
+    assert runs["lr_exponent"].tolist() == grid[: len(runs)]
+    assert runs["diverged"].tolist()[:-1] == [False] * (len(runs) - 1)
+    assert runs["diverged"].iloc[-1] or len(runs) == len(grid)
+    assert len(constants(config, store)) == 1
+
+
+def test_adaptive_reads_the_runs_of_an_exhaustive_sweep(tmp_path):
+    sweep(tmp_path, "sweep.search=exhaustive", "sweep.widths=[8]", "sweep.seeds=1")
+    assert sweep(tmp_path, "sweep.widths=[8]", "sweep.seeds=1")[2] == 0
+
+
+@pytest.mark.parametrize(
+    "override", ["loss=xent", "model.activation=linear", "training.momentum=0.5", "sharpness.solver=power"]
+)
+def test_other_losses_networks_and_solvers_run_too(override, tmp_path):
+    config, store, _ = sweep(tmp_path, override, "sweep.widths=[8]", "sweep.seeds=1")
+    assert len(constants(config, store)) == 1
+
+
+def test_a_network_without_positive_curvature_is_a_users_error(tmp_path):
+    config = load_config("quickstart", [*TINY, "model.output_scale=1e-30"])
+    with pytest.raises(UserError, match="initial sharpness of d2_w8_s0"):
+        CellSweep(config, Cell(2, 8, 0), RunStore(tmp_path)).complete()
+
+
+@pytest.mark.slow
+def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, capsys):
+    """Real images, both losses; `disagreements` are counted in grid steps and printed."""
+    steps = []
+    for loss in ("mse", "xent"):
+        tables = {}
+        for search in ("adaptive", "exhaustive"):
+            folder = tmp_path / f"{loss}-{search}"
+            options = (f"loss={loss}", f"sweep.search={search}", "sweep.widths=[32,64,128]", "sweep.seeds=2")
+            config = load_config("quickstart", options)
+            store = RunStore(folder)
+            list(build_executor(config).run(config, cells(config), store))
+            tables[search] = constants(config, store)
+        a, e = tables["adaptive"], tables["exhaustive"]
+        assert a["width"].tolist() == e["width"].tolist() == [32, 32, 64, 64, 128, 128]
+        for name in ("c_loss", "c_sharp", "c_max"):
+            same_side = a[f"{name}_censored"] == e[f"{name}_censored"]
+            apart = np.abs(np.log2(a[name] / e[name]) / 0.1).round().fillna(0)
+            steps += list(apart.where(same_side, np.inf))
+    within_one = np.mean(np.array(steps) <= 1)
+    with capsys.disabled():
+        print(
+            f"\nadaptive against exhaustive: {within_one:.1%} of {len(steps)} constants within one grid step, ", end=""
+        )
+        print(f"{np.mean(np.array(steps) == 0):.1%} equal, largest difference {max(steps):.0f} steps")
+    assert within_one >= 0.95

@@ -1,0 +1,67 @@
+"""What the quickstart must show; it runs once for all tests of this file (under a minute)."""
+
+import pandas as pd
+import pytest
+
+from app.config.loading import load_config
+from app.experiment import Experiment
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def analyzer(tmp_path_factory):
+    return Experiment(load_config("quickstart"), tmp_path_factory.mktemp("quickstart")).run()
+
+
+def mean(analyzer, constant, width):
+    summary = analyzer.summary.set_index(["constant", "width"])
+    return summary.loc[(constant, width), "mean"]
+
+
+def test_the_sharpness_reduction_phase_opens_up_with_one_over_width(analyzer):
+    narrow, wide = mean(analyzer, "c_loss", 64), mean(analyzer, "c_loss", 512)
+    assert narrow >= 2.5 * wide
+    assert 2 <= wide <= 4
+
+
+def test_the_constants_are_of_the_order_of_the_independent_measurement(analyzer):
+    assert 3.0 <= mean(analyzer, "c_sharp", 512) <= 4.8
+    assert 9.0 <= mean(analyzer, "c_max", 512) <= 12.0
+    assert 13.0 <= mean(analyzer, "c_loss", 64) <= 18.0
+
+
+def test_lanczos_needs_at_most_16_products_cold_and_8_warm_on_average(analyzer):
+    runs = analyzer.runs
+    cold = runs[(runs["question"] == "initial") & (runs["step"] == 0)]["hvps"]
+    warm = runs[(runs["step"] > 0) & (runs["hvps"] > 0)]["hvps"]
+    assert len(cold) == 16
+    assert cold.max() <= 16
+    assert warm.mean() <= 8
+
+
+def test_warm_measurements_to_full_tolerance_need_at_most_8_products_on_average(tmp_path):
+    overrides = [
+        "sweep.widths=[64,512]",
+        "sweep.seeds=1",
+        "sweep.search=exhaustive",
+        "sweep.lr_exponents={start: 0, stop: 3, step: 1}",
+    ]
+    runs = Experiment(load_config("quickstart", overrides), tmp_path).run().runs
+    warm = runs[(runs["step"] > 0) & (runs["hvps"] > 0)]
+    assert len(warm) >= 60
+    assert warm["hvps"].mean() <= 8
+    assert (warm["residual"] <= 1.01e-3 * warm["sharpness"]).all()
+
+
+def test_no_initialisation_is_censored_or_out_of_order(analyzer):
+    constants = analyzer.critical_constants()
+    assert len(constants) == 16
+    assert (constants[[f"{name}_censored" for name in ("c_loss", "c_sharp", "c_max")]] == "").all(axis=None)
+    assert analyzer.violations().empty
+
+
+def test_reading_the_folder_again_gives_the_same_tables(analyzer, tmp_path_factory):
+    folder = next(tmp_path_factory.getbasetemp().glob("quickstart*"))
+    again = pd.read_csv(folder / "critical_constants.csv", keep_default_na=True)
+    pd.testing.assert_series_equal(again["c_loss"], analyzer.critical_constants()["c_loss"], check_exact=True)

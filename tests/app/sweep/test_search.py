@@ -1,0 +1,83 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.analysis.critical import Question
+from app.sweep.search import Answer, adaptive, exhaustive, find_first
+
+
+class Condition:
+    """A condition on grid indices that remembers what was asked."""
+
+    def __init__(self, holds, closeness=lambda i: 0.0):
+        self.holds, self.closeness, self.asked = holds, closeness, []
+
+    def __call__(self, index):
+        self.asked.append(index)
+        return Answer(self.holds(index), self.closeness(index))
+
+
+@given(st.integers(1, 100), st.integers(0, 101), st.integers(-5, 120))
+def test_a_monotone_edge_is_found_from_any_guess_with_few_questions(size, edge, guess):
+    condition = Condition(lambda i: i >= edge)
+    found = find_first(condition, 0, size - 1, guess)
+    assert found == (edge if edge < size else None)
+    assert len(set(condition.asked)) == len(condition.asked)
+    assert len(condition.asked) <= 18
+
+
+def test_a_good_guess_needs_few_questions():
+    condition = Condition(lambda i: i >= 40)
+    find_first(condition, 0, 99, 40)
+    assert len(condition.asked) <= 4
+
+
+def test_the_low_end_is_always_looked_at():
+    condition = Condition(lambda i: i <= 3 or i >= 50)
+    assert find_first(condition, 0, 99, 50) == 0
+
+
+@given(st.integers(1, 40), st.integers(1, 8))
+def test_an_island_between_close_runs_is_found_to_its_first_point(start, length):
+    def holds(i):
+        return start <= i < start + length or i >= 60
+
+    def closeness(i):  # falls off slowly on both sides of the island, as late rises of the sharpness do
+        distance = max(start - i, i - (start + length) + 1, 0)
+        return max(0.0, 1.0 - 0.012 * distance)
+
+    assert find_first(Condition(holds, closeness), 0, 99, 58) == start
+
+
+def test_runs_that_stay_far_from_the_threshold_cause_no_further_questions():
+    near = Condition(lambda i: i >= 60, lambda i: 0.9)
+    far = Condition(lambda i: i >= 60, lambda i: 0.1)
+    for condition in (near, far):
+        assert find_first(condition, 0, 99, 58) == 60
+    assert len(far.asked) < 8 < len(near.asked)
+
+
+def test_exhaustive_runs_the_grid_up_to_the_first_divergence():
+    asked = []
+
+    def diverges(index):
+        asked.append(index)
+        return index == 5
+
+    exhaustive(10, diverges)
+    assert asked == list(range(6))
+
+
+def test_adaptive_measures_the_sharpness_only_below_divergence():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+    edges = {Question.DIVERGENCE: 43, Question.LOSS: 24, Question.SHARPNESS: 30}
+    asked = {question: [] for question in Question}
+
+    def ask(index, question):
+        asked[question].append(index)
+        return Answer(index >= edges[question], 0.0)
+
+    adaptive(grid, ask)
+    assert max(asked[Question.SHARPNESS]) <= 43
+    for question, edge in edges.items():
+        assert {edge - 1, edge} <= set(asked[question])
+    assert sum(len(indices) for indices in asked.values()) <= 20
