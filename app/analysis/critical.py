@@ -92,8 +92,9 @@ class Criteria:
             run: A trajectory.
 
         Returns:
-            The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for divergence
-            how far the loss rose, as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale.
+            The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for
+            divergence how far the loss rose, as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic
+            scale.
         """
         if question is Question.DIVERGENCE:
             rise, way = np.nanmax(run.loss) / run.loss[0], DIVERGENCE_LOSS / run.loss[0]

@@ -14,10 +14,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from app.analysis.phases import Phase
 
 PHASE_FILLS = {
-    Phase.SHARPNESS_REDUCTION: "#d3e8f7",
-    Phase.LOSS_CATAPULT: "#fbe3a6",
-    Phase.LOSS_AND_SHARPNESS_CATAPULT: "#f0b49a",
-    Phase.DIVERGENT: "#c9c9c9",
+    Phase.SHARPNESS_REDUCTION: "#deedf8",
+    Phase.LOSS_CATAPULT: "#f5d68e",
+    Phase.LOSS_AND_SHARPNESS_CATAPULT: "#e59f80",
+    Phase.DIVERGENT: "#c2c2c2",
 }
 """Fills of the phases; they differ in lightness too, so that they survive grey printing."""
 

@@ -67,7 +67,7 @@ class TrajectoryFigure:
             for index in range(len(networks), blocks * columns):
                 for ax in axes[2 * (index // columns) : 2 * (index // columns) + 2, index % columns]:
                     ax.remove()
-            _draw_colorbar(figure, axes, norm)
+            _draw_colorbar(figure, norm)
             if self._title:
                 figure.suptitle(self._title, fontsize=11)
         return figure
@@ -109,15 +109,16 @@ def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> Non
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     lower, upper = ax.get_ylim()
     if upper / lower < 30:
-        ax.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        digits = range(1, 10) if upper / lower < 4 else (1, 2, 5)
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=digits))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _draw_colorbar(figure: Figure, axes: Any, norm: LogNorm) -> None:
+def _draw_colorbar(figure: Figure, norm: LogNorm) -> None:
     low, high = np.log2(np.array([norm.vmin, norm.vmax], np.float64))
     octaves = 2.0 ** np.arange(np.ceil(low), np.floor(high) + 1)
-    bar = figure.colorbar(ScalarMappable(norm, _COLORS), ax=axes, ticks=octaves, aspect=40, pad=0.01)
+    bar = figure.colorbar(ScalarMappable(norm, _COLORS), ax=figure.axes, ticks=octaves, aspect=40, pad=0.01)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.set_label(r"$c = \eta\,\lambda_0$")

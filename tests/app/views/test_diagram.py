@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import tables
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from app.analysis.phases import Phase
+from app.views.diagram import PhaseDiagram
+from app.views.style import PHASE_FILLS
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def overlapping(figure):
+    """Pairs of visible texts whose boxes overlap."""
+    FigureCanvasAgg(figure).draw()
+    unique = {id(text): text for text in figure.findobj(Text)}.values()
+    boxes = [(t, t.get_window_extent()) for t in unique if t.get_visible() and t.get_text().strip()]
+    return [
+        (a.get_text(), b.get_text())
+        for i, (a, box) in enumerate(boxes)
+        for b, other in boxes[i + 1 :]
+        if box.shrunk(0.98, 0.98).overlaps(other)
+    ]
+
+
+def test_a_panel_for_every_depth_with_one_over_width_upwards():
+    figure = PhaseDiagram(tables.summary(), "made up").draw()
+    assert [ax.get_title() for ax in figure.axes] == ["depth 2", "depth 4"]
+    ax = figure.axes[0]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["1/32", "1/16", "1/8"]
+    bottom, top = ax.get_ylim()
+    assert bottom < 1 / 32 < 1 / 8 < top
+
+
+def test_one_width_and_several_depths_give_one_panel_over_depth():
+    figure = PhaseDiagram(tables.summary(widths=(8,))).draw()
+    assert [ax.get_title() for ax in figure.axes] == ["width 8"]
+    assert figure.axes[0].get_ylabel() == "depth"
+
+
+def test_markers_stand_at_the_means_and_bars_reach_the_quartiles():
+    summary = tables.summary(depths=(2,))
+    ax = PhaseDiagram(summary).draw().axes[0]
+    points = [line for line in ax.lines if line.get_marker() not in ("None", "") and len(line.get_xdata()) == 1]
+    drawn = sorted((float(p.get_ydata()[0]), float(p.get_xdata()[0])) for p in points)
+    known = summary[summary["constant"].isin(["c_loss", "c_sharp", "c_max"])]
+    expected = sorted(zip(1 / known["width"], known["mean"], strict=True))
+    np.testing.assert_allclose(drawn, expected)
+    bars = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    for row in known.itertuples():
+        assert (row.q25, row.q75) in bars
+
+
+def test_the_fitted_boundaries_pass_through_means_that_lie_on_a_line():
+    summary = tables.summary(depths=(2,))
+    on_line = (summary["constant"] == "c_loss") & (summary["depth"] == 2)
+    summary.loc[on_line, "mean"] = 2.0 * (8 / summary.loc[on_line, "width"]) ** -0.5
+    fit = PhaseDiagram(summary).boundaries().set_index("constant").loc["c_loss"]
+    # log2 c = 1 + 0.5 (log2 w - 3) with z = -log2 w
+    assert [fit["a0"], fit["a1"], fit["a2"]] == pytest.approx([-0.5, -0.5, 0.0], abs=1e-9)
+
+
+def test_the_phases_are_filled_from_left_to_right_and_c_equal_2_is_marked():
+    ax = PhaseDiagram(tables.summary(depths=(2,))).draw().axes[0]
+    assert len(ax.collections) == len(Phase)
+    lefts = [c.get_paths()[0].vertices[:, 0].min() for c in ax.collections]
+    assert lefts == sorted(lefts)
+    assert any(list(line.get_xdata()) == [2.0, 2.0] and line.get_linestyle() == "--" for line in ax.lines)
+
+
+def test_the_legend_names_every_phase_and_constant():
+    legend = texts(PhaseDiagram(tables.summary()).draw())
+    assert {str(phase) for phase in Phase} <= set(legend)
+    assert any("loss" in text for text in legend if "$" in text)
+    assert "$c = 2$" in legend
+
+
+def test_an_initialisation_that_is_censored_makes_its_marker_hollow():
+    summary = tables.summary(depths=(2,))
+    row = (summary["constant"] == "c_sharp") & (summary["width"] == 8)
+    summary.loc[row, ["n_high", "n_censored"]] = 1
+    ax = PhaseDiagram(summary).draw().axes[0]
+    hollow = [line for line in ax.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata()) == 1]
+    assert len(hollow) == 1
+
+
+def test_a_constant_that_is_censored_everywhere_is_left_out():
+    summary = tables.summary(c_sharp=99)
+    figure = PhaseDiagram(summary).draw()
+    assert "c_sharp" not in set(PhaseDiagram(summary).boundaries()["constant"])
+    both = figure.axes[0].collections[2]
+    lower, upper = both.get_paths()[0].vertices[:, 0].min(), both.get_paths()[0].vertices[:, 0].max()
+    assert lower == upper  # no room between c_sharp, at the right end, and c_max
+
+
+def test_a_single_network_can_be_drawn():
+    figure = PhaseDiagram(tables.summary(depths=(2,), widths=(8,), seeds=1)).draw()
+    assert len(figure.axes) == 1
+
+
+@pytest.mark.parametrize("shape", [{}, {"depths": (2,)}, {"depths": (2, 3, 4, 5)}, {"widths": (8,)}])
+def test_no_texts_overlap(shape):
+    assert overlapping(PhaseDiagram(tables.summary(**shape), "FCN, ReLU, MSE on made-up data").draw()) == []
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_it_is_saved_in_the_format_of_the_ending_and_equal_data_give_equal_files(ending, tmp_path):
+    one, two = (PhaseDiagram(tables.summary()).save(tmp_path / f"{i}" / f"d.{ending}") for i in range(2))
+    assert one.stat().st_size > 5000
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_nothing_to_draw_is_refused():
+    with pytest.raises(ValueError, match="at least one network"):
+        PhaseDiagram(tables.summary().iloc[:0])
+
+
+def test_the_fills_differ_in_lightness():
+    rgb = [np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) for color in PHASE_FILLS.values()]
+    lightness = sorted(float(c @ [0.299, 0.587, 0.114]) for c in rgb)
+    assert min(np.diff(lightness)) > 2
