@@ -1,0 +1,123 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+_OVERRIDES = (
+    "sweep.widths=[8]",
+    "sweep.depths=[2]",
+    "sweep.seeds=1",
+    "data.train_examples=256",
+    "training.batch_size=64",
+    "training.steps=4",
+    "sharpness.examples=64",
+    "sweep.lr_exponents.step=0.5",
+)
+TINY = [word for override in _OVERRIDES for word in ("-s", override)]
+
+
+def phases(*arguments, folder, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "app", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+BAD = {
+    "unknown key": ["quickstart", "-s", "sweep.width=[8]"],
+    "width 0": ["quickstart", "-s", "sweep.widths=[0]"],
+    "steps -1": ["quickstart", "-s", "training.steps=-1"],
+    "missing file": ["missing.yaml"],
+    "not YAML": ["bad.yaml"],
+    "measurement set larger than the data": ["quickstart", "-s", "sharpness.examples=5000"],
+    "unknown data set": ["quickstart", "-s", "data.dataset=imagenet"],
+    "unknown family": ["quickstart", "-s", "model.family=vgg"],
+    "unwritable output": ["quickstart", "--output", "bad.yaml/results"],
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_one_message_status_2_and_nothing_written(case, tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: [unclosed")
+    result = phases("run", *BAD[case], folder=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "quickstart", "-s", "training.steps=-1"]])
+def test_help_and_config_errors_do_not_import_tensorflow(arguments, tmp_path):
+    code = (
+        "import sys; sys.argv = ['phases', *sys.argv[1:]]\n"
+        "from app.cli import main\n"
+        "try: main()\n"
+        "finally: print('TF' if {'tensorflow', 'keras'} & set(sys.modules) else 'light')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.stdout.splitlines()[-1] == "light"
+
+
+def test_unknown_commands_and_missing_arguments_have_status_2(tmp_path):
+    assert phases("fly", folder=tmp_path).returncode == 2
+    assert phases("run", folder=tmp_path).returncode == 2
+
+
+def test_a_whole_run_prints_the_table_and_the_diagrams_path_and_nothing_of_tensorflows(tmp_path):
+    result = phases("run", "quickstart", *TINY, folder=tmp_path)
+    assert result.returncode == 0
+    assert "c_loss" in result.stdout
+    assert "outputs/quickstart/phase_diagram.png" in result.stdout
+    assert "1/1 d2_w8_s0" in result.stderr
+    for noise in ("oneDNN", "cuda", "WARNING"):
+        assert noise not in result.stderr
+    again = phases("run", "quickstart", *TINY, folder=tmp_path)
+    assert "complete already" in again.stderr
+    assert again.stdout == result.stdout
+    redone = phases("analyze", "outputs/quickstart", folder=tmp_path)
+    assert redone.stdout == result.stdout
+
+
+def test_plan_and_sharpness_print_tables_and_write_nothing(tmp_path):
+    plan = phases("plan", "quickstart", *TINY, folder=tmp_path)
+    assert plan.returncode == 0
+    assert "6,352" in plan.stdout  # parameters: 784 * 8 + 8 * 10
+    sharpness = phases("sharpness", "quickstart", *TINY, folder=tmp_path)
+    assert sharpness.returncode == 0
+    assert "lambda_0" in sharpness.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_analyze_of_a_folder_that_is_none_has_status_2(tmp_path):
+    result = phases("analyze", tmp_path, folder=tmp_path)
+    assert result.returncode == 2
+    assert "no config.yaml" in result.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "app", "run", "quickstart", "-s", "sweep.widths=[64]", "-s", "sweep.seeds=50"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ)
+    runs = tmp_path / "outputs" / "quickstart" / "runs"
+    deadline = time.monotonic() + 120
+    while len(list(runs.glob("*.parquet"))) < 30 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Finished runs are kept in outputs/quickstart" in errors
+    assert "phases run quickstart -s sweep.widths=[64] -s sweep.seeds=50" in errors
+    assert "Traceback" not in errors
+    assert len(list(runs.glob("*.parquet"))) >= 30

@@ -1,0 +1,174 @@
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from app import Experiment, PhaseAnalyzer
+from app.config.loading import load_config
+from app.errors import UserError
+
+TINY = [
+    "name=tiny",
+    "sweep.widths=[8,16]",
+    "sweep.depths=[2]",
+    "sweep.seeds=2",
+    "data.train_examples=256",
+    "training.batch_size=64",
+    "training.steps=4",
+    "sharpness.examples=64",
+    "sweep.lr_exponents={start: 0, stop: 6, step: 0.5}",
+]
+
+
+def experiment(folder, *overrides):
+    return Experiment.from_config("quickstart", [*TINY, *overrides], folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiment") / "tiny"
+    experiment(folder).run()
+    return folder
+
+
+def test_a_run_writes_every_promised_file(folder):
+    expected = "config.yaml critical_constants.csv summary.json phase_diagram.png phase_diagram.svg trajectories.png"
+    for name in expected.split():
+        assert (folder / name).stat().st_size > 0
+    assert (folder / "tensorboard").is_dir()
+    assert list((folder / "runs").glob("*.parquet"))
+
+
+def test_the_config_that_is_written_can_be_run_and_tells_the_environment(folder):
+    config = load_config(folder / "config.yaml")
+    assert set(config.environment) == {"sharpness-phases", "tensorflow", "keras", "numpy", "device"}
+    assert config.model_copy(update={"environment": None}) == load_config("quickstart", TINY)
+
+
+def test_the_tables_are_those_of_the_analyzer(folder):
+    analyzer = PhaseAnalyzer.load(folder)
+    table = pd.read_csv(folder / "critical_constants.csv")
+    assert table["c_loss"].tolist() == pytest.approx(analyzer.critical_constants()["c_loss"].tolist(), nan_ok=True)
+    assert len(json.loads((folder / "summary.json").read_text())) == 2
+    assert {"model", "dataset", "loss", "lambda_0", "loss_0", "c_barrier", "c_crit_censored"} <= set(table.columns)
+
+
+def test_a_second_run_computes_nothing_does_not_need_tensorflow_and_gives_the_same_tables(folder):
+    before = {name: (folder / name).read_bytes() for name in ("critical_constants.csv", "summary.json", "config.yaml")}
+    code = (
+        "import sys; from app import Experiment; from app.config.loading import load_config;"
+        f"Experiment(load_config({str(folder / 'config.yaml')!r}), {str(folder)!r}).run();"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    for name, content in before.items():
+        assert (folder / name).read_bytes() == content
+
+
+def test_the_same_config_gives_bit_identical_tables(folder, tmp_path):
+    experiment(tmp_path).run()
+    for name in ("critical_constants.csv", "summary.json", "phase_diagram.svg", "phase_diagram.png"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_runs_of_an_earlier_config_in_the_same_folder_are_kept_but_left_out(folder, tmp_path):
+    experiment(tmp_path, "training.steps=3", "sweep.widths=[8]", "sweep.seeds=1").run()
+    kept = len(list((tmp_path / "runs").glob("*")))
+    analyzer = experiment(tmp_path, "sweep.widths=[8]", "sweep.seeds=1").run()
+    assert len(list((tmp_path / "runs").glob("*"))) > kept
+    assert analyzer.runs["step"].max() == 4
+    assert len(analyzer.critical_constants()) == 1
+
+
+def test_fresh_sets_old_runs_aside(tmp_path):
+    small = ("sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false")
+    experiment(tmp_path, *small).run()
+    old = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    counts = []
+
+    class Counting:
+        def started(self, cells): ...
+
+        def finished(self, cell, computed):
+            counts.append(computed)
+
+    experiment(tmp_path, *small).run(Counting(), fresh=True)
+    assert counts == [len(old)]
+    assert sorted(path.name for path in (tmp_path / "runs.old-1").iterdir()) == old
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_other_versions_are_reported_before_runs_are_mixed(folder, tmp_path, caplog):
+    (tmp_path / "runs").mkdir()
+    for path in (folder / "runs").iterdir():
+        (tmp_path / "runs" / path.name).write_bytes(path.read_bytes())
+    text = (folder / "config.yaml").read_text()
+    version = load_config(folder / "config.yaml").environment["tensorflow"]
+    (tmp_path / "config.yaml").write_text(text.replace(f"tensorflow: {version}", "tensorflow: 1.15.0"))
+    experiment(tmp_path).run()
+    assert f"tensorflow 1.15.0 -> {version}" in caplog.text
+
+
+def test_analyze_redraws_from_stored_runs_only(folder):
+    (folder / "phase_diagram.png").unlink()
+    Experiment.open(folder).analyze()
+    assert (folder / "phase_diagram.png").exists()
+
+
+def test_analyzing_a_folder_without_runs_is_a_users_error(tmp_path):
+    with pytest.raises(UserError, match="no config.yaml"):
+        Experiment.open(tmp_path)
+    with pytest.raises(UserError, match="no finished runs"):
+        experiment(tmp_path).analyze()
+
+
+def test_an_interrupted_run_keeps_what_is_finished(tmp_path):
+    class Interrupt:
+        def started(self, cells): ...
+
+        def finished(self, cell, computed):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        experiment(tmp_path).run(Interrupt())
+    assert len(list((tmp_path / "runs").glob("*.parquet"))) > 5
+    assert Experiment.open(tmp_path).analyze().critical_constants()["seed"].tolist() == [0]
+
+
+def test_a_folder_that_cannot_be_written_is_a_users_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written there"):
+        experiment(tmp_path / "file" / "results").run()
+
+
+def test_data_that_cannot_be_loaded_leave_no_folder_behind(tmp_path, monkeypatch):
+    import app.data.preprocessing as preprocessing
+
+    def absent(name, data_dir):
+        raise UserError("no such data")
+
+    monkeypatch.setattr(preprocessing, "load_image_set", absent)
+    with pytest.raises(UserError, match="no such data"):
+        experiment(tmp_path / "new" / "results").run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_counts_parameters_runs_and_products():
+    estimates = experiment(None, "sweep.widths=[8,16]").plan()
+    assert [e.width for e in estimates] == [8, 16]
+    assert [e.parameters for e in estimates] == [784 * w + 10 * w for w in (8, 16)]
+    assert all(e.runs > 0 and e.hvps > e.runs and e.flops > 0 and e.seconds > 0 for e in estimates)
+
+
+def test_an_exhaustive_plan_counts_the_whole_grid():
+    (estimate,) = experiment(None, "sweep.widths=[8]", "sweep.search=exhaustive", "sweep.seeds=1").plan()
+    assert estimate.runs == 8  # c = 1, 1.4, ..., 11.3 lie below 12
+
+
+def test_the_initial_sharpness_is_that_of_the_runs(folder):
+    measured = {cell.name: state.sharpness for cell, state in experiment(None).initial_sharpness()}
+    table = pd.read_csv(folder / "critical_constants.csv")
+    stored = {f"d{r.depth}_w{r.width}_s{r.seed}": r.lambda_0 for r in table.itertuples()}
+    assert measured == pytest.approx(stored)

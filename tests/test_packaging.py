@@ -1,0 +1,28 @@
+"""The installed package works without the source tree beside it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_configs_and_data_and_runs_from_anywhere(tmp_path):
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path / "wheel", ROOT], check=True)
+    (wheel,) = (tmp_path / "wheel").iterdir()
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
+    code = (
+        "import app, models; from app.config.loading import load_config, shipped_configs;"
+        "from app.data.image_sets import load_image_set;"
+        f"assert app.__file__.startswith({str(site)!r}) and models.__file__.startswith({str(site)!r});"
+        "assert 'quickstart' in shipped_configs(); load_config('quickstart');"
+        "assert len(load_image_set('fashion_mnist_subset').train_images) == 4096"
+    )
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
