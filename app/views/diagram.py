@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +17,9 @@ from app.views.style import (
     CONSTANT_LABELS,
     CONSTANT_MARKERS,
     PHASE_FILLS,
+    Picture,
     house_style,
     log2_axis,
-    save_figure,
 )
 
 BOUNDARIES = ("c_loss", "c_sharp", "c_max")
@@ -43,7 +42,7 @@ class _Slice(NamedTuple):
     by_width: bool
 
 
-class PhaseDiagram:
+class PhaseDiagram(Picture):
     """Phase diagram in the plane of c and 1/w at fixed depth, or of c and d at fixed width.
 
     A panel for every depth; where there is one width and several depths, one panel over depth (Kalra & Barkeshli 2023,
@@ -100,17 +99,6 @@ class PhaseDiagram:
                 figure.suptitle(self._title, fontsize=11)
             figure.legend(handles=self._legend(), loc="outside lower center", ncols=4, columnspacing=1.4)
         return figure
-
-    def save(self, path: str | Path) -> Path:
-        """Draw and write the diagram.
-
-        Args:
-            path: Where; the ending chooses the format (.png, .svg, .pdf).
-
-        Returns:
-            The path.
-        """
-        return save_figure(self.draw(), path)
 
     def _slices(self) -> list[_Slice]:
         table = self._summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,22 +66,32 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure; equal figures give equal files.
+class Picture(abc.ABC):
+    """Something that can be drawn and saved."""
 
-    Args:
-        figure: What to write.
-        path: Where; the ending (.png, .svg, .pdf) chooses the format. Missing folders are made.
+    @abc.abstractmethod
+    def draw(self) -> Figure:
+        """Draw it.
 
-    Returns:
-        The path.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with house_style():
-        figure.savefig(path, bbox_inches="tight", metadata=dates.get(path.suffix.lower()))
-    return path
+        Returns:
+            A Matplotlib figure, not registered with pyplot.
+        """
+
+    def save(self, path: str | Path) -> Path:
+        """Draw and write it; equal data give equal files.
+
+        Args:
+            path: Where; the ending (.png, .svg, .pdf) chooses the format. Missing folders are made.
+
+        Returns:
+            The path.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+        with house_style():
+            self.draw().savefig(path, bbox_inches="tight", metadata=dates.get(path.suffix.lower()))
+        return path
 
 
 def log2_axis(axis: Any, ticks: list[float], labels: list[str] | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,14 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from app.views.style import house_style, save_figure
+from app.views.style import Picture, house_style
 
 _COLUMN, _ROW = 2.7, 2.1  # inches
 _COLORS = "viridis"
 _CEILING = 1e3  # of L_t / L_0: what diverges leaves the panel
 
 
-class TrajectoryFigure:
+class TrajectoryFigure(Picture):
     """L_t / L_0 and lambda_t / lambda_0 over the steps, a column of two panels for every (depth, width).
 
     Args:
@@ -71,17 +70,6 @@ class TrajectoryFigure:
             if self._title:
                 figure.suptitle(self._title, fontsize=11)
         return figure
-
-    def save(self, path: str | Path) -> Path:
-        """Draw and write the figure.
-
-        Args:
-            path: Where; the ending chooses the format (.png, .svg, .pdf).
-
-        Returns:
-            The path.
-        """
-        return save_figure(self.draw(), path)
 
 
 def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> None:

@@ -4,22 +4,11 @@ import sys
 
 import pandas as pd
 import pytest
+from tiny import TINY
 
 from app import Experiment, PhaseAnalyzer
 from app.config.loading import load_config
 from app.errors import UserError
-
-TINY = [
-    "name=tiny",
-    "sweep.widths=[8,16]",
-    "sweep.depths=[2]",
-    "sweep.seeds=2",
-    "data.train_examples=256",
-    "training.batch_size=64",
-    "training.steps=4",
-    "sharpness.examples=64",
-    "sweep.lr_exponents={start: 0, stop: 6, step: 0.5}",
-]
 
 
 def experiment(folder, *overrides):

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tables
 from made_up import T, run
 
 from app.analysis.critical import Criteria
@@ -11,29 +12,7 @@ EXPONENTS = [0.1 * i for i in range(6)]
 
 
 def rows(trajectory, seed, exponent, question="whole", width=8):
-    name = f"{width}-{seed}-{exponent}-{question}"
-    return pd.DataFrame(
-        {
-            "run_id": name,
-            "question": question,
-            "family": "fcn",
-            "dataset": "made_up",
-            "loss_name": "mse",
-            "depth": 2,
-            "width": width,
-            "seed": seed,
-            "lr_exponent": exponent,
-            "c": 2.0**exponent,
-            "learning_rate": 2.0**exponent,
-            "step": np.arange(trajectory.steps + 1),
-            "loss": trajectory.loss,
-            "accuracy": trajectory.accuracy,
-            "sharpness": trajectory.sharpness,
-            "residual": trajectory.residual,
-            "hvps": trajectory.hvps,
-            "diverged": trajectory.diverged,
-        }
-    )
+    return tables.rows(trajectory, 2, width, seed, exponent, question)
 
 
 def cell(seed, c_loss, c_sharp, divergence, width=8):

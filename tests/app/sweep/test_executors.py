@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import TINY
 
 from app.analysis.tables import constants_table
 from app.config.loading import load_config
@@ -8,17 +9,6 @@ from app.errors import UserError
 from app.store.runs import RunStore
 from app.sweep.executors import CellSweep, build_executor
 from app.sweep.plan import Cell, cells, criteria, run_ids
-
-TINY = [
-    "sweep.widths=[8,16]",
-    "sweep.depths=[2]",
-    "sweep.seeds=2",
-    "data.train_examples=256",
-    "training.batch_size=64",
-    "training.steps=4",
-    "sharpness.examples=64",
-    "sweep.lr_exponents={start: 0, stop: 6, step: 0.5}",
-]
 
 
 def sweep(folder, *overrides):
