@@ -170,7 +170,16 @@ class PhaseAnalyzer:
         """What was trained on what, for pictures."""
         config = self.config
         names = {"relu": "ReLU", "mse": "MSE", "xent": "cross-entropy"}
-        model = f"{config.model.family.upper()}, {names.get(config.model.activation, config.model.activation)}"
+        families = {
+            "fcn": "FCN",
+            "linear_fcn": "linear FCN",
+            "myrtle": "Myrtle CNN",
+            "resnet": "ResNet",
+            "uv": "uv model",
+        }
+        model = families.get(config.model.family, config.model.family)
+        if config.model.activation != "linear":
+            model += f", {names.get(config.model.activation, config.model.activation)}"
         return f"{model}, {names.get(config.loss, config.loss)} on {config.data.dataset}"
 
     @cached_property

@@ -6,6 +6,9 @@ from typing import Any
 
 import keras
 
+from app.errors import UserError
+from app.own import is_own, load_own
+
 
 @keras.saving.register_keras_serializable(package="sharpness_phases")
 class HalfMeanSquaredError(keras.losses.Loss):
@@ -53,7 +56,8 @@ def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
     """Build a loss by its name in a config.
 
     Args:
-        name: "mse" (half mean squared error) or "xent" (softmax cross-entropy on logits).
+        name: "mse" (half mean squared error), "xent" (softmax cross-entropy on logits), or "package.module:name" of a
+            Keras loss: a class, an object, or a function (targets, outputs) -> losses of the examples.
         dtype: Dtype of the computation.
 
     Returns:
@@ -61,9 +65,34 @@ def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
 
     Raises:
         ValueError: If the name is unknown.
+        UserError: If the user's own loss cannot be imported, or is no loss.
     """
     if name == "mse":
         return HalfMeanSquaredError(dtype=dtype)
     if name == "xent":
         return keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype)
+    if is_own(name):
+        return _own_loss(name, dtype)
     raise ValueError(f"Unknown loss {name!r}; allowed: {', '.join(LOSSES)}.")
+
+
+def _own_loss(location: str, dtype: str) -> keras.losses.Loss:
+    own = load_own(location, "loss")
+    if isinstance(own, type):
+        own = own(dtype=dtype) if issubclass(own, keras.losses.Loss) else own
+    if isinstance(own, keras.losses.Loss):
+        return own
+    if callable(own) and not isinstance(own, type):
+        return _FunctionLoss(own, location.partition(":")[2], dtype)
+    raise UserError(f"loss: {location} must be a Keras loss or a function (targets, outputs); got {own!r}")
+
+
+class _FunctionLoss(keras.losses.Loss):
+    """A loss from a function (targets, outputs) -> losses of the examples."""
+
+    def __init__(self, function: Any, name: str, dtype: str) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self._function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._function(y_true, y_pred)

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from models import FAMILIES
+from models.layers import LayerNorm
 from models.parameterization import GAINS, PARAMETERIZATIONS, Role, layer_scale
 
 OUTPUT_LAYERS = ("default", "zero")
@@ -21,12 +23,13 @@ class ModelFactory(abc.ABC):
 
     Args:
         width: Number of units (or base channels) of a hidden layer, at least 1.
-        depth: Number of weight layers, at least 1.
+        depth: Number of weight layers; some families have only certain depths.
         activation: "relu", "tanh" or "linear".
         parameterization: "standard", "ntk" or "mup".
         bias: Whether layers have biases (initially zero).
         output_layer: "default", or "zero" for an output layer initialised to zero.
         output_scale: Constant alpha > 0 that multiplies the network's output.
+        output_power: The output is divided by width^output_power.
         dtype: Keras dtype (policy) of the layers; "float64" for exact checks.
 
     Raises:
@@ -44,15 +47,21 @@ class ModelFactory(abc.ABC):
         bias: bool = False,
         output_layer: str = "default",
         output_scale: float = 1.0,
+        output_power: float = 0.0,
         dtype: str = "float32",
     ) -> None:
         _at_least_one("width", width)
         _at_least_one("depth", depth)
+        depths = FAMILIES[self.name].depths
+        if depths is not None and depth not in depths:
+            raise ValueError(f"`depth` of {self.name} must be one of {depths}. Received: {depth!r}.")
         _one_of("activation", activation, GAINS)
         _one_of("parameterization", parameterization, PARAMETERIZATIONS)
         _one_of("output_layer", output_layer, OUTPUT_LAYERS)
         if not (math.isfinite(output_scale) and output_scale > 0):
             raise ValueError(f"`output_scale` must be a finite number above 0. Received: {output_scale!r}.")
+        if not math.isfinite(output_power):
+            raise ValueError(f"`output_power` must be a finite number. Received: {output_power!r}.")
         self.width = width
         self.depth = depth
         self.activation = activation
@@ -60,6 +69,7 @@ class ModelFactory(abc.ABC):
         self.bias = bias
         self.output_layer = output_layer
         self.output_scale = output_scale
+        self.output_power = output_power
         self.dtype = dtype
 
     def build(self, input_shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
@@ -74,13 +84,16 @@ class ModelFactory(abc.ABC):
             A functional Keras model from (batch, *input_shape) to logits (batch, classes).
 
         Raises:
-            ValueError: If `classes` is below 1.
+            ValueError: If `classes` is below 1, or the family needs images and `input_shape` is not of one.
         """
         _at_least_one("classes", classes)
+        if FAMILIES[self.name].images and len(input_shape) != 3:
+            raise ValueError(f"{self.name} needs inputs (height, width, channels). Received: {tuple(input_shape)}.")
         inputs = keras.Input(shape=input_shape, dtype=keras.DTypePolicy(self.dtype).compute_dtype)
         outputs = self._network(inputs, classes, _LayerSeeds(seed))
-        if self.output_scale != 1.0:
-            outputs = keras.layers.Rescaling(self.output_scale, dtype=self.dtype, name="output_scale")(outputs)
+        scale = self.output_scale * self.width**-self.output_power
+        if scale != 1.0:
+            outputs = keras.layers.Rescaling(scale, dtype=self.dtype, name="output_scale")(outputs)
         return keras.Model(inputs, outputs, name=f"{self.name}_d{self.depth}_w{self.width}")
 
     @abc.abstractmethod
@@ -89,16 +102,40 @@ class ModelFactory(abc.ABC):
 
     def _dense(self, x: Any, units: int, role: Role, seeds: _LayerSeeds) -> Any:
         """Append a dense weight layer, with the activation behind it unless it is the output layer."""
+        x, initializer = self._scaled(x, x.shape[-1], role, seeds)
+        x = keras.layers.Dense(units, use_bias=self.bias, kernel_initializer=initializer, dtype=self.dtype)(x)
+        return x if role == "output" else self._activate(x)
+
+    def _conv(self, x: Any, channels: int, role: Role, seeds: _LayerSeeds, size: int = 3, strides: int = 1) -> Any:
+        """Append a convolution that keeps the image's size (but for strides); no activation behind it."""
+        x, initializer = self._scaled(x, size * size * x.shape[-1], role, seeds)
+        return keras.layers.Conv2D(
+            channels,
+            size,
+            strides=strides,
+            padding="same",
+            use_bias=self.bias,
+            kernel_initializer=initializer,
+            dtype=self.dtype,
+        )(x)
+
+    def _activate(self, x: Any) -> Any:
+        return keras.layers.Activation(self.activation, dtype=self.dtype)(x)
+
+    def _normalize(self, x: Any) -> Any:
+        return LayerNorm(dtype=self.dtype)(x)
+
+    def _scaled(self, x: Any, fan_in: int, role: Role, seeds: _LayerSeeds) -> tuple[Any, Any]:
+        """A weight layer's input, times its multiplier, and its initialiser."""
         is_output = role == "output"
-        scale = layer_scale(
-            self.parameterization, role, x.shape[-1], self.width, 1.0 if is_output else GAINS[self.activation]
-        )
+        gain = 1.0 if is_output else GAINS[self.activation]
+        scale = layer_scale(self.parameterization, role, fan_in, self.width, gain)
+        seed = seeds.next()
         zero = is_output and self.output_layer == "zero"
-        initializer = "zeros" if zero else keras.initializers.RandomNormal(stddev=scale.stddev, seed=seeds.next())
-        x = keras.layers.Dense(units, use_bias=self.bias, kernel_initializer=initializer, dtype=self.dtype)(
-            x * scale.multiplier if scale.multiplier != 1.0 else x
-        )
-        return x if is_output else keras.layers.Activation(self.activation, dtype=self.dtype)(x)
+        initializer = "zeros" if zero else keras.initializers.RandomNormal(stddev=scale.stddev, seed=seed)
+        if scale.multiplier != 1.0:
+            x = keras.layers.Rescaling(scale.multiplier, dtype=self.dtype)(x)
+        return x, initializer
 
 
 class _LayerSeeds:

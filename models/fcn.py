@@ -27,3 +27,27 @@ class FCN(ModelFactory):
         for layer in range(self.depth - 1):
             x = self._dense(x, self.width, "input" if layer == 0 else "hidden", seeds)
         return self._dense(x, classes, "output", seeds)
+
+
+class LinearFCN(FCN):
+    """Deep linear network in NTK parameterisation, its output divided by w^s (Kalra & Barkeshli 2023, App. G).
+
+    Args:
+        width: Number of units w of a hidden layer.
+        depth: Number of weight layers.
+        output_power: The exponent s; 0 for the NTK scaling, 1/2 for the mean-field one.
+        parameterization: "ntk" by default.
+        **settings: The other settings of `ModelFactory`; the activation is linear.
+
+    Raises:
+        ValueError: If an argument is not allowed.
+    """
+
+    name = "linear_fcn"
+
+    def __init__(
+        self, width: int, depth: int, output_power: float = 0.0, parameterization: str = "ntk", **settings: Any
+    ) -> None:
+        if settings.setdefault("activation", "linear") != "linear":
+            raise ValueError(f"`activation` of {self.name} must be linear. Received: {settings['activation']!r}.")
+        super().__init__(width, depth, output_power=output_power, parameterization=parameterization, **settings)

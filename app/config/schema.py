@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.config.image_sets import EMBEDDED, IMAGE_SETS
+from app.own import is_own
 from models import FAMILIES
 
 _MAX_GRID_POINTS = 1000
@@ -22,6 +25,17 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _known_or_own(*names: str) -> Callable[[str], str]:
+    """A validator for one of our names, or the place of the user's own code."""
+
+    def check(value: str) -> str:
+        allowed = f"must be one of {', '.join(map(repr, names))}, or 'package.module:name' for your own"
+        _require(value in names or is_own(value), f"{allowed}; got {json.dumps(value)}")
+        return value
+
+    return check
+
+
 class Section(BaseModel):
     """Base of all sections: no unknown keys, no silent conversions, no changes after reading."""
 
@@ -31,18 +45,56 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """The network family; width and depth come from the sweep."""
 
-    family: Literal[tuple(FAMILIES)] = "fcn"  # type: ignore[valid-type]
-    """Model family."""
+    family: Annotated[str, AfterValidator(_known_or_own(*FAMILIES))] = "fcn"
+    """Model family, or "package.module:function" of your own: (width, depth, input_shape, classes, seed) -> a model."""
     activation: Literal["relu", "tanh", "linear"] = "relu"
-    """Activation behind every hidden layer."""
+    """Activation behind every hidden layer; linear for linear_fcn and uv."""
     parameterization: Literal["standard", "ntk", "mup"] = "standard"
-    """How initial variances and multipliers follow from the fan-in."""
+    """How initial variances and multipliers follow from the fan-in; ntk by default for linear_fcn, and for uv."""
     bias: bool = False
     """Whether layers have biases."""
+    normalization: Literal["none", "layer"] = "none"
+    """Layer normalisation behind every convolution, for resnet."""
     output_layer: Literal["default", "zero"] = "default"
     """Initialisation of the output layer."""
     output_scale: Annotated[float, Field(gt=0)] = 1.0
     """Constant that multiplies the network's output."""
+    output_power: float = 0.0
+    """The output is divided by width^output_power."""
+    subtract_initial: bool = False
+    """Whether the output before training is subtracted from the output."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_familys_defaults(cls, given: Any) -> Any:
+        info = FAMILIES.get(str(given.get("family"))) if isinstance(given, dict) else None
+        return given if info is None else {**info.defaults, **info.fixed, **given}
+
+    @model_validator(mode="after")
+    def _is_a_family(self) -> Self:
+        if self.is_own:
+            settings = [name for name, field in type(self).model_fields.items() if name not in _FOR_ANY_MODEL]
+            changed = [name for name in settings if getattr(self, name) != type(self).model_fields[name].default]
+            _require(not changed, f"{', '.join(changed)}: not for your own model; say it in its function")
+            return self
+        info = FAMILIES[self.family]
+        for name, value in info.fixed.items():
+            _require(
+                getattr(self, name) == value, f"{name} of {self.family} must be {value!r}; got {getattr(self, name)!r}"
+            )
+        _require(
+            info.normalizes or self.normalization == "none",
+            f"normalization of {self.family} must be 'none'; got {self.normalization!r}",
+        )
+        return self
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the family is the user's own function."""
+        return is_own(self.family)
+
+
+_FOR_ANY_MODEL = ("family", "subtract_initial")
 
 
 class DataConfig(Section):
@@ -163,8 +215,8 @@ class ExperimentConfig(Section):
     """The network family."""
     data: DataConfig = DataConfig()
     """The images to train on."""
-    loss: Literal["mse", "xent"] = "mse"
-    """Half mean squared error, or softmax cross-entropy."""
+    loss: Annotated[str, AfterValidator(_known_or_own("mse", "xent"))] = "mse"
+    """Half mean squared error, softmax cross-entropy, or "package.module:name" for your own Keras loss."""
     training: TrainingConfig = TrainingConfig()
     """The optimizer."""
     sharpness: SharpnessConfig = SharpnessConfig()
@@ -212,7 +264,7 @@ def misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
     if not isinstance(dataset, str) or dataset not in IMAGE_SETS:
         return []
     available, chosen = IMAGE_SETS[dataset].train, number("data", "train_examples")
-    faults = []
+    faults = _family_misfits(plain, IMAGE_SETS[dataset].shape)
     if chosen is not None and chosen > available:
         message = f"must be at most {available}, the training examples of {dataset}; got {chosen}"
         faults.append((("data", "train_examples"), message))
@@ -224,6 +276,22 @@ def misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
         value = number(section, key, default)
         if value is not None and limit >= 1 and value > limit:
             faults.append(((section, key), f"must be at most {limit}, the training examples there are; got {value}"))
+    return faults
+
+
+def _family_misfits(plain: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[tuple[str, str], str]]:
+    """Depths that the family does not have, and data that it cannot take."""
+    model, sweep = plain.get("model"), plain.get("sweep")
+    name = model.get("family", "fcn") if isinstance(model, dict) else "fcn"
+    info = FAMILIES.get(name) if isinstance(name, str) else None
+    if info is None:
+        return []
+    faults = []
+    depths = sweep.get("depths") if isinstance(sweep, dict) else None
+    if info.depths is not None and isinstance(depths, list) and any(depth not in info.depths for depth in depths):
+        faults.append((("sweep", "depths"), f"depths of {name} must be among {list(info.depths)}; got {depths}"))
+    if info.images and len(shape) != 3:
+        faults.append((("data", "dataset"), f"{name} needs images"))
     return faults
 
 

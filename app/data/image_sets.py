@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from app.config.image_sets import EMBEDDED, IMAGE_SETS
+from app.config.image_sets import EMBEDDED, IMAGE_SETS, ONE_POINT
 from app.errors import UserError
 
 
@@ -55,6 +55,8 @@ def load_image_set(name: str, data_dir: str | None = None) -> ImageSet:
     """
     if name not in IMAGE_SETS:
         raise UserError(f"data.dataset: unknown image set {name!r}; known: {', '.join(IMAGE_SETS)}")
+    if name == ONE_POINT:
+        raise UserError(f"data.dataset: {ONE_POINT!r} is no image set")
     if name == EMBEDDED:
         with as_file(files("app.data.embedded") / f"{EMBEDDED}.npz") as path, np.load(path) as arrays:
             parts = {key: arrays[key] for key in arrays.files}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.config.image_sets import ONE_POINT
 from app.config.schema import DataConfig
 from app.data.image_sets import load_image_set
 
@@ -49,6 +50,8 @@ def prepare(config: DataConfig) -> TrainingData:
     Raises:
         UserError: If the image set cannot be loaded.
     """
+    if config.dataset == ONE_POINT:
+        return TrainingData(ONE_POINT, np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32), classes=1)
     images = load_image_set(config.dataset, config.data_dir)
     x, labels = images.train_images, images.train_labels
     if config.train_examples is not None:

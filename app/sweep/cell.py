@@ -15,13 +15,12 @@ from app.curvature.power import PowerIteration
 from app.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
 from app.errors import UserError
 from app.losses import build_loss
+from app.sweep.networks import build_network
 from app.sweep.plan import Cell, criteria
 from app.training.device import use_full_precision
 from app.training.runner import InitialState, TrajectoryRunner
 from app.training.sharpness_model import SharpnessModel
 from app.trajectory import Trajectory
-from models import family
-from models.factory import ModelFactory
 
 
 class Simulator:
@@ -50,7 +49,7 @@ class Simulator:
 
     def network(self, cell: Cell) -> keras.Model:
         """A new network with the cell's initial weights."""
-        return build_factory(self._config, cell).build(self.data.input_shape, self.data.classes, cell.seed)
+        return build_network(self._config.model, cell, self.data.input_shape, self.data.classes)
 
     def runner(self, cell: Cell) -> TrajectoryRunner:
         """The compiled runner of a cell's architecture, traced once for all its seeds and learning rates."""
@@ -140,12 +139,6 @@ class CellRuns:
             limits |= {"threshold": limit, "stop": lambda loss, sharpness: sharpness > limit}
         learning_rate = 2.0**exponent / initial.sharpness
         return self._simulator.runner(self._cell).run(initial, learning_rate, self._batches, **limits)
-
-
-def build_factory(config: ExperimentConfig, cell: Cell) -> ModelFactory:
-    """The model factory of a cell's architecture."""
-    settings = config.model.model_dump()
-    return family(settings.pop("family"))(width=cell.width, depth=cell.depth, **settings)
 
 
 def build_solver(name: str, tolerance: float) -> Lanczos | PowerIteration:

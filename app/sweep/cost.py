@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from app.config.image_sets import IMAGE_SETS
 from app.config.schema import ExperimentConfig
-from app.sweep.cell import build_factory
+from app.sweep.networks import build_network
 from app.sweep.plan import Cell
 
 # Per initialisation, counted in the stored runs of configs/quickstart.yaml.
@@ -67,7 +67,7 @@ def estimate(config: ExperimentConfig, rate: float) -> list[Estimate]:
 
 def _estimate(config: ExperimentConfig, depth: int, width: int, rate: float) -> Estimate:
     info, training, sweep = IMAGE_SETS[config.data.dataset], config.training, config.sweep
-    network = build_factory(config, Cell(depth, width, 0)).build(info.shape, info.classes, 0)
+    network = build_network(config.model, Cell(depth, width, 0), info.shape, info.classes)
     parameters = sum(weight.shape.num_elements() for weight in (v.value for v in network.trainable_variables))
     forward = forward_flops(network)
     power = config.sharpness.solver == "power"

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.analysis.critical import Criteria, Question
 from app.config.schema import DataConfig, ExperimentConfig, ModelConfig, SharpnessConfig, TrainingConfig
+from app.own import is_own, own_digest
 from app.store.runs import run_id
 
 NUMERICS = 1
@@ -73,8 +74,10 @@ def _shared(
     model: ModelConfig, data: DataConfig, loss: str, training: TrainingConfig, sharpness: SharpnessConfig
 ) -> dict[str, Any]:
     """The part of a run's description that all runs of an experiment share."""
+    own = {name: own_digest(name) for name in (model.family, loss) if is_own(name)}
     return {
         "numerics": NUMERICS,
+        "own": own,
         "model": model.model_dump(mode="json"),
         "data": data.model_dump(mode="json", exclude={"data_dir"}),
         "loss": loss,

@@ -8,14 +8,22 @@ from problems import classification, dense_hessian, operator_of
 import models
 from app.losses import LOSSES, build_loss
 
-CASES = {"fcn": {"width": 5, "depth": 3}}
-"""Smallest useful instance of each family; inputs are (6, 6, 1) images."""
+CASES = {
+    "fcn": ({"width": 5, "depth": 3}, (6, 6, 1)),
+    "fcn with bias, mup": ({"width": 5, "depth": 3, "bias": True, "parameterization": "mup"}, (6, 6, 1)),
+    "linear_fcn": ({"width": 5, "depth": 3, "output_power": 0.5}, (6, 6, 1)),
+    "myrtle": ({"width": 2, "depth": 5}, (8, 8, 1)),
+    "resnet": ({"width": 1, "depth": 18}, (8, 8, 1)),
+    "resnet with layer normalization": ({"width": 2, "depth": 18, "normalization": "layer"}, (8, 8, 1)),
+    "uv": ({"width": 5, "depth": 2}, (4,)),
+}
+"""Smallest useful instances of each family, with the shape of their inputs; the first word is the family's name."""
 
-SHAPE, CLASSES = (6, 6, 1), 3
+CLASSES = 3
 
 
 def test_every_registered_family_has_a_case():
-    assert set(CASES) == set(models.FAMILIES)
+    assert {case.split()[0] for case in CASES} == set(models.FAMILIES)
 
 
 @pytest.fixture(params=sorted(CASES))
@@ -23,18 +31,32 @@ def family(request):
     return request.param
 
 
-def hessian(family, loss, dtype, activation="relu", **settings):
-    factory = models.family(family)(**CASES[family], activation=activation, dtype=dtype, **settings)
-    network = factory.build(SHAPE, CLASSES, seed=1)
-    x, y = classification(12, SHAPE, CLASSES, dtype=np.dtype(dtype))
+def factory_of(case, dtype="float32", activation=None):
+    settings, _ = CASES[case]
+    name = case.split()[0]
+    if activation is not None and "activation" not in models.FAMILIES[name].fixed:
+        settings = settings | {"activation": activation}
+    return models.family(name)(**settings, dtype=dtype)
+
+
+def hessian(family, loss, dtype, activation=None):
+    shape = CASES[family][1]
+    network = factory_of(family, dtype, activation).build(shape, CLASSES, seed=1)
+    x, y = classification(6, shape, CLASSES, dtype=np.dtype(dtype))
     return operator_of(network, build_loss(loss, dtype), x, y)
+
+
+def some_rows(operator):
+    """Indices of enough rows of the Hessian, from all its layers, to hold a product against."""
+    return np.random.default_rng(0).choice(operator.size, min(operator.size, 60), replace=False)
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "XLA"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_products_agree_with_the_dense_hessian(family, loss, mode):
     operator = hessian(family, loss, "float64")
-    dense = dense_hessian(operator)
+    rows = some_rows(operator)
+    dense = dense_hessian(operator, rows)
     product = {
         "eager": lambda v: operator.linearize().matvec(v),
         "graph": tf.function(lambda v: operator.linearize().matvec(v)),
@@ -44,7 +66,7 @@ def test_products_agree_with_the_dense_hessian(family, loss, mode):
     for _ in range(3):
         v = rng.standard_normal(operator.size)
         expected = dense @ v
-        assert np.linalg.norm(product(tf.constant(v)).numpy() - expected) <= 1e-9 * np.linalg.norm(expected)
+        assert np.linalg.norm(product(tf.constant(v)).numpy()[rows] - expected) <= 1e-9 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "XLA"])
@@ -72,17 +94,20 @@ def test_float32_products_are_as_exact_as_float32_allows(family, loss, mode):
     operator, exact = hessian(family, loss, "float32"), hessian(family, loss, "float64")
     for variable, same in zip(exact._variables, operator._variables, strict=True):
         variable.assign(tf.cast(same, tf.float64))
-    dense = dense_hessian(exact)
+    rows = some_rows(exact)
+    dense = dense_hessian(exact, rows)
     product = tf.function(lambda v: operator.linearize().matvec(v), jit_compile=mode == "XLA")
     v = np.random.default_rng(0).standard_normal(operator.size)
-    error = product(tf.constant(v, tf.float32)).numpy() - dense @ v
-    assert np.linalg.norm(error) <= 1e-4 * np.linalg.norm(dense @ v)
+    error = product(tf.constant(v, tf.float32)).numpy()[rows] - dense @ v
+    # Two channels that are nearly equal make layer normalisation divide by little.
+    tolerance = 1e-3 if "normalization" in family else 1e-4
+    assert np.linalg.norm(error) <= tolerance * np.linalg.norm(dense @ v)
 
 
 def test_outputs_are_logits_of_the_right_shape_and_reproducible_from_the_seed(family):
-    factory = models.family(family)(**CASES[family])
-    x = classification(4, SHAPE, CLASSES, dtype=np.float32)[0]
-    one, same, other = (factory.build(SHAPE, CLASSES, seed=seed)(x).numpy() for seed in (5, 5, 6))
+    factory, shape = factory_of(family), CASES[family][1]
+    x = classification(4, shape, CLASSES, dtype=np.float32)[0]
+    one, same, other = (factory.build(shape, CLASSES, seed=seed)(x).numpy() for seed in (5, 5, 6))
     assert one.shape == (4, CLASSES)
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other)

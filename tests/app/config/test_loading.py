@@ -64,7 +64,7 @@ FAULTS = {
     "true for a number": ("training: {steps: true}", "training.steps: must be an integer; got true"),
     "unknown family": ("model: {family: vgg}", "model.family: must be one of 'fcn'", 'got "vgg"'),
     "unknown data set": ("data: {dataset: imagenet}", "data.dataset: must be one of", "'cifar10'"),
-    "unknown loss": ("loss: hinge", "loss: must be one of 'mse' or 'xent'"),
+    "unknown loss": ("loss: hinge", "loss: must be one of 'mse', 'xent', or 'package.module:name' for your own; got"),
     "infinite number": ("model: {output_scale: .inf}", "model.output_scale: must be a finite number"),
     "zero output scale": ("model: {output_scale: 0}", "model.output_scale: must be above 0; got 0"),
     "too many measurement examples": (

@@ -1,0 +1,57 @@
+"""The user's own code, named in a config as "package.module:attribute"."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from app.errors import UserError
+
+
+def is_own(location: str) -> bool:
+    """Whether a text has the form "package.module:attribute"."""
+    module, colon, attribute = location.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
+
+
+def load_own(location: str, key: str) -> Any:
+    """Import the user's object; modules are looked for in the current folder, too.
+
+    Args:
+        location: "package.module:attribute".
+        key: Key of the config that names it, for messages.
+
+    Returns:
+        The object.
+
+    Raises:
+        UserError: If it cannot be imported.
+    """
+    module, _, attribute = location.partition(":")
+    _look_in_the_current_folder()
+    try:
+        return getattr(import_module(module), attribute)
+    except Exception as error:
+        raise UserError(f"{key}: {location!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def own_digest(location: str) -> str:
+    """A hash of the file that the user's object is in, so that a change of it makes new runs; "" if it is not found."""
+    _look_in_the_current_folder()
+    try:
+        spec = find_spec(location.partition(":")[0])
+    except (ImportError, ValueError):
+        return ""
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return ""
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+def _look_in_the_current_folder() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)

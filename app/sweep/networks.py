@@ -1,0 +1,56 @@
+"""The network of a cell: a family of `models`, or the user's own."""
+
+from __future__ import annotations
+
+import keras
+
+from app.config.schema import ModelConfig
+from app.errors import UserError
+from app.own import load_own
+from app.sweep.plan import Cell
+from models import FAMILIES, family
+from models.initial import subtract_initial_output
+
+
+def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+    """Build a cell's network with its initial weights.
+
+    Args:
+        config: The `model` section.
+        cell: Depth, width and seed.
+        input_shape: Shape of one example.
+        classes: Number of outputs.
+
+    Returns:
+        A Keras model from (batch, *input_shape) to (batch, classes).
+
+    Raises:
+        UserError: If the user's own function cannot be imported, fails, or does not return such a model.
+    """
+    network = _build(config, cell, input_shape, classes)
+    if config.subtract_initial:
+        return subtract_initial_output(network, _build(config, cell, input_shape, classes))
+    return network
+
+
+def _build(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+    if config.is_own:
+        return _build_own(config.family, cell, input_shape, classes)
+    settings = config.model_dump(exclude={"family", "subtract_initial"})
+    if not FAMILIES[config.family].normalizes:
+        del settings["normalization"]
+    return family(config.family)(width=cell.width, depth=cell.depth, **settings).build(input_shape, classes, cell.seed)
+
+
+def _build_own(location: str, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+    function = load_own(location, "model.family")
+    try:
+        network = function(width=cell.width, depth=cell.depth, input_shape=input_shape, classes=classes, seed=cell.seed)
+    except Exception as error:
+        raise UserError(f"model.family: {location} failed for {cell.name}: {type(error).__name__}: {error}") from error
+    if not isinstance(network, keras.Model) or tuple(network.output_shape) != (None, classes):
+        found = f"outputs {network.output_shape}" if isinstance(network, keras.Model) else type(network).__name__
+        raise UserError(
+            f"model.family: {location} must return a Keras model with outputs (None, {classes}); got {found}"
+        )
+    return network

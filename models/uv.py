@@ -1,0 +1,28 @@
+"""The uv model, whose training is solved exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.factory import ModelFactory, _LayerSeeds
+
+
+class UV(ModelFactory):
+    """f(x) = v.u x / sqrt(n) with u, v in R^n, entries N(0, 1): a linear network of depth 2 (Lewkowycz et al. 2020).
+
+    On one example (x, y) = (1, 0) with L = f^2 / 2 gradient descent follows exact recursions of f and the trace of the
+    Hessian (Kalra & Barkeshli 2023, Sec. 5); see `app.analysis.uv`.
+
+    Args:
+        width: n.
+        depth: 2, given for the sake of a common interface.
+        **settings: `output_scale`, `output_power` and `dtype` of `ModelFactory`; the others are fixed.
+    """
+
+    name = "uv"
+
+    def __init__(self, width: int, depth: int = 2, **settings: Any) -> None:
+        super().__init__(width, depth, **({"activation": "linear", "parameterization": "ntk"} | settings))
+
+    def _network(self, inputs: Any, classes: int, seeds: _LayerSeeds) -> Any:
+        return self._dense(self._dense(inputs, self.width, "input", seeds), classes, "output", seeds)

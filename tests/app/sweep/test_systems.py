@@ -1,0 +1,169 @@
+"""Every family, loss and data set runs through an experiment, with tiny networks on real images."""
+
+import keras
+import numpy as np
+import pytest
+
+from app.config.loading import ConfigError, load_config
+from app.errors import UserError
+from app.experiment import Experiment
+from models import FAMILIES
+
+TINY = [
+    "sweep.seeds=1",
+    "data.train_examples=64",
+    "training.batch_size=16",
+    "training.steps=3",
+    "sharpness.examples=16",
+    "sweep.lr_exponents={start: 0, stop: 6, step: 1.0}",
+    "tensorboard=false",
+]
+NETWORKS = {
+    "fcn": (3, 8),
+    "linear_fcn": (3, 8),
+    "myrtle": (5, 2),
+    "resnet": (18, 2),
+}
+UV = ["data={dataset: one_point}", "training.batch_size=1", "sharpness.examples=1"]
+
+
+def run(folder, family, *overrides, depth=None, width=None):
+    known = NETWORKS.get(family, (2, 8))
+    shape = [f"sweep.depths=[{depth or known[0]}]", f"sweep.widths=[{width or known[1]}]"]
+    config = load_config("quickstart", [f"model={{family: '{family}'}}", *TINY, *shape, *overrides])
+    return Experiment(config, folder).run()
+
+
+def test_every_family_is_tried():
+    assert set(NETWORKS) | {"uv"} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("loss", ["mse", "xent"])
+@pytest.mark.parametrize("family", NETWORKS)
+def test_every_family_runs_with_every_loss(family, loss, tmp_path):
+    table = run(tmp_path, family, f"loss={loss}").critical_constants()
+    assert len(table) == 1
+    assert table["lambda_0"].iloc[0] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["fashion_mnist", "cifar10"])
+@pytest.mark.parametrize("loss", ["mse", "xent"])
+@pytest.mark.parametrize("family", NETWORKS)
+def test_every_family_runs_on_every_prepared_data_set(family, loss, dataset, tmp_path, prepared_data):
+    options = (f"loss={loss}", f"data.dataset={dataset}", f"data.data_dir={prepared_data}")
+    assert len(run(tmp_path, family, *options).critical_constants()) == 1
+
+
+def test_the_uv_model_runs_on_its_one_point(tmp_path):
+    table = run(tmp_path, "uv", *UV, "data.train_examples=null", width=64).critical_constants()
+    assert len(table) == 1
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.output_layer=zero",
+        "model.subtract_initial=true",
+        "model.output_scale=0.3",
+        "model.output_power=0.5",
+        "model.parameterization=ntk",
+        "model.parameterization=mup",
+    ],
+)
+def test_every_variant_of_the_output_and_parameterization_runs(override, tmp_path):
+    loss_0 = run(tmp_path, "fcn", override).critical_constants()["loss_0"].iloc[0]
+    if override in ("model.output_layer=zero", "model.subtract_initial=true"):
+        assert loss_0 == pytest.approx(0.05)  # of a zero output: 1/2 of the mean over ten outputs of one 1
+
+
+def test_a_resnet_with_layer_normalization_runs(tmp_path):
+    assert len(run(tmp_path, "resnet", "model.normalization=layer").critical_constants()) == 1
+
+
+OWN = """
+import keras
+
+def wide(width, depth, input_shape, classes, seed):
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Dense(width, activation="gelu") for _ in range(depth - 1)]
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(), *layers, keras.layers.Dense(classes)])
+
+def wrong(width, depth, input_shape, classes, seed):
+    return None
+
+def huber(y, f):
+    return keras.losses.huber(y, f)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    name = f"own_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def test_the_users_own_model_and_loss_run(own, tmp_path):
+    analyzer = run(tmp_path / "out", f"{own}:wide", f"loss={own}:huber")
+    table = analyzer.critical_constants()
+    assert table["model"].iloc[0] == f"{own}:wide"
+    assert table["loss"].iloc[0] == f"{own}:huber"
+
+
+def test_the_users_own_loss_class_runs(tmp_path):
+    assert len(run(tmp_path, "fcn", "loss=keras.losses:LogCosh").critical_constants()) == 1
+
+
+def test_a_change_of_the_users_own_code_makes_new_runs(own, tmp_path):
+    first = set(run(tmp_path / "out", f"{own}:wide").runs["run_id"])
+    path = tmp_path / f"{own}.py"
+    path.write_text(path.read_text() + "\n# changed\n")
+    import app.sweep.plan as plan
+
+    plan._shared.cache_clear()
+    assert first.isdisjoint(run(tmp_path / "out", f"{own}:wide").runs["run_id"])
+
+
+def test_faults_of_the_users_own_code_are_users_errors(own, tmp_path):
+    for family, expected in (
+        (f"{own}:absent", "cannot be imported"),
+        ("no_such_module:f", "cannot be imported"),
+        (f"{own}:wrong", "must return a Keras model"),
+    ):
+        with pytest.raises(UserError, match=f"model.family: .*{expected}"):
+            run(tmp_path / "out", family)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["model={family: resnet}"], "sweep.depths: depths of resnet must be among \\[18, 34\\]; got \\[4\\]"),
+        (["model={family: linear_fcn, activation: relu}"], "activation of linear_fcn must be 'linear'"),
+        (["model.normalization=layer"], "normalization of fcn must be 'none'"),
+        (["model={family: 'a.b:c', bias: true}"], "bias: not for your own model"),
+        (["model.family=a.b"], "model.family: must be one of 'fcn', 'linear_fcn'"),
+        (["model={family: myrtle}", "data.dataset=one_point"], "data.dataset: myrtle needs images"),
+    ],
+)
+def test_what_a_family_cannot_be_is_refused_in_the_config(overrides, expected):
+    with pytest.raises(ConfigError, match=expected):
+        load_config("quickstart", overrides)
+
+
+def test_a_linear_network_is_in_ntk_parameterization_by_default():
+    assert load_config("quickstart", ["model={family: linear_fcn}"]).model.parameterization == "ntk"
+
+
+def test_subtracting_the_initial_output_trains_the_same_weights():
+    from models import FCN
+    from models.initial import subtract_initial_output
+
+    network, copy = (FCN(8, 3).build((6,), 3, seed=seed) for seed in (0, 1))
+    model = subtract_initial_output(network, copy)
+    x = np.ones((2, 6), np.float32)
+    assert not model(x).numpy().any()
+    assert [v.shape for v in model.trainable_variables] == [v.shape for v in network.trainable_variables]
+    assert isinstance(model, keras.Model)
