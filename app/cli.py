@@ -126,6 +126,43 @@ def sharpness(config: Config, overrides: Overrides = None) -> None:
     out.print(plain_table(f"Initial sharpness of {experiment.config.name}", names, rows))
 
 
+@app.command()
+def uv(
+    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A config of the uv model.")] = "uv",
+    overrides: Overrides = None,
+    output: Output = None,
+) -> None:
+    """Run the solvable model: simulated against exact, with its phase diagram."""
+    from app.views.console import ConsoleProgress, plain_table
+
+    experiment = _experiment(config, overrides, output)
+    with ConsoleProgress(err) as progress:
+        result = experiment.run_uv(progress)
+    rows = [
+        [
+            f"{r.width}",
+            f"{r.c_loss:.3f}",
+            f"{r.c_loss_exact:.3f}",
+            f"{r.grid_steps:.0f}",
+            f"{r.f:.1e}",
+            f"{r.sharpness:.1e}",
+        ]
+        for r in result.itertuples()
+    ]
+    names = ("n", "c_loss", "exact", "grid steps apart", "error of f", "error of lambda")
+    out.print(plain_table("The uv model: simulated against exact", names, rows))
+    out.print(f"Phase diagram: {experiment.folder / 'phase_diagram.png'}", markup=False)
+
+
+@app.command()
+def configs() -> None:
+    """List the shipped configs, with a line each."""
+    from app.config.loading import describe_shipped
+
+    for name, line in describe_shipped():
+        out.print(f"{name:<28} {line}", markup=False)
+
+
 def main() -> None:
     """Run the command line; errors of the user's leave one message and exit status 2."""
     _set_up_logging()

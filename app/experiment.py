@@ -12,6 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+import pandas as pd
+
+from app.analysis.uv import exact_loss_constants, largest_differences
 from app.analyzer import CONFIG_FILE, RUNS_FOLDER, PhaseAnalyzer, stored_config, summary_json
 from app.config.loading import ConfigError, dump_config, load_config
 from app.config.schema import ExperimentConfig
@@ -20,6 +24,7 @@ from app.store.runs import RunStore
 from app.sweep.executors import build_executor
 from app.sweep.plan import Cell, cells, identity
 from app.training.quiet import import_tensorflow
+from app.views.diagram import PhaseDiagram
 from app.views.tensorboard import write_tensorboard
 
 if TYPE_CHECKING:
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PACKAGES = ("sharpness-phases", "tensorflow", "keras", "numpy")
+
+
+_ROUNDING = 0.02  # in grid steps
 
 
 class Progress(Protocol):
@@ -128,6 +136,39 @@ class Experiment:
             UserError: If none of the experiment's runs is stored.
         """
         return self._analyze(PhaseAnalyzer.from_store(self._store(), self.config))
+
+    def run_uv(self, progress: Progress | None = None) -> pd.DataFrame:
+        """Run an experiment of the uv model, hold it against the exact solution, draw the exact c_loss on top.
+
+        Args:
+            progress: Told of every finished cell.
+
+        Returns:
+            A row per width n: mean c_loss and its exact value over the initialisations where both are known, the
+            largest distance in grid steps of the first from the grid point above the second, and the largest relative
+            errors of f and lambda over all stored steps.
+
+        Raises:
+            UserError: If the config is not of the uv model with plain gradient descent.
+        """
+        if self.config.model.family != "uv" or self.config.training.momentum or self.config.loss != "mse":
+            raise UserError("phases uv: the config must have model.family uv, loss mse and no momentum")
+        analyzer = self.run(progress)
+        constants = analyzer.critical_constants()
+        constants["c_loss_exact"] = exact_loss_constants(constants)
+        known = constants[np.isfinite(constants["c_loss"]) & np.isfinite(constants["c_loss_exact"])]
+        step = self.config.sweep.lr_exponents.step
+        apart = np.log2(known["c_loss"] / known["c_loss_exact"]) / step
+        # The measured constant is the grid point at or above the exact one, up to float32 rounding of both.
+        beyond = np.where(apart < 0, np.floor(apart + _ROUNDING), np.ceil(apart - 1 - _ROUNDING))
+        table = known.assign(grid_steps=np.abs(np.where(apart < 0, beyond, np.maximum(beyond, 0))))
+        by_width = table.groupby("width").agg(
+            c_loss=("c_loss", "mean"), c_loss_exact=("c_loss_exact", "mean"), grid_steps=("grid_steps", "max")
+        )
+        exact = by_width["c_loss_exact"].rename("c_loss").reset_index().assign(depth=2)
+        for ending in ("png", "svg"):
+            PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")
+        return by_width.reset_index().merge(largest_differences(analyzer.runs), on="width")
 
     def plan(self) -> list[Estimate]:
         """Estimate what all runs cost on this machine; nothing is run.

@@ -61,8 +61,23 @@ def dump_config(config: ExperimentConfig) -> str:
 
 
 def shipped_configs() -> list[str]:
-    """Names of the configs that come with the project."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _shipped().iterdir() if entry.name.endswith(".yaml"))
+    """Names of the configs that come with the project, such as quickstart or laptop/fcn."""
+    return [name for name, _ in _shipped_files()]
+
+
+def describe_shipped() -> list[tuple[str, str]]:
+    """Names of the shipped configs, each with the first line of its comment."""
+    return [(name, entry.read_text().partition("\n")[0].lstrip("# ")) for name, entry in _shipped_files()]
+
+
+def _shipped_files() -> list[tuple[str, Any]]:
+    found = []
+    for entry in _shipped().iterdir():
+        if entry.is_dir():
+            found += [(f"{entry.name}/{inner.name}", inner) for inner in entry.iterdir()]
+        else:
+            found.append((entry.name, entry))
+    return sorted(((name.removesuffix(".yaml"), e) for name, e in found if name.endswith(".yaml")), key=lambda f: f[0])
 
 
 def _shipped() -> Any:

@@ -53,16 +53,18 @@ class PhaseDiagram(Picture):
     Args:
         summary: A table as `app.analysis.tables.summary_table` returns it.
         title: What the diagram is of.
+        exact: An exact c_loss to draw on top: columns depth, width, c_loss.
 
     Raises:
         ValueError: If the summary is empty.
     """
 
-    def __init__(self, summary: pd.DataFrame, title: str = "") -> None:
+    def __init__(self, summary: pd.DataFrame, title: str = "", exact: pd.DataFrame | None = None) -> None:
         if summary.empty:
             raise ValueError("A phase diagram needs at least one network whose constants are known. Received: none.")
         self._summary = summary
         self._title = title
+        self._exact = exact
 
     def boundaries(self) -> pd.DataFrame:
         """The fitted boundaries.
@@ -93,6 +95,9 @@ class PhaseDiagram(Picture):
             limits = self._limits()
             for ax, panel in zip(axes.flat, slices, strict=False):
                 _draw_panel(ax, panel, limits)
+                if self._exact is not None and panel.by_width:
+                    exact = self._exact[self._exact["depth"].isin(panel.rows["depth"])].sort_values("width")
+                    ax.plot(exact["c_loss"], 1 / exact["width"], color="black", linestyle=":", linewidth=1.5, zorder=6)
             for ax in axes.flat[len(slices) :]:
                 ax.remove()
             if self._title:
@@ -135,6 +140,8 @@ class PhaseDiagram(Picture):
             for name in BOUNDARIES
         ]
         marks.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label="$c = 2$"))
+        if self._exact is not None:
+            marks[-1] = Line2D([], [], color="black", linestyle=":", linewidth=1.5, label=r"exact $c_{\mathrm{loss}}$")
         # Matplotlib fills column by column: pairs make the first row the phases and the second the lines.
         return [handle for pair in zip(fills, marks, strict=True) for handle in pair]
 

@@ -1,0 +1,116 @@
+"""The uv model, solved exactly: the project's oracle.
+
+f(x) = v.u x / sqrt(n) on the one example (x, y) = (1, 0) with L = f^2 / 2 (Kalra & Barkeshli 2023, Sec. 5; Lewkowycz
+et al. 2020). lambda is the trace of the Hessian, (|u|^2 + |v|^2) / n.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+
+def recursion(f_0: float, lambda_0: float, n: int, learning_rate: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient descent, exactly.
+
+    Args:
+        f_0: Output before training.
+        lambda_0: Trace of the Hessian before training.
+        n: Width.
+        learning_rate: Constant learning rate eta.
+        steps: Number of steps.
+
+    Returns:
+        f_t and lambda_t for t = 0..steps, float64.
+    """
+    f, trace = np.empty(steps + 1), np.empty(steps + 1)
+    f[0], trace[0] = f_0, lambda_0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(steps):
+            f[t + 1] = f[t] * (1 - learning_rate * trace[t] + learning_rate**2 * f[t] ** 2 / n)
+            trace[t + 1] = trace[t] + learning_rate * f[t] ** 2 / n * (learning_rate * trace[t] - 4)
+    return f, trace
+
+
+def top_eigenvalue(f: np.ndarray | float, trace: np.ndarray | float, n: int) -> np.ndarray:
+    """Largest eigenvalue of the Hessian: (lambda + sqrt(lambda^2 + 12 f^2 / n)) / 2.
+
+    In p = (u + v) / sqrt(2) and q = (u - v) / sqrt(2) the Hessian is J J^T + (f / sqrt(n)) diag(I, -I) with the
+    gradient J of f; its eigenvalues in the span of (p, 0) and (0, q) solve mu^2 - lambda mu - 3 f^2 / n = 0, all others
+    are +- f / sqrt(n).
+
+    Args:
+        f: Output.
+        trace: Trace lambda of the Hessian.
+        n: Width.
+
+    Returns:
+        The eigenvalue, of the arguments' shape.
+    """
+    return (trace + np.sqrt(np.square(trace) + 12 * np.square(f) / n)) / 2
+
+
+def critical_loss_constant(f_0: float, lambda_0: float, n: int) -> float:
+    """C = eta lambda_0 above which the loss rises at the first step: c_loss = (1 - sqrt(1 - 8a)) / (2a).
+
+    Args:
+        f_0: Output before training.
+        lambda_0: Trace of the Hessian before training.
+        n: Width.
+
+    Returns:
+        c_loss with a = f_0^2 / (n lambda_0^2), which tends to 2 as a -> 0; infinity where the loss rises at no c, which
+        is for a > 1/8.
+    """
+    a = f_0**2 / (n * lambda_0**2)
+    if a > 1 / 8:
+        return math.inf
+    return 4 / (1 + math.sqrt(1 - 8 * a))  # the same, without cancellation as a -> 0
+
+
+def exact_loss_constants(constants: pd.DataFrame) -> pd.Series:
+    """c_loss of every initialisation from its initial loss and sharpness, in units of the measured sharpness.
+
+    Args:
+        constants: A table as `app.analysis.tables.constants_table` returns it, of the uv model.
+
+    Returns:
+        eta times the measured lambda_0, the top eigenvalue, above which the loss rises at the first step.
+    """
+
+    def constant(row: pd.Series) -> float:
+        f_0, n = math.sqrt(2 * row["loss_0"]), int(row["width"])
+        trace = _trace(f_0, row["lambda_0"], n)
+        return critical_loss_constant(f_0, trace, n) * row["lambda_0"] / trace
+
+    return constants.apply(constant, axis=1).rename("c_loss_exact")
+
+
+def largest_differences(runs: pd.DataFrame) -> pd.DataFrame:
+    """Stored runs against the exact recursions.
+
+    Args:
+        runs: Rows of runs of the uv model, of plain gradient descent.
+
+    Returns:
+        A row per width: the largest difference of f, relative to the largest |f| of its run, and the largest relative
+        difference of the sharpness, over all steps before divergence.
+    """
+    rows = []
+    for _, run in runs[runs["c"].notna() & ~runs["diverged"]].groupby("run_id", sort=False):
+        n, rate = int(run["width"].iloc[0]), float(run["learning_rate"].iloc[0])
+        f_simulated = np.sqrt(2 * run["loss"].to_numpy())
+        trace_0 = _trace(f_simulated[0], float(run["sharpness"].iloc[0]), n)
+        f, trace = recursion(f_simulated[0], trace_0, n, rate, len(run) - 1)
+        sharpness = run["sharpness"].to_numpy() / top_eigenvalue(f, trace, n) - 1
+        measured = sharpness[np.isfinite(sharpness)]
+        f_error = np.max(np.abs(f_simulated - np.abs(f))) / np.max(f_simulated)
+        rows.append({"width": n, "f": f_error, "sharpness": np.max(np.abs(measured))})
+    return pd.DataFrame(rows, columns=["width", "f", "sharpness"]).groupby("width").max().reset_index()
+
+
+def _trace(f: float, top: float, n: int) -> float:
+    """The trace of the Hessian from its top eigenvalue mu: lambda = mu - 3 f^2 / (n mu)."""
+    return top - 3 * f**2 / (n * top)
