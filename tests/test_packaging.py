@@ -21,7 +21,7 @@ def test_the_wheel_holds_configs_and_data_and_runs_from_anywhere(tmp_path):
         "import app, models; from app.config.loading import load_config, shipped_configs;"
         "from app.data.image_sets import load_image_set;"
         f"assert app.__file__.startswith({str(site)!r}) and models.__file__.startswith({str(site)!r});"
-        "assert 'quickstart' in shipped_configs(); load_config('quickstart');"
+        "assert {'quickstart', 'laptop/fcn_mse'} <= set(shipped_configs()); load_config('paper/fcn');"
         "assert len(load_image_set('fashion_mnist_subset').train_images) == 4096"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}

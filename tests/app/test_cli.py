@@ -121,3 +121,23 @@ def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(tmp_path):
     assert "phases run quickstart -s sweep.widths=[64] -s sweep.seeds=50" in errors
     assert "Traceback" not in errors
     assert len(list(runs.glob("*.parquet"))) >= 30
+
+
+def test_every_shipped_config_is_listed_with_a_line(tmp_path):
+    lines = phases("configs", folder=tmp_path).stdout.splitlines()
+    assert any(line.startswith("quickstart ") for line in lines)
+    assert any(line.startswith("laptop/fcn_mse ") for line in lines)
+    assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
+
+
+def test_the_uv_model_is_held_against_its_exact_solution(tmp_path):
+    arguments = ["-s", "sweep.widths=[8,64]", "-s", "sweep.seeds=3", "-s", "sweep.lr_exponents.stop=2.5"]
+    result = phases("uv", *arguments, folder=tmp_path)
+    assert result.returncode == 0
+    rows = [line.split() for line in result.stdout.splitlines() if line.split()[:1] in (["8"], ["64"])]
+    assert [row[3] for row in rows] == ["0", "0"]  # grid steps apart
+    assert all(float(value) < 0.05 for row in rows for value in row[4:])
+    assert (tmp_path / "outputs" / "uv" / "phase_diagram.png").exists()
+    refused = phases("uv", "quickstart", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "model.family uv" in refused.stderr
