@@ -21,6 +21,7 @@ class Trajectory:
         residual: Residual ||Hv - lambda_t v|| of each measured sharpness.
         hvps: Hessian-vector products spent at each step, int64.
         diverged: Whether the run ended because its loss was not finite or above `DIVERGENCE_LOSS`.
+        barrier: Largest loss on the straight line from the first weights to the last, NaN where it was not measured.
     """
 
     loss: np.ndarray
@@ -29,6 +30,7 @@ class Trajectory:
     residual: np.ndarray
     hvps: np.ndarray
     diverged: bool
+    barrier: float = float("nan")
 
     @property
     def steps(self) -> int:

@@ -1,9 +1,10 @@
-"""The critical constants c_loss, c_sharp and c_max, from trajectories on a grid of c.
+"""The critical constants c_loss, c_sharp, c_barrier and c_max, from trajectories on a grid of c.
 
 Definitions (Kalra & Barkeshli 2023, Sec. 2.1; T steps, loss L_t and sharpness lambda_t on the measurement set):
 
 - c_loss: smallest c with max_{1<=t<=T} L_t > L_0;
 - c_sharp: smallest c with max_{1<=t<=T} lambda_t > (1 + epsilon) lambda_0;
+- c_barrier: smallest c with a loss above L_0 on the straight line from theta_0 to theta_T; c_max where there is none;
 - c_max: largest c below the first one whose loss is not finite or exceeds 1e5.
 
 A constant is censored `low` if its condition holds at the grid's first c already, `high` if it holds nowhere.
@@ -32,6 +33,8 @@ class Question(StrEnum):
     """Does the sharpness exceed its initial value?"""
     DIVERGENCE = "divergence"
     """Does training diverge?"""
+    BARRIER = "barrier"
+    """Does the line from the initial to the final weights pass a loss above the initial one?"""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,18 @@ class Criteria:
         steps: Length T of the early transient, in optimizer steps.
         loss_tolerance: The loss rises if L_t > (1 + loss_tolerance) L_0.
         sharpness_tolerance: The sharpness rises if lambda_t > (1 + sharpness_tolerance) lambda_0.
+        barrier: Whether c_barrier is asked for.
     """
 
     steps: int
     loss_tolerance: float = 0.0
     sharpness_tolerance: float = 0.0
+    barrier: bool = False
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The questions whose answers give the constants."""
+        return tuple(question for question in Question if self.barrier or question is not Question.BARRIER)
 
     def loss_threshold(self, loss_0: float) -> float:
         """The loss above which there is a loss catapult."""
@@ -74,6 +84,9 @@ class Criteria:
         if question is Question.LOSS:
             rises = diverged or bool(np.any(run.loss[1 : last + 1] > self.loss_threshold(run.loss[0])))
             return True if rises else (False if ended else None)
+        if question is Question.BARRIER:
+            # A diverged run ends beyond a barrier; else its line must have been measured.
+            return True if diverged else bool(run.barrier > run.loss[0]) if np.isfinite(run.barrier) else None
         sharpness = run.sharpness[1 : last + 1]
         if np.any(sharpness > self.sharpness_threshold(run.sharpness[0])):
             return True
@@ -96,6 +109,8 @@ class Criteria:
             divergence how far the loss rose, as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic
             scale.
         """
+        if question is Question.BARRIER:
+            return run.barrier / float(run.loss[0]) if np.isfinite(run.barrier) else 0.0
         if question is Question.DIVERGENCE:
             rise, way = np.nanmax(run.loss) / run.loss[0], DIVERGENCE_LOSS / run.loss[0]
             return float(np.log(rise) / np.log(way)) if way > 1 else 1.0
@@ -132,7 +147,7 @@ _HIGH = Constant(float("nan"), "high")
 def critical_constants(
     grid: Sequence[float], runs: Mapping[int, Sequence[Trajectory]], criteria: Criteria
 ) -> dict[str, Constant]:
-    """c_loss, c_sharp and c_max of one initialisation.
+    """c_loss, c_sharp, c_max and, if asked for, c_barrier of one initialisation.
 
     Args:
         grid: The c of the grid, increasing.
@@ -143,11 +158,15 @@ def critical_constants(
         The constants by name. One that the runs do not decide, because the search was interrupted, is not `known`.
     """
     answers = _answers(len(grid), runs, criteria)
-    first = {question: _first(grid, answers[question]) for question in Question}
+    first = {question: _first(grid, answers[question]) for question in criteria.questions}
     c_max = first[Question.DIVERGENCE]
     if c_max.known and not c_max.censored:
         c_max = Constant(grid[len(answers[Question.LOSS]) - 2])
-    return {"c_loss": first[Question.LOSS], "c_sharp": first[Question.SHARPNESS], "c_max": c_max}
+    constants = {"c_loss": first[Question.LOSS], "c_sharp": first[Question.SHARPNESS], "c_max": c_max}
+    if criteria.barrier:
+        barrier, divergence = first[Question.BARRIER], first[Question.DIVERGENCE]
+        constants["c_barrier"] = c_max if barrier.known and barrier.value == divergence.value else barrier
+    return constants
 
 
 def undecided(count: int, runs: Mapping[int, Sequence[Trajectory]], criteria: Criteria) -> tuple[int, Question] | None:
@@ -174,7 +193,7 @@ def _answers(
     """The answers along the grid; loss and sharpness end with the first diverging c."""
     answers = {
         question: [_combined(criteria.answer(question, run) for run in runs.get(i, ())) for i in range(count)]
-        for question in (Question.DIVERGENCE, Question.LOSS, Question.SHARPNESS)
+        for question in sorted(criteria.questions, key=lambda question: question is not Question.DIVERGENCE)
     }
     diverges = answers[Question.DIVERGENCE]
     # The first diverging c still counts: a diverging loss exceeds L_0.

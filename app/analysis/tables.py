@@ -32,12 +32,13 @@ def split_runs(runs: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Trajectory]
     starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
     ends = [*starts[1:], len(ids)]
     steps = {name: runs[name].to_numpy() for name in ("loss", "accuracy", "sharpness", "residual", "hvps")}
+    barriers = runs["barrier"].to_numpy() if "barrier" in runs else np.full(len(runs), np.nan)
     described: list[dict[str, Any]] = runs.iloc[starts][
         ["run_id", "question", *CELL, "lr_exponent", "c", "diverged"]
     ].to_dict("records")  # type: ignore[assignment]
     for labels, start, end in zip(described, starts, ends, strict=True):
-        arrays = {name: values[start:end] for name, values in steps.items()}
-        yield labels, Trajectory(**arrays, diverged=labels["diverged"])
+        arrays: dict[str, Any] = {name: values[start:end] for name, values in steps.items()}
+        yield labels, Trajectory(**arrays, diverged=labels["diverged"], barrier=float(barriers[start]))
 
 
 def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Criteria) -> pd.DataFrame:

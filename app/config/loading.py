@@ -9,11 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from app.config.schema import ExperimentConfig, misfits, to_plain
-from app.config.yaml_marks import KeyPath, YamlError, parse
+from app.config.yaml_marks import KeyPath, YamlError, dump, parse
 from app.errors import UserError
 
 MAX_BYTES = 1_000_000
@@ -57,7 +56,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Experiment
 
 def dump_config(config: ExperimentConfig) -> str:
     """The config as YAML that `load_config` reads back to an equal one."""
-    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+    return dump(to_plain(config))
 
 
 def shipped_configs() -> list[str]:

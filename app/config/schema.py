@@ -197,6 +197,8 @@ class AnalysisConfig(Section):
     """A loss catapult needs L_t > (1 + loss_tolerance) L_0."""
     sharpness_tolerance: Annotated[float, Field(ge=0)] = 0.0
     """A sharpness catapult needs lambda_t > (1 + sharpness_tolerance) lambda_0."""
+    barrier: bool = False
+    """Whether c_barrier is searched for: the loss on 101 points of the line from theta_0 to theta_T, at some c."""
 
 
 class ExecutorConfig(Section):

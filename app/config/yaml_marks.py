@@ -27,6 +27,10 @@ class YamlError(ValueError):
         self.line = line
 
 
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes texts which either version of YAML would read as something else."""
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-3 as a number, and `no` as the word it is."""
 
@@ -44,7 +48,8 @@ for _tag, _pattern, _first in (
     ("float", _FLOAT, "-+0123456789."),
     ("null", _NULL, ["~", "n", "N", ""]),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
 
 
 def _construct_int(loader: _Loader, node: Any) -> int:
@@ -52,6 +57,11 @@ def _construct_int(loader: _Loader, node: Any) -> int:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+
+
+def dump(value: Any) -> str:
+    """Write plain values as YAML that `parse` reads back to equal ones."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def parse(text: str) -> tuple[Any, dict[KeyPath, int]]:

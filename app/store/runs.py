@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         ("residual", pa.float64()),
         ("hvps", pa.int64()),
         ("diverged", pa.bool_()),
+        ("barrier", pa.float64()),
     ]
 )
 """Columns of a run: a row per step; what describes the run is repeated in every row. NaN: not measured."""
@@ -88,6 +89,7 @@ class RunStore:
             "run_id": [run_id] * rows,
             "step": np.arange(rows),
             "diverged": [trajectory.diverged] * rows,
+            "barrier": [trajectory.barrier] * rows,
         }
         table = pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -114,10 +116,11 @@ class RunStore:
         """
         if run_id not in self:
             raise KeyError(f"No run {run_id!r} in {self.folder}.")
-        table = pq.read_table(self._path(run_id), columns=[*_PER_STEP, "diverged"])
+        table = pq.read_table(self._path(run_id), columns=[*_PER_STEP, "diverged", "barrier"])
         return Trajectory(
             **{name: table[name].to_numpy() for name in _PER_STEP},
             diverged=bool(table["diverged"][0].as_py()),
+            barrier=float(table["barrier"][0].as_py()),
         )
 
     def table(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:

@@ -130,7 +130,8 @@ class CellRuns:
             The run.
         """
         initial = self.initial
-        limits: dict[str, Any] = {"sharpness": question in (None, Question.SHARPNESS)}
+        wants_barrier = question is Question.BARRIER or (question is None and self._criteria.barrier)
+        limits: dict[str, Any] = {"barrier": wants_barrier, "sharpness": question in (None, Question.SHARPNESS)}
         if question is Question.LOSS:
             loss_limit = self._criteria.loss_threshold(initial.loss)
             limits["stop"] = lambda loss, sharpness: loss > loss_limit

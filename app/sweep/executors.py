@@ -89,7 +89,7 @@ class CellSweep:
         if self._config.sweep.search == "exhaustive":
             exhaustive(len(exponents), lambda index: self._trajectory(exponents[index], None).diverged)
             return
-        adaptive([2.0**x for x in exponents], ask)
+        adaptive([2.0**x for x in exponents], ask, self._criteria.barrier)
         # A run for one question may have answered another where the search had not looked.
         while (missing := undecided(len(exponents), runs, self._criteria)) is not None:
             ask(*missing)

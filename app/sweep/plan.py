@@ -42,6 +42,7 @@ def criteria(config: ExperimentConfig) -> Criteria:
         steps=config.training.steps,
         loss_tolerance=config.analysis.loss_tolerance,
         sharpness_tolerance=config.analysis.sharpness_tolerance,
+        barrier=config.analysis.barrier,
     )
 
 
@@ -62,6 +63,8 @@ def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, quest
         "lr_exponent": exponent,
         "question": question,
     }
+    if question is None and exponent is not None and config.analysis.barrier:
+        description["barrier"] = True
     if question is Question.LOSS:
         description["tolerance"] = config.analysis.loss_tolerance
     if question is Question.SHARPNESS:

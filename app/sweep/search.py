@@ -41,8 +41,8 @@ def exhaustive(count: int, diverges: Callable[[int], bool]) -> None:
             return
 
 
-def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer]) -> None:
-    """Ask what decides c_max, c_loss and c_sharp, and little more.
+def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer], barrier: bool = False) -> None:
+    """Ask what decides c_max, c_loss, c_sharp and c_barrier, and little more.
 
     Divergence and the loss catapult are decided by the loss alone. The sharpness, whose measurement costs most, is
     asked last, starting a third of the way from c_loss to the first diverging c, where c_sharp lies in many networks.
@@ -50,6 +50,7 @@ def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer]) -> N
     Args:
         grid: The c of the grid, increasing.
         ask: Answers a question at a grid index, by a training run if need be.
+        barrier: Whether c_barrier is asked for.
     """
     last = len(grid) - 1
     diverging = find_first(lambda i: ask(i, Question.DIVERGENCE), 0, last, _index_of(grid, 12.0), DIVERGENCE_DOUBTS)
@@ -57,6 +58,8 @@ def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer]) -> N
     rising = find_first(lambda i: ask(i, Question.LOSS), 0, end, _index_of(grid, 3.0))
     start = end if rising is None else rising + round((end - rising) / 3)
     find_first(lambda i: ask(i, Question.SHARPNESS), 0, end, start)
+    if barrier:
+        find_first(lambda i: ask(i, Question.BARRIER), 0, end, start, doubts=())
 
 
 def find_first(

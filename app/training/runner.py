@@ -12,6 +12,9 @@ import tensorflow as tf
 from app.training.sharpness_model import SharpnessModel
 from app.trajectory import Trajectory, has_diverged
 
+LINE_POINTS = 101
+"""Points of the line from theta_0 to theta_T on which a barrier is looked for (Kalra & Barkeshli 2023, Sec. 2.1)."""
+
 
 @dataclass(frozen=True)
 class InitialState:
@@ -74,6 +77,7 @@ class TrajectoryRunner:
         sharpness: bool = True,
         threshold: float | None = None,
         stop: Callable[[float, float], bool] | None = None,
+        barrier: bool = False,
     ) -> Trajectory:
         """Train from the initial state, one optimizer step for each batch, until divergence.
 
@@ -84,6 +88,7 @@ class TrajectoryRunner:
             sharpness: Whether to measure the sharpness after every step.
             threshold: Measure only as well as it takes to tell on which side of it the sharpness lies.
             stop: Function (L_t, lambda_t) -> whether the run may end here.
+            barrier: Whether to measure, at the end, the largest loss on the line from the initial weights.
 
         Returns:
             The trajectory, with step 0 (whose products are not counted again) at index 0.
@@ -107,7 +112,18 @@ class TrajectoryRunner:
         columns = [np.array(column, np.float64) for column in zip(*rows, strict=True)]
         *measured, products = columns
         losses, accuracies, values, residuals = measured
-        return Trajectory(losses, accuracies, values, residuals, products.astype(np.int64), diverged)
+        highest = self._highest_loss_on_line(initial.weights) if barrier and not diverged else float("nan")
+        return Trajectory(losses, accuracies, values, residuals, products.astype(np.int64), diverged, highest)
+
+    def _highest_loss_on_line(self, start: list[np.ndarray]) -> float:
+        """Largest loss at `LINE_POINTS` equidistant points of the line from weights to the present ones."""
+        network = self._model.network
+        end = network.get_weights()
+        losses = []
+        for share in np.linspace(0.0, 1.0, LINE_POINTS):
+            network.set_weights([a + np.asarray(share, a.dtype) * (b - a) for a, b in zip(start, end, strict=True)])
+            losses.append(self._model.evaluate_measurement()[0])
+        return float(np.max(losses))
 
     def _reset(self, initial: InitialState, learning_rate: float) -> None:
         self._model.network.set_weights(initial.weights)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -156,3 +158,29 @@ def test_what_is_undecided_leads_to_known_constants_one_question_at_a_time():
         runs.setdefault(index, []).extend(exact.get(index, [run(diverged=True)]))
     assert len(set(asked)) == len(asked)
     assert found(runs) == found(exact)
+
+
+def with_barrier(barrier, **risen):
+    return dataclasses.replace(run(**risen), barrier=barrier)
+
+
+BARRIER = Criteria(steps=T, barrier=True)
+
+
+def test_c_barrier_is_the_smallest_c_whose_line_passes_a_loss_above_the_initial_one():
+    runs = {i: [with_barrier(1.2 if i >= 4 else 1.0, loss_rises=i >= 2)] for i in range(6)} | {6: [run(diverged=True)]}
+    constants = critical_constants(GRID, runs, BARRIER)
+    assert constants["c_barrier"].value == GRID[4]
+    assert "c_barrier" not in critical_constants(GRID, runs, CRITERIA)
+
+
+def test_without_a_barrier_c_barrier_is_c_max():
+    runs = {i: [with_barrier(1.0)] for i in range(6)} | {6: [run(diverged=True)]}
+    constants = critical_constants(GRID, runs, BARRIER)
+    assert constants["c_barrier"] == constants["c_max"]
+    assert constants["c_barrier"].value == GRID[5]
+
+
+def test_a_line_that_was_not_measured_is_no_answer():
+    assert BARRIER.answer(Question.BARRIER, run()) is None
+    assert undecided(len(GRID), {i: [run()] for i in range(8)}, BARRIER) == (7, Question.BARRIER)

@@ -1,10 +1,9 @@
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config.loading import ConfigError, dump_config, load_config, shipped_configs
-from app.config.yaml_marks import YamlError, parse
+from app.config.yaml_marks import YamlError, dump, parse
 
 SMALL = "name: small\nsweep:\n  depths: [2]\n  widths: [8]\n"
 
@@ -159,7 +158,7 @@ values = st.recursive(
     )
 )
 def test_what_yaml_writes_is_read_back(document):
-    text = yaml.safe_dump(document, allow_unicode=True)
+    text = dump(document)
     try:
         read, _ = parse(text)
     except YamlError:

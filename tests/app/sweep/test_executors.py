@@ -130,3 +130,15 @@ def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, capsys):
         )
         print(f"{np.mean(np.array(steps) == 0):.1%} equal, largest difference {max(steps):.0f} steps")
     assert within_one >= 0.95
+
+
+def test_c_barrier_is_found_where_the_config_asks_for_it(tmp_path):
+    tables = []
+    for search in ("adaptive", "exhaustive"):
+        longer = "sweep.lr_exponents.stop=9"
+        config, store, _ = sweep(tmp_path / search, "analysis.barrier=true", longer, f"sweep.search={search}")
+        tables.append(constants(config, store))
+    found = tables[0][["c_barrier", "c_loss", "c_max"]]
+    assert found["c_barrier"].notna().all()
+    assert (found["c_barrier"] <= found["c_max"]).all()
+    pd.testing.assert_frame_equal(tables[0], tables[1])

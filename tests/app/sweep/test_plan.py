@@ -65,6 +65,6 @@ def test_a_tolerance_matters_only_where_it_ends_runs():
 def test_cells_exponents_and_questions_have_ids_of_their_own():
     config = load_config("quickstart", ["sweep.widths=[64]", "sweep.seeds=2"])
     ids = list(run_ids(config))
-    assert len(set(ids)) == len(ids) == 2 * (1 + 71 * 4)
+    assert len(set(ids)) == len(ids) == 2 * (1 + 71 * 5)
     assert name() in ids
     assert name(exponent=0.123) not in ids

@@ -90,3 +90,16 @@ def test_nothing_is_retraced_per_learning_rate(runner, initial):
         runner.run(initial, rate, BATCHES)
     assert runner._step.experimental_get_tracing_count() == 1
     assert runner._model._measure_from.experimental_get_tracing_count() == 1
+
+
+def test_the_barrier_is_the_largest_loss_on_the_line_from_the_first_weights_to_the_last(runner, initial):
+    run = runner.run(initial, 0.3, BATCHES, sharpness=False, barrier=True)
+    network = FCN(width=6, depth=3).build((6,), 3, seed=1)
+    x, y = (part[:24] for part in classification(64, dtype=np.float32))
+    end = runner.run(initial, 0.3, BATCHES, sharpness=False) and runner._model.network.get_weights()
+    losses = []
+    for share in np.linspace(0, 1, 101):
+        network.set_weights([a + share * (b - a) for a, b in zip(initial.weights, end, strict=True)])
+        losses.append(0.5 * np.mean((network(x).numpy() - y) ** 2))
+    assert run.barrier == pytest.approx(max(losses), rel=1e-5)
+    assert np.isnan(runner.run(initial, 0.3, BATCHES, sharpness=False).barrier)

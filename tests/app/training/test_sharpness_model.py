@@ -183,6 +183,13 @@ def test_a_wrong_layer_of_unknown_type_is_found_by_the_self_check_and_named():
         compiled(network).sharpness()
 
 
+@pytest.mark.parametrize("loss", [HalfMeanSquaredError(), keras.losses.CategoricalCrossentropy(from_logits=True)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_self_check_passes_relu_networks_with_zero_output(seed, loss):
+    network = FCN(width=256, depth=8, output_layer="zero").build((28, 28, 1), 3, seed=seed)
+    compiled(network, loss=loss)._prepare()  # its many kinks once looked like a wrong second derivative
+
+
 def test_the_self_check_runs_inside_fit_too():
     inputs = keras.Input((6,))
     x = HandMadeNorm()(keras.layers.Dense(8, activation="tanh")(inputs))
