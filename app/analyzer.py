@@ -16,7 +16,9 @@ from app.config.schema import ExperimentConfig
 from app.errors import UserError
 from app.store.runs import RunStore
 from app.sweep.plan import criteria, run_ids
+from app.trajectory import Trajectory
 from app.views.diagram import PhaseDiagram
+from app.views.regimes import RegimeFigure
 from app.views.trajectories import TrajectoryFigure
 
 CONFIG_FILE, RUNS_FOLDER = "config.yaml", "runs"
@@ -109,11 +111,24 @@ class PhaseAnalyzer:
             KeyError: If there is no such run.
             ValueError: If the run has no sharpness.
         """
-        chosen = self.runs[self.runs["run_id"] == run_id]
-        if chosen.empty:
-            raise KeyError(f"No run {run_id!r} in this experiment.")
-        (_, trajectory) = next(split_runs(chosen))
-        return regimes(trajectory, float(chosen["learning_rate"].iloc[0]), settings)
+        return regimes(*self._run(run_id), settings)
+
+    def regime_figure(self, run_id: str, settings: RegimeSettings | None = None) -> RegimeFigure:
+        """One run's sharpness and loss with its regimes shaded.
+
+        Args:
+            run_id: Name of the run.
+            settings: Thresholds; the defaults if None.
+
+        Returns:
+            A picture that can be drawn or saved.
+
+        Raises:
+            KeyError: If there is no such run.
+            ValueError: If the run has no sharpness.
+        """
+        trajectory, learning_rate = self._run(run_id)
+        return RegimeFigure(trajectory, learning_rate, self.regimes(run_id, settings), self.title)
 
     def phase(self, c: float, depth: int, width: int) -> Phase:
         """Phase of early training, with the constants averaged over initialisations as boundaries.
@@ -164,6 +179,14 @@ class PhaseAnalyzer:
             ValueError: If there are no runs of that seed.
         """
         return TrajectoryFigure(self.trajectories(), seed, title=self.title)
+
+    def _run(self, run_id: str) -> tuple[Trajectory, float]:
+        """A run and its learning rate."""
+        chosen = self.runs[self.runs["run_id"] == run_id]
+        if chosen.empty:
+            raise KeyError(f"No run {run_id!r} in this experiment.")
+        _, trajectory = next(split_runs(chosen))
+        return trajectory, float(chosen["learning_rate"].iloc[0])
 
     @property
     def title(self) -> str:
