@@ -81,7 +81,9 @@ def regimes(run: Trajectory, learning_rate: float, settings: RegimeSettings | No
     edge = _arrival(ratio, 1 - settings.edge_band, max(1, round(settings.hold * end)))
     before = ratio[: end if edge is None else edge]
     lowest = float(np.min(before)) if len(before) else np.inf
-    near = np.flatnonzero(before <= (1 + settings.saturation_band) * lowest)
+    # A sharpness that falls to the edge and stays there never saturates below it.
+    saturates = lowest < 1 - settings.edge_band
+    near = np.flatnonzero(before <= (1 + settings.saturation_band) * lowest) if saturates else np.array([], int)
     settled, leaves = (int(near[0]), int(near[-1]) + 1) if len(near) else (len(before), len(before))
     # A sharpness that never drops below the band and a loss that has not yet fallen are both still the transient.
     high_loss = np.flatnonzero(run.loss[:leaves] > run.loss[0])

@@ -86,3 +86,10 @@ def test_a_run_without_any_sharpness_is_refused():
 def test_the_learning_rate_must_be_above_zero(rate):
     with pytest.raises(ValueError, match="`learning_rate`"):
         regimes(made_up_run(), rate)
+
+
+def test_a_sharpness_that_falls_to_the_edge_and_stays_has_only_a_transient_before_it():
+    ratio = np.concatenate([np.linspace(4, 1, 20), np.full(300, 0.95)])
+    segments = regimes(trajectory(np.linspace(1, 0.1, len(ratio)), EDGE * ratio), ETA)
+    assert [s.regime for s in segments] == [Regime.EARLY_TRANSIENT, Regime.EDGE_OF_STABILITY]
+    assert 10 <= segments[1].start <= 25
