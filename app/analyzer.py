@@ -95,7 +95,7 @@ class PhaseAnalyzer:
 
     def trajectories(self) -> pd.DataFrame:
         """One trajectory for each initialisation and c, a row per step."""
-        return merge_runs(self.runs)
+        return self._trajectories.copy()
 
     def regimes(self, run_id: str, settings: RegimeSettings | None = None) -> list[Segment]:
         """Regimes of one run.
@@ -178,7 +178,7 @@ class PhaseAnalyzer:
         Raises:
             ValueError: If there are no runs of that seed.
         """
-        return TrajectoryFigure(self.trajectories(), seed, title=self.title)
+        return TrajectoryFigure(self._trajectories, seed, title=self.title)
 
     def _run(self, run_id: str) -> tuple[Trajectory, float]:
         """A run and its learning rate."""
@@ -204,6 +204,10 @@ class PhaseAnalyzer:
         if config.model.activation != "linear":
             model += f", {names.get(config.model.activation, config.model.activation)}"
         return f"{model}, {names.get(config.loss, config.loss)} on {config.data.dataset}"
+
+    @cached_property
+    def _trajectories(self) -> pd.DataFrame:
+        return merge_runs(self.runs)
 
     @cached_property
     def _constants(self) -> pd.DataFrame:

@@ -160,8 +160,8 @@ class Experiment:
         step = self.config.sweep.lr_exponents.step
         apart = np.log2(known["c_loss"] / known["c_loss_exact"]) / step
         # The measured constant is the grid point at or above the exact one, up to float32 rounding of both.
-        beyond = np.where(apart < 0, np.floor(apart + _ROUNDING), np.ceil(apart - 1 - _ROUNDING))
-        table = known.assign(grid_steps=np.abs(np.where(apart < 0, beyond, np.maximum(beyond, 0))))
+        above, below = np.ceil(apart - 1 - _ROUNDING), np.ceil(-apart - _ROUNDING)
+        table = known.assign(grid_steps=np.maximum(np.maximum(above, below), 0))
         by_width = table.groupby("width").agg(
             c_loss=("c_loss", "mean"), c_loss_exact=("c_loss_exact", "mean"), grid_steps=("grid_steps", "max")
         )
