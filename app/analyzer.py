@@ -10,6 +10,7 @@ import pandas as pd
 
 from app.analysis.phases import Phase, boundary, classify
 from app.analysis.regimes import RegimeSettings, Segment, regimes
+from app.analysis.saturation import critical_table, saturated_sharpness
 from app.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
 from app.config.loading import load_config
 from app.config.schema import ExperimentConfig
@@ -19,6 +20,7 @@ from app.sweep.plan import criteria, run_ids
 from app.trajectory import Trajectory
 from app.views.diagram import PhaseDiagram
 from app.views.regimes import RegimeFigure
+from app.views.saturation import SaturationDiagram, SaturationFigure
 from app.views.trajectories import TrajectoryFigure
 
 CONFIG_FILE, RUNS_FOLDER = "config.yaml", "runs"
@@ -87,11 +89,20 @@ class PhaseAnalyzer:
     @property
     def summary(self) -> pd.DataFrame:
         """A row per (depth, width, constant): mean, median, q25, q75, n, n_low, n_high, n_censored."""
-        return summary_table(self._constants)
+        return summary_table(self._constants, self._critical)
 
     def violations(self) -> pd.DataFrame:
-        """The initialisations whose constants are not in the usual order c_loss <= c_sharp <= c_max."""
+        """The initialisations whose constants are not in the usual order c_loss <= c_sharp <= c_barrier <= c_max."""
         return violations(self._constants)
+
+    @property
+    def saturation_is_known(self) -> bool:
+        """Whether the saturated sharpness was measured at enough c to give c_crit of some network."""
+        return not self._critical.empty
+
+    def saturation(self) -> pd.DataFrame:
+        """The saturated sharpness: a row per (depth, width, seed, c) with tau and ratio = lambda_tau / lambda_0."""
+        return self._saturated.copy()
 
     def trajectories(self) -> pd.DataFrame:
         """One trajectory for each initialisation and c, a row per step."""
@@ -166,6 +177,28 @@ class PhaseAnalyzer:
         """
         return PhaseDiagram(self.summary, title=self.title)
 
+    def saturation_figure(self) -> SaturationFigure:
+        """lambda_tau / lambda_0, chi and chi' over c, with c_crit.
+
+        Returns:
+            A picture that can be drawn or saved.
+
+        Raises:
+            ValueError: If the saturated sharpness was measured for too few c.
+        """
+        return SaturationFigure(self._saturated, self._critical, self.title)
+
+    def saturation_diagram(self) -> SaturationDiagram:
+        """The saturated sharpness over c and 1/w, with c_crit and c_max.
+
+        Returns:
+            A picture that can be drawn or saved.
+
+        Raises:
+            ValueError: If the saturated sharpness was not measured.
+        """
+        return SaturationDiagram(self._saturated, self.summary, self.title)
+
     def trajectory_figure(self, seed: int | None = None) -> TrajectoryFigure:
         """Loss and sharpness over the steps, coloured by c.
 
@@ -208,6 +241,14 @@ class PhaseAnalyzer:
     @cached_property
     def _trajectories(self) -> pd.DataFrame:
         return merge_runs(self.runs)
+
+    @cached_property
+    def _saturated(self) -> pd.DataFrame:
+        return saturated_sharpness(self.runs)
+
+    @cached_property
+    def _critical(self) -> pd.DataFrame:
+        return critical_table(self._saturated)
 
     @cached_property
     def _constants(self) -> pd.DataFrame:

@@ -128,7 +128,7 @@ def sharpness(config: Config, overrides: Overrides = None) -> None:
 
 @app.command()
 def uv(
-    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A config of the uv model.")] = "uv",
+    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A config of the uv model.")] = "laptop/uv",
     overrides: Overrides = None,
     output: Output = None,
 ) -> None:

@@ -205,7 +205,7 @@ class Experiment:
         out_of_order = len(analyzer.violations())
         if out_of_order:
             logger.warning(
-                "%d of %d initialisations: c_loss <= c_sharp <= c_max does not hold",
+                "%d of %d initialisations: the usual order c_loss <= c_sharp <= c_barrier <= c_max does not hold",
                 out_of_order,
                 len(constants),
             )
@@ -214,6 +214,9 @@ class Experiment:
             diagram = analyzer.phase_diagram()
             diagram.save(self.folder / "phase_diagram.svg")
             pictures["phase_diagram"] = diagram.save(self.folder / "phase_diagram.png")
+        if analyzer.saturation_is_known:
+            pictures["saturation"] = analyzer.saturation_figure().save(self.folder / "saturation.png")
+            pictures["saturation_diagram"] = analyzer.saturation_diagram().save(self.folder / "saturation_diagram.png")
         trajectories = analyzer.trajectories()
         if not trajectories.empty:
             pictures["trajectories"] = analyzer.trajectory_figure().save(self.folder / "trajectories.png")

@@ -35,6 +35,8 @@ class Question(StrEnum):
     """Does training diverge?"""
     BARRIER = "barrier"
     """Does the line from the initial to the final weights pass a loss above the initial one?"""
+    SATURATION = "saturation"
+    """How large is the sharpness at the step tau with c tau = 200? See `app.analysis.saturation`."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class Criteria:
 
     @property
     def questions(self) -> tuple[Question, ...]:
-        """The questions whose answers give the constants."""
-        return tuple(question for question in Question if self.barrier or question is not Question.BARRIER)
+        """The questions whose answers, yes or no along the grid, give the constants."""
+        questions = (Question.LOSS, Question.SHARPNESS, Question.DIVERGENCE)
+        return (*questions, Question.BARRIER) if self.barrier else questions
 
     def loss_threshold(self, loss_0: float) -> float:
         """The loss above which there is a loss catapult."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from app.analysis.critical import Criteria, critical_constants
+from app.analysis.critical import Constant, Criteria, Question, critical_constants
+from app.analysis.saturation import MIN_POINTS, saturated_sharpness, saturation_curves
 from app.trajectory import Trajectory
 
 CONSTANTS = ("c_loss", "c_sharp", "c_barrier", "c_max", "c_crit")
@@ -51,11 +53,13 @@ def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Cr
 
     Returns:
         A row per (model, dataset, loss, depth, width, seed): lambda_0, loss_0, the constants and for each a
-        `*_censored` column ("", "low" or "high"). c_barrier and c_crit are NaN: these runs do not measure them.
+        `*_censored` column ("", "low" or "high"). c_barrier and c_crit are NaN where the runs do not measure them;
+        c_crit is here that of the one initialisation's curve.
     """
     position = {round(x, 10): i for i, x in enumerate(exponents)}
     cells: dict[tuple[Any, ...], dict[int, list[Trajectory]]] = {}
-    for labels, trajectory in split_runs(runs):
+    saturated = _one_by_one(saturated_sharpness(runs))
+    for labels, trajectory in split_runs(runs[runs["question"] != Question.SATURATION.value]):
         at = cells.setdefault(tuple(labels[name] for name in CELL), {})
         index = position.get(round(labels["lr_exponent"], 10))  # none for the state before training, or another grid
         if index is not None:
@@ -66,6 +70,7 @@ def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Cr
         constants = critical_constants(grid, found, criteria)
         if not all(constant.known for constant in constants.values()):
             continue
+        constants["c_crit"] = saturated.get(cell[-3:], Constant(np.nan))
         first = next(iter(found.values()))[0]
         row = dict(zip(["model", "dataset", "loss", "depth", "width", "seed"], cell, strict=True))
         row |= {"lambda_0": float(first.sharpness[0]), "loss_0": float(first.loss[0])}
@@ -76,68 +81,77 @@ def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Cr
     return pd.DataFrame(rows, columns=[*names, *CONSTANTS, *(f"{name}_censored" for name in CONSTANTS)])
 
 
-def summary_table(constants: pd.DataFrame) -> pd.DataFrame:
+def _one_by_one(saturated: pd.DataFrame) -> dict[tuple[Any, ...], Constant]:
+    """c_crit of every (depth, width, seed) from its own curve."""
+    found = {}
+    for cell, runs in saturated.groupby(["depth", "width", "seed"]):
+        if len(runs) >= MIN_POINTS:
+            found[cell] = saturation_curves(runs["c"].to_numpy(), runs["ratio"].to_numpy()[None]).c_crit
+    return found
+
+
+def summary_table(constants: pd.DataFrame, saturation: pd.DataFrame | None = None) -> pd.DataFrame:
     """Averages over initialisations; censored values are counted, never averaged in.
 
     Args:
         constants: A table as `constants_table` returns it.
+        saturation: c_crit as `app.analysis.saturation.critical_table` returns it: its definition averages curves, not
+            constants. `mean` is then that of the averaged curve, the quantiles those of the bootstrap.
 
     Returns:
         A row per (depth, width, constant): mean, median, q25, q75, n (values averaged), n_low, n_high, n_censored.
     """
     rows = []
+    averaged: dict[Any, Any] = {}
+    if saturation is not None:
+        averaged = {(row.depth, row.width): row for row in saturation.itertuples()}
     for (depth, width), group in constants.groupby(["depth", "width"], sort=True):
         for name in CONSTANTS:
             values = group[name].dropna().to_numpy()
             censored = group[f"{name}_censored"]
-            n_low, n_high = int((censored == "low").sum()), int((censored == "high").sum())
             quartiles = np.quantile(values, [0.25, 0.5, 0.75]) if len(values) else [np.nan] * 3
-            rows.append(
-                {
-                    "depth": depth,
-                    "width": width,
-                    "constant": name,
-                    "mean": float(values.mean()) if len(values) else np.nan,
-                    "median": float(quartiles[1]),
-                    "q25": float(quartiles[0]),
-                    "q75": float(quartiles[2]),
-                    "n": len(values),
-                    "n_low": n_low,
-                    "n_high": n_high,
-                    "n_censored": n_low + n_high,
-                }
-            )
-    names = [
-        "depth",
-        "width",
-        "constant",
-        "mean",
-        "median",
-        "q25",
-        "q75",
-        "n",
-        "n_low",
-        "n_high",
-        "n_censored",
-    ]
+            row: dict[str, Any] = {
+                "depth": depth,
+                "width": width,
+                "constant": name,
+                "mean": float(values.mean()) if len(values) else np.nan,
+                "median": float(quartiles[1]),
+                "q25": float(quartiles[0]),
+                "q75": float(quartiles[2]),
+                "n": len(values),
+                "n_low": int((censored == "low").sum()),
+                "n_high": int((censored == "high").sum()),
+            }
+            if name == "c_crit" and (depth, width) in averaged:
+                row |= _averaged_c_crit(averaged[depth, width])
+            rows.append(row | {"n_censored": row["n_low"] + row["n_high"]})
+    names = ["depth", "width", "constant", "mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored"]
     return pd.DataFrame(rows, columns=names)
 
 
+def _averaged_c_crit(row: Any) -> dict[str, Any]:
+    """c_crit of a network's averaged curve, in the columns of a summary."""
+    counts = {f"n_{side}": row.n if row.censored == side else 0 for side in ("low", "high")}
+    quantiles = {name: getattr(row, name) for name in ("median", "q25", "q75")}
+    return {"mean": row.c_crit, "n": 0 if row.censored else row.n} | quantiles | counts
+
+
 def violations(constants: pd.DataFrame) -> pd.DataFrame:
-    """Initialisations whose constants are not in the usual order c_loss <= c_sharp <= c_max.
+    """Initialisations whose constants are not in the usual order c_loss <= c_sharp <= c_barrier <= c_max.
 
     Args:
         constants: A table as `constants_table` returns it.
 
     Returns:
-        Its rows out of order.
+        Its rows out of order; constants that are not known or censored are passed over.
     """
-    below = (constants["c_sharp"] < constants["c_loss"]) | (constants["c_max"] < constants["c_sharp"])
-    return constants[below | (constants["c_max"] < constants["c_loss"])]
+    before, after = zip(*combinations(("c_loss", "c_sharp", "c_barrier", "c_max"), 2), strict=True)
+    swapped = constants[list(before)].to_numpy(float) > constants[list(after)].to_numpy(float)
+    return constants[swapped.any(axis=1)]
 
 
 def merge_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """One trajectory for each initialisation and c, out of the runs that answered different questions there.
+    """One trajectory for each initialisation and c, out of the runs that answered yes-or-no questions there.
 
     All runs of an initialisation at one c go through the same weights, so rows of one step agree; what one run did not
     measure is taken from another.
@@ -148,7 +162,7 @@ def merge_runs(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The same columns; `run_id` and `question` are those of the longest run.
     """
-    trained = runs[runs["lr_exponent"].notna()]
+    trained = runs[runs["lr_exponent"].notna() & (runs["question"] != Question.SATURATION.value)]
     length = trained.groupby("run_id")["step"].transform("max")
     measured = trained["sharpness"].notna()
     order = trained.assign(_length=length, _measured=measured)

@@ -134,6 +134,8 @@ class SharpnessConfig(Section):
     """Fixes the measurement set and the random part of start vectors."""
     chunk_size: Count | None = None
     """Measurement examples differentiated at once, to bound memory; null for all."""
+    every: Count = 1
+    """Behind the early transient, whole runs are measured at every so many steps only."""
 
 
 class LearningRateGrid(Section):
@@ -191,14 +193,20 @@ class SweepConfig(Section):
 
 
 class AnalysisConfig(Section):
-    """What counts as a rise."""
+    """What the constants are."""
 
+    transient_steps: Count | None = None
+    """Length T of the early transient that decides c_loss, c_sharp, c_barrier and c_max; null for `training.steps`."""
     loss_tolerance: Annotated[float, Field(ge=0)] = 0.0
     """A loss catapult needs L_t > (1 + loss_tolerance) L_0."""
     sharpness_tolerance: Annotated[float, Field(ge=0)] = 0.0
     """A sharpness catapult needs lambda_t > (1 + sharpness_tolerance) lambda_0."""
     barrier: bool = False
     """Whether c_barrier is searched for: the loss on 101 points of the line from theta_0 to theta_T, at some c."""
+    saturation: bool = False
+    """Whether c_crit is measured: at every c the sharpness at the step tau with c tau = saturation_time."""
+    saturation_time: Annotated[float, Field(gt=0)] | None = None
+    """c tau at which the saturated sharpness is measured; null for 200, and for 100 with cross-entropy."""
 
 
 class ExecutorConfig(Section):
@@ -226,7 +234,7 @@ class ExperimentConfig(Section):
     sweep: SweepConfig
     """Networks and learning rates."""
     analysis: AnalysisConfig = AnalysisConfig()
-    """What counts as a rise."""
+    """What the constants are."""
     executor: ExecutorConfig = ExecutorConfig()
     """Where the runs are carried out."""
     tensorboard: bool = True
@@ -239,6 +247,16 @@ class ExperimentConfig(Section):
         """Number of training examples in use."""
         return self.data.train_examples or IMAGE_SETS[self.data.dataset].train
 
+    @property
+    def transient_steps(self) -> int:
+        """Length T of the early transient, in steps."""
+        return self.analysis.transient_steps or self.training.steps
+
+    @property
+    def saturation_time(self) -> float:
+        """c tau at which the saturated sharpness is measured (Kalra & Barkeshli 2023, Sec. 3)."""
+        return self.analysis.saturation_time or (100.0 if self.loss == "xent" else 200.0)
+
     @model_validator(mode="after")
     def _fits_the_data(self) -> Self:
         faults = misfits(self.model_dump())
@@ -247,7 +265,7 @@ class ExperimentConfig(Section):
 
 
 def misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
-    """Numbers of examples that exceed what the data set has.
+    """Values that do not fit together: more examples than the data set has, depths that a family lacks, lengths of runs.
 
     Args:
         plain: A config as plain values; what is missing or wrong in itself is passed over.
@@ -263,10 +281,11 @@ def misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
 
     data = plain.get("data")
     dataset = data.get("dataset", EMBEDDED) if isinstance(data, dict) else EMBEDDED
+    lengths = _length_misfits(plain)
     if not isinstance(dataset, str) or dataset not in IMAGE_SETS:
-        return []
+        return lengths
     available, chosen = IMAGE_SETS[dataset].train, number("data", "train_examples")
-    faults = _family_misfits(plain, IMAGE_SETS[dataset].shape)
+    faults = lengths + _family_misfits(plain, IMAGE_SETS[dataset].shape)
     if chosen is not None and chosen > available:
         message = f"must be at most {available}, the training examples of {dataset}; got {chosen}"
         faults.append((("data", "train_examples"), message))
@@ -278,6 +297,27 @@ def misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
         value = number(section, key, default)
         if value is not None and limit >= 1 and value > limit:
             faults.append(((section, key), f"must be at most {limit}, the training examples there are; got {value}"))
+    return faults
+
+
+def _length_misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
+    """Settings of long runs that would have no effect, or cannot have theirs."""
+    sections = {name: plain.get(name) for name in ("training", "sharpness", "sweep", "analysis")}
+    values = {name: section if isinstance(section, dict) else {} for name, section in sections.items()}
+    steps = values["training"].get("steps", TrainingConfig.model_fields["steps"].default)
+    transient = values["analysis"].get("transient_steps")
+    every = values["sharpness"].get("every", 1)
+    if not all(isinstance(value, int) for value in (steps, every, transient or 0)):
+        return []
+    faults = []
+    key = ("analysis", "transient_steps")
+    if transient is not None and transient > steps:
+        faults.append((key, f"must be at most {steps}, the steps of a run (training.steps); got {transient}"))
+    if transient is not None and transient < steps and values["sweep"].get("search", "adaptive") == "adaptive":
+        faults.append((key, "below training.steps needs `sweep.search: exhaustive`; an adaptive search ends runs at T"))
+    if every > 1 and transient in (None, steps):
+        message = f"above 1 needs an analysis.transient_steps below training.steps; got {every}"
+        faults.append((("sharpness", "every"), message))
     return faults
 
 

@@ -16,7 +16,7 @@ from app.data.preprocessing import TrainingData, batch_indices, measurement_indi
 from app.errors import UserError
 from app.losses import build_loss
 from app.sweep.networks import build_network
-from app.sweep.plan import Cell, criteria
+from app.sweep.plan import Cell, criteria, saturation_steps
 from app.training.device import use_full_precision
 from app.training.runner import InitialState, TrajectoryRunner
 from app.training.sharpness_model import SharpnessModel
@@ -107,10 +107,9 @@ class CellRuns:
             )
         return state
 
-    @cached_property
-    def _batches(self) -> np.ndarray:
-        training = self._config.training
-        return batch_indices(len(self._simulator.data.x), training.batch_size, training.steps, self._cell.seed)
+    def _batches(self, steps: int) -> np.ndarray:
+        """The first batches of this initialisation: the same for every run."""
+        return batch_indices(len(self._simulator.data.x), self._config.training.batch_size, steps, self._cell.seed)
 
     def before_training(self) -> Trajectory:
         """The state at step 0 alone, with the cost of lambda_0."""
@@ -129,17 +128,26 @@ class CellRuns:
         Returns:
             The run.
         """
-        initial = self.initial
-        wants_barrier = question is Question.BARRIER or (question is None and self._criteria.barrier)
-        limits: dict[str, Any] = {"barrier": wants_barrier, "sharpness": question in (None, Question.SHARPNESS)}
-        if question is Question.LOSS:
+        initial, transient = self.initial, self._criteria.steps
+        steps = {None: self._config.training.steps, Question.SATURATION: saturation_steps(self._config, exponent)}
+        batches = self._batches(steps.get(question, transient))
+        at = np.arange(1, len(batches) + 1)
+        limits: dict[str, Any] = {"measure": np.zeros(len(batches), bool)}
+        if question is None:
+            limits["measure"] = (at <= transient) | (at % self._config.sharpness.every == 0)
+        if question is Question.BARRIER or (question is None and self._criteria.barrier):
+            limits["barrier_after"] = transient
+        if question is Question.SATURATION:
+            limits["measure"] = at == len(batches)
+        elif question is Question.LOSS:
             loss_limit = self._criteria.loss_threshold(initial.loss)
             limits["stop"] = lambda loss, sharpness: loss > loss_limit
         elif question is Question.SHARPNESS:
             limit = self._criteria.sharpness_threshold(initial.sharpness)
+            limits["measure"] = np.ones(len(batches), bool)
             limits |= {"threshold": limit, "stop": lambda loss, sharpness: sharpness > limit}
         learning_rate = 2.0**exponent / initial.sharpness
-        return self._simulator.runner(self._cell).run(initial, learning_rate, self._batches, **limits)
+        return self._simulator.runner(self._cell).run(initial, learning_rate, batches, **limits)
 
 
 def build_solver(name: str, tolerance: float) -> Lanczos | PowerIteration:

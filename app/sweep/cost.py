@@ -10,7 +10,8 @@ import tensorflow as tf
 from app.config.image_sets import IMAGE_SETS
 from app.config.schema import ExperimentConfig
 from app.sweep.networks import build_network
-from app.sweep.plan import Cell
+from app.sweep.plan import Cell, saturation_steps
+from app.training.runner import LINE_POINTS
 
 # Per initialisation, counted in the stored runs of configs/quickstart.yaml.
 _ADAPTIVE_RUNS = 17
@@ -20,6 +21,7 @@ _ADAPTIVE_PRODUCTS = 70
 _COLD_PRODUCTS = 10
 _WARM_PRODUCTS = 5  # of a measurement to full tolerance
 _POWER_PRODUCTS = 21
+_BARRIER_LINES = 6  # that an adaptive search measures
 _LAST_C = 12.0  # where an exhaustive search typically meets divergence
 
 _GRADIENT = 3  # forward passes that a gradient costs, the forward pass included
@@ -72,17 +74,31 @@ def _estimate(config: ExperimentConfig, depth: int, width: int, rate: float) -> 
     forward = forward_flops(network)
     power = config.sharpness.solver == "power"
     if sweep.search == "adaptive":
-        runs, steps = _ADAPTIVE_RUNS, round(_ADAPTIVE_RUNS * _ADAPTIVE_STEPS * training.steps)
+        runs, steps = _ADAPTIVE_RUNS, round(_ADAPTIVE_RUNS * _ADAPTIVE_STEPS * config.transient_steps)
         measurements = _ADAPTIVE_MEASUREMENTS
         products = _ADAPTIVE_MEASUREMENTS * _POWER_PRODUCTS if power else _ADAPTIVE_PRODUCTS
     else:
         runs = sum(2.0**x < _LAST_C for x in sweep.lr_exponents.exponents())
-        steps = measurements = runs * training.steps
+        steps = runs * training.steps
+        measurements = runs * (
+            config.transient_steps + (training.steps - config.transient_steps) // config.sharpness.every
+        )
         products = measurements * (_POWER_PRODUCTS if power else _WARM_PRODUCTS) + _COLD_PRODUCTS
+    if config.analysis.saturation:
+        lengths = [saturation_steps(config, x) for x in sweep.lr_exponents.exponents() if 2.0**x < _LAST_C]
+        runs, steps = runs + len(lengths), steps + sum(lengths)
+        measurements += len(lengths)
+        products += len(lengths) * (_POWER_PRODUCTS if power else _COLD_PRODUCTS)
+    evaluations = steps
+    if config.analysis.barrier and sweep.search == "exhaustive":
+        evaluations += runs * LINE_POINTS
+    elif config.analysis.barrier:
+        runs, steps = runs + _BARRIER_LINES, steps + _BARRIER_LINES * config.transient_steps
+        evaluations = steps + _BARRIER_LINES * LINE_POINTS
     examples = config.sharpness.examples
     flops = forward * (
-        steps * (_GRADIENT * training.batch_size + examples)
-        + (measurements * _GRADIENT + products * _PRODUCT) * examples
+        steps * _GRADIENT * training.batch_size
+        + (evaluations + measurements * _GRADIENT + products * _PRODUCT) * examples
     )
     seconds = flops / rate + steps * _STEP_SECONDS
     n = sweep.seeds

@@ -72,10 +72,21 @@ class CellSweep:
         self.computed = 0
 
     def complete(self) -> None:
-        """Run what the experiment's search asks for and the store does not hold."""
+        """Run what the experiment asks for and the store does not hold."""
         exponents = self._config.sweep.lr_exponents.exponents()
-        runs: dict[int, list[Trajectory]] = {}
         self._before_training()
+        if self._config.sweep.search == "exhaustive":
+            exhaustive(len(exponents), lambda i: self._diverges_early(self._trajectory(exponents[i], None)))
+        else:
+            self._search(exponents)
+        if self._config.analysis.saturation:
+            exhaustive(len(exponents), lambda i: self._trajectory(exponents[i], Question.SATURATION).diverged)
+
+    def _diverges_early(self, run: Trajectory) -> bool:
+        return self._criteria.answer(Question.DIVERGENCE, run) is True
+
+    def _search(self, exponents: list[float]) -> None:
+        runs: dict[int, list[Trajectory]] = {}
 
         def ask(index: int, question: Question) -> Answer:
             known = runs.setdefault(index, [])
@@ -86,9 +97,6 @@ class CellSweep:
                 known.append(run)
             return Answer(self._criteria.answer(question, run) is True, self._criteria.closeness(question, run))
 
-        if self._config.sweep.search == "exhaustive":
-            exhaustive(len(exponents), lambda index: self._trajectory(exponents[index], None).diverged)
-            return
         adaptive([2.0**x for x in exponents], ask, self._criteria.barrier)
         # A run for one question may have answered another where the search had not looked.
         while (missing := undecided(len(exponents), runs, self._criteria)) is not None:
@@ -100,7 +108,8 @@ class CellSweep:
             self._keep(name, None, None, self._cell_runs().before_training())
 
     def _trajectory(self, exponent: float, question: Question | None) -> Trajectory:
-        for asked in (None, question):
+        # A whole run answers every yes-or-no question, too.
+        for asked in (question,) if question is Question.SATURATION else (None, question):
             name = identity(self._config, self._cell, exponent, asked)
             if name in self._store:
                 return self._store.read(name)

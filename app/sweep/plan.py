@@ -39,7 +39,7 @@ def cells(config: ExperimentConfig) -> list[Cell]:
 def criteria(config: ExperimentConfig) -> Criteria:
     """What counts as rising in this experiment."""
     return Criteria(
-        steps=config.training.steps,
+        steps=config.transient_steps,
         loss_tolerance=config.analysis.loss_tolerance,
         sharpness_tolerance=config.analysis.sharpness_tolerance,
         barrier=config.analysis.barrier,
@@ -65,6 +65,10 @@ def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, quest
     }
     if question is None and exponent is not None and config.analysis.barrier:
         description["barrier"] = True
+    if config.transient_steps < config.training.steps:
+        description["transient_steps"] = config.transient_steps
+    if question is Question.SATURATION:
+        description["saturation_time"] = config.saturation_time
     if question is Question.LOSS:
         description["tolerance"] = config.analysis.loss_tolerance
     if question is Question.SHARPNESS:
@@ -90,7 +94,7 @@ def _shared(
 
 
 def run_ids(config: ExperimentConfig) -> Iterator[str]:
-    """Ids of all runs that belong to an experiment, whether its search needs them or not.
+    """Ids of all runs that can belong to an experiment, whether its search needs them or not.
 
     Args:
         config: The experiment.
@@ -98,11 +102,17 @@ def run_ids(config: ExperimentConfig) -> Iterator[str]:
     Yields:
         Run ids.
     """
+    asked = (None, *criteria(config).questions, *((Question.SATURATION,) if config.analysis.saturation else ()))
     for cell in cells(config):
         yield identity(config, cell, None, None)
         for exponent in config.sweep.lr_exponents.exponents():
-            for question in (None, *Question):
+            for question in asked:
                 yield identity(config, cell, exponent, question)
+
+
+def saturation_steps(config: ExperimentConfig, exponent: float) -> int:
+    """The step tau with c tau nearest to the saturation time; 1 at least."""
+    return max(1, round(config.saturation_time / 2.0**exponent))
 
 
 def labels(config: ExperimentConfig, cell: Cell, exponent: float | None, lambda_0: float) -> dict[str, Any]:

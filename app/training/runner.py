@@ -74,10 +74,10 @@ class TrajectoryRunner:
         initial: InitialState,
         learning_rate: float,
         batches: np.ndarray,
-        sharpness: bool = True,
+        measure: np.ndarray | None = None,
         threshold: float | None = None,
         stop: Callable[[float, float], bool] | None = None,
-        barrier: bool = False,
+        barrier_after: int | None = None,
     ) -> Trajectory:
         """Train from the initial state, one optimizer step for each batch, until divergence.
 
@@ -85,44 +85,47 @@ class TrajectoryRunner:
             initial: Where to start.
             learning_rate: Constant learning rate eta.
             batches: Indices into the training data, shape (steps, batch_size).
-            sharpness: Whether to measure the sharpness after every step.
+            measure: Whether to measure the sharpness after each step, shape (steps,); after all of them by default.
             threshold: Measure only as well as it takes to tell on which side of it the sharpness lies.
             stop: Function (L_t, lambda_t) -> whether the run may end here.
-            barrier: Whether to measure, at the end, the largest loss on the line from the initial weights.
+            barrier_after: Step after which to measure the largest loss on the line from the initial weights.
 
         Returns:
             The trajectory, with step 0 (whose products are not counted again) at index 0.
         """
         self._reset(initial, learning_rate)
         rows = [(initial.loss, initial.accuracy, initial.sharpness, initial.residual, 0)]
-        diverged = has_diverged(initial.loss)
-        for batch in batches:
+        diverged, barrier = has_diverged(initial.loss), float("nan")
+        due = np.ones(len(batches), bool) if measure is None else measure
+        for step, batch in enumerate(batches, start=1):
             if diverged:
                 break
             self._step(tf.constant(batch))
             loss, accuracy = self._model.evaluate_measurement()
             diverged = has_diverged(loss)
             value, residual, hvps = float("nan"), float("nan"), 0
-            if sharpness and np.isfinite(loss):
+            if due[step - 1] and np.isfinite(loss):
                 result = self._model.measure(warm_start=True, threshold=threshold)
                 value, residual, hvps = float(result.eigenvalue), float(result.residual), int(result.hvps)
             rows.append((loss, accuracy, value, residual, hvps))
+            if step == barrier_after and not diverged:
+                barrier = self._highest_loss_on_line(initial.weights)
             if stop is not None and stop(loss, value):
                 break
         columns = [np.array(column, np.float64) for column in zip(*rows, strict=True)]
         *measured, products = columns
         losses, accuracies, values, residuals = measured
-        highest = self._highest_loss_on_line(initial.weights) if barrier and not diverged else float("nan")
-        return Trajectory(losses, accuracies, values, residuals, products.astype(np.int64), diverged, highest)
+        return Trajectory(losses, accuracies, values, residuals, products.astype(np.int64), diverged, barrier)
 
     def _highest_loss_on_line(self, start: list[np.ndarray]) -> float:
-        """Largest loss at `LINE_POINTS` equidistant points of the line from weights to the present ones."""
+        """Largest loss at `LINE_POINTS` equidistant points of the line from weights to the present ones, which stay."""
         network = self._model.network
         end = network.get_weights()
         losses = []
         for share in np.linspace(0.0, 1.0, LINE_POINTS):
             network.set_weights([a + np.asarray(share, a.dtype) * (b - a) for a, b in zip(start, end, strict=True)])
             losses.append(self._model.evaluate_measurement()[0])
+        network.set_weights(end)
         return float(np.max(losses))
 
     def _reset(self, initial: InitialState, learning_rate: float) -> None:

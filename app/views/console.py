@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from app.analysis.tables import CONSTANTS
 from app.sweep.plan import Cell
 
 
@@ -66,16 +67,17 @@ class ConsoleProgress:
             self._console.print(f"{count} {cell.name}: {news}, {seconds:.0f} s so far", highlight=False)
 
 
-def constants_summary(summary: pd.DataFrame, names: Sequence[str] = ("c_loss", "c_sharp", "c_max")) -> Table:
+def constants_summary(summary: pd.DataFrame) -> Table:
     """The critical constants of every network: mean, quartiles and number of censored initialisations.
 
     Args:
         summary: A table as `app.analysis.tables.summary_table` returns it.
-        names: Which constants.
 
     Returns:
-        A table to print.
+        A table to print, of the constants that were measured.
     """
+    measured = summary[(summary["n"] > 0) | (summary["n_censored"] > 0)]["constant"].unique()
+    names = [name for name in CONSTANTS if name in measured]
     table = Table(
         title="Critical constants: mean (quartiles)",
         title_justify="left",

@@ -20,6 +20,7 @@ from app.views.style import (
     Picture,
     house_style,
     log2_axis,
+    octaves,
 )
 
 BOUNDARIES = ("c_loss", "c_sharp", "c_max")
@@ -157,8 +158,7 @@ def _draw_panel(ax: Any, panel: _Slice, limits: tuple[float, float]) -> None:
     for name in BOUNDARIES:
         _draw_constant(ax, panel.rows[panel.rows["constant"] == name], name)
     ax.axvline(2.0, color="black", linestyle="--", linewidth=1, zorder=3)
-    octaves = np.arange(round(np.log2(limits[0])), round(np.log2(limits[1])) + 1)
-    log2_axis(ax.xaxis, [2.0**k for k in octaves])
+    log2_axis(ax.xaxis, octaves(*limits))
     labels = [f"1/{round(1 / p)}" if panel.by_width else f"{p:g}" for p in positions]
     log2_axis(ax.yaxis, list(positions), labels)
     ax.set_xlim(*limits)

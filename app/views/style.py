@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +93,11 @@ class Picture(abc.ABC):
         with house_style():
             self.draw().savefig(path, bbox_inches="tight", metadata=dates.get(path.suffix.lower()))
         return path
+
+
+def octaves(low: float, high: float) -> list[float]:
+    """The powers of 2 from low to high, for ticks."""
+    return [2.0**k for k in range(math.ceil(math.log2(low) - 1e-9), math.floor(math.log2(high) + 1e-9) + 1)]
 
 
 def log2_axis(axis: Any, ticks: list[float], labels: list[str] | None = None) -> None:

@@ -137,7 +137,7 @@ def test_the_uv_model_is_held_against_its_exact_solution(tmp_path):
     rows = [line.split() for line in result.stdout.splitlines() if line.split()[:1] in (["8"], ["64"])]
     assert [row[3] for row in rows] == ["0", "0"]  # grid steps apart
     assert all(float(value) < 0.05 for row in rows for value in row[4:])
-    assert (tmp_path / "outputs" / "uv" / "phase_diagram.png").exists()
+    assert (tmp_path / "outputs" / "laptop-uv" / "phase_diagram.png").exists()
     refused = phases("uv", "quickstart", folder=tmp_path)
     assert refused.returncode == 2
     assert "model.family uv" in refused.stderr

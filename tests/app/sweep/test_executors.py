@@ -142,3 +142,28 @@ def test_c_barrier_is_found_where_the_config_asks_for_it(tmp_path):
     assert found["c_barrier"].notna().all()
     assert (found["c_barrier"] <= found["c_max"]).all()
     pd.testing.assert_frame_equal(tables[0], tables[1])
+
+
+def test_the_saturation_is_measured_at_every_c_up_to_divergence_at_the_step_with_c_tau(tmp_path):
+    saturation = ["sweep.widths=[8]", "sweep.seeds=1", "analysis.saturation=true", "analysis.saturation_time=20.0"]
+    config, store, _ = sweep(tmp_path, *saturation)
+    runs = store.table()
+    ends = runs[runs["question"] == "saturation"].groupby("c").last()
+    kept = ends[~ends["diverged"]]
+    assert (kept["step"] == np.maximum(1, np.round(20 / kept.index.to_numpy()))).all()
+    assert kept["sharpness"].notna().all()
+    assert ends["diverged"].sum() <= 1
+    assert len(kept) >= 5
+    table = constants(config, store)
+    assert np.isfinite(table["c_crit"][0]) or table["c_crit_censored"][0]
+    assert sweep(tmp_path, *saturation)[2] == 0
+
+
+def test_long_exhaustive_runs_give_the_constants_of_their_first_steps(tmp_path):
+    shape = ["sweep.widths=[8]", "sweep.seeds=1", "sweep.search=exhaustive"]
+    config, store, _ = sweep(tmp_path / "short", *shape)
+    long = [*shape, "training.steps=12", "analysis.transient_steps=4", "sharpness.every=4"]
+    long_config, long_store, _ = sweep(tmp_path / "long", *long)
+    pd.testing.assert_frame_equal(constants(long_config, long_store), constants(config, store), rtol=1e-3)
+    steps = long_store.table().query("c == 1.0").set_index("step")["sharpness"].notna()
+    assert steps[steps].index.tolist() == [0, 1, 2, 3, 4, 8, 12]

@@ -26,6 +26,7 @@ def initial(runner):
 
 
 BATCHES = np.arange(64).reshape(STEPS, 16)
+NEVER = np.zeros(STEPS, bool)
 
 
 def test_a_run_is_gradient_descent_on_the_given_batches(runner, initial):
@@ -71,9 +72,23 @@ def test_a_run_ends_when_its_question_is_answered(runner, initial):
 
 
 def test_without_sharpness_no_products_are_spent(runner, initial):
-    run = runner.run(initial, 0.3, BATCHES, sharpness=False)
+    run = runner.run(initial, 0.3, BATCHES, measure=NEVER)
     assert run.hvps.sum() == 0
     assert np.isnan(run.sharpness[1:]).all()
+
+
+def test_the_sharpness_is_measured_after_the_steps_that_are_asked_for(runner, initial):
+    run = runner.run(initial, 0.3, BATCHES, measure=np.array([False, True, False, True]))
+    assert np.isfinite(run.sharpness).tolist() == [True, False, True, False, True]
+    everywhere = runner.run(initial, 0.3, BATCHES)
+    np.testing.assert_array_equal(run.loss, everywhere.loss)
+    np.testing.assert_allclose(run.sharpness[[2, 4]], everywhere.sharpness[[2, 4]], rtol=1e-3)
+
+
+def test_a_barrier_measured_on_the_way_leaves_the_run_as_it_was(runner, initial):
+    plain, measured = (runner.run(initial, 0.3, BATCHES, barrier_after=after) for after in (None, 2))
+    np.testing.assert_array_equal(plain.loss, measured.loss)
+    assert measured.barrier == runner.run(initial, 0.3, BATCHES[:2], barrier_after=2).barrier
 
 
 def test_momentum_starts_from_zero_in_every_run(initial):
@@ -81,7 +96,7 @@ def test_momentum_starts_from_zero_in_every_run(initial):
     model = SharpnessModel(FCN(width=6, depth=3).build((6,), 3, seed=0), measurement=(x[:24], y[:24]), every=0)
     model.compile(optimizer=keras.optimizers.SGD(0.0, momentum=0.9), loss=HalfMeanSquaredError(), jit_compile=False)
     runner = TrajectoryRunner(model, x, y)
-    first, again = (runner.run(initial, 0.1, BATCHES, sharpness=False) for _ in range(2))
+    first, again = (runner.run(initial, 0.1, BATCHES, measure=NEVER) for _ in range(2))
     np.testing.assert_array_equal(first.loss, again.loss)
 
 
@@ -93,13 +108,13 @@ def test_nothing_is_retraced_per_learning_rate(runner, initial):
 
 
 def test_the_barrier_is_the_largest_loss_on_the_line_from_the_first_weights_to_the_last(runner, initial):
-    run = runner.run(initial, 0.3, BATCHES, sharpness=False, barrier=True)
+    run = runner.run(initial, 0.3, BATCHES, measure=NEVER, barrier_after=len(BATCHES))
     network = FCN(width=6, depth=3).build((6,), 3, seed=1)
     x, y = (part[:24] for part in classification(64, dtype=np.float32))
-    end = runner.run(initial, 0.3, BATCHES, sharpness=False) and runner._model.network.get_weights()
+    end = runner.run(initial, 0.3, BATCHES, measure=NEVER) and runner._model.network.get_weights()
     losses = []
     for share in np.linspace(0, 1, 101):
         network.set_weights([a + share * (b - a) for a, b in zip(initial.weights, end, strict=True)])
         losses.append(0.5 * np.mean((network(x).numpy() - y) ** 2))
     assert run.barrier == pytest.approx(max(losses), rel=1e-5)
-    assert np.isnan(runner.run(initial, 0.3, BATCHES, sharpness=False).barrier)
+    assert np.isnan(runner.run(initial, 0.3, BATCHES, measure=NEVER).barrier)

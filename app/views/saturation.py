@@ -1,0 +1,176 @@
+"""Intermediate saturation in pictures: the curves that give c_crit, and the diagram over c and the networks' shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from app.analysis.saturation import MIN_POINTS, SaturationCurves, common_grid, saturation_curves
+from app.views.style import CONSTANT_COLORS, CONSTANT_LABELS, CONSTANT_MARKERS, Picture, house_style, log2_axis, octaves
+
+_COLORS = "cividis"
+_CURVES = (
+    ("ratio", r"$\lambda_\tau\,/\,\lambda_0$"),
+    ("chi", r"$\chi = -\mathrm{d}(\lambda_\tau/\lambda_0)/\mathrm{d}c$"),
+    ("chi_prime", r"$\chi' = \mathrm{d}\chi/\mathrm{d}c$"),
+)
+
+
+class SaturationFigure(Picture):
+    """lambda_tau / lambda_0, the susceptibility chi and its slope chi' over c, a column for every (depth, width).
+
+    Dots are initialisations, lines the smoothed averages; c_crit is marked with the quartiles of its bootstrap.
+
+    Args:
+        saturated: A table as `app.analysis.saturation.saturated_sharpness` returns it.
+        critical: A table as `app.analysis.saturation.critical_table` returns it.
+        title: What the figure is of.
+
+    Raises:
+        ValueError: If no network has enough c for a curve.
+    """
+
+    def __init__(self, saturated: pd.DataFrame, critical: pd.DataFrame, title: str = "") -> None:
+        if critical.empty:
+            raise ValueError(f"A saturation curve needs at least {MIN_POINTS} different c. Received: fewer.")
+        self._saturated = saturated
+        self._critical = critical
+        self._title = title
+
+    def draw(self) -> Figure:
+        """Draw the figure.
+
+        Returns:
+            A Matplotlib figure, not registered with pyplot.
+        """
+        networks = list(self._critical.itertuples())
+        with house_style():
+            figure = Figure(figsize=(0.8 + 2.7 * len(networks), 5.6), layout="constrained")
+            axes = figure.subplots(3, len(networks), squeeze=False, sharex=True, sharey="row")
+            for column, network in enumerate(networks):
+                self._draw_network(axes[:, column], network)
+            for ax, (_, label) in zip(axes[:, 0], _CURVES, strict=True):
+                ax.set_ylabel(label)
+            axes[0, 0].set_ylim(0, 1.05 * self._saturated["ratio"].max())
+            if self._title:
+                figure.suptitle(self._title, fontsize=11)
+        return figure
+
+    def _draw_network(self, axes: Any, network: Any) -> None:
+        rows = self._saturated
+        rows = rows[(rows["depth"] == network.depth) & (rows["width"] == network.width)]
+        curves = saturation_curves(*common_grid(rows))
+        axes[0].plot(rows["c"], rows["ratio"], linestyle="none", marker=".", markersize=3, color="#999999")
+        for ax, (name, _) in zip(axes, _CURVES, strict=True):
+            ax.plot(curves.c, getattr(curves, name), color="black", linewidth=1.3)
+            ax.axvline(2.0, color="black", linestyle="--", linewidth=0.8)
+            _mark_c_crit(ax, curves, network)
+        for ax in axes[1:]:
+            ax.axhline(0.0, color="black", linewidth=0.6)
+        axes[0].set_title(f"depth {network.depth}, width {network.width}")
+        if not network.censored:
+            text = f"{CONSTANT_LABELS['c_crit']} = {network.c_crit:.2f} ({network.q25:.2f}-{network.q75:.2f})"
+            axes[2].set_title(text, fontsize=8.5, color=CONSTANT_COLORS["c_crit"])
+        axes[2].set_xlabel(r"$c = \eta\,\lambda_0$")
+        log2_axis(axes[2].xaxis, octaves(curves.c[0], curves.c[-1]))
+
+
+def _mark_c_crit(ax: Any, curves: SaturationCurves, network: Any) -> None:
+    if network.censored:
+        return
+    color = CONSTANT_COLORS["c_crit"]
+    ax.axvspan(network.q25, network.q75, color=color, alpha=0.2, linewidth=0)
+    ax.axvline(network.c_crit, color=color, linewidth=1.1)
+
+
+class SaturationDiagram(Picture):
+    """The saturated sharpness in the plane of c and 1/w, a panel for every depth, with c_crit and c_max.
+
+    Args:
+        saturated: A table as `app.analysis.saturation.saturated_sharpness` returns it.
+        summary: A table as `app.analysis.tables.summary_table` returns it.
+        title: What the diagram is of.
+
+    Raises:
+        ValueError: If there is no saturated sharpness.
+    """
+
+    def __init__(self, saturated: pd.DataFrame, summary: pd.DataFrame, title: str = "") -> None:
+        if saturated.empty:
+            raise ValueError("A saturation diagram needs a saturated sharpness. Received: none.")
+        self._saturated = saturated
+        self._summary = summary
+        self._title = title
+
+    def draw(self) -> Figure:
+        """Draw the diagram.
+
+        Returns:
+            A Matplotlib figure, not registered with pyplot.
+        """
+        depths = sorted(self._saturated["depth"].unique())
+        widths = sorted(self._saturated["width"].unique(), reverse=True)
+        means = self._saturated.groupby(["depth", "width", "c"])["ratio"].mean()
+        colors = ScalarMappable(Normalize(0.0, float(means.max())), _COLORS)
+        c = np.sort(self._saturated["c"].unique())
+        with house_style():
+            figure = Figure(figsize=(1.0 + 3.6 * len(depths), 3.6), layout="constrained")
+            axes = figure.subplots(1, len(depths), squeeze=False, sharey=True)[0]
+            for ax, depth in zip(axes, depths, strict=True):
+                for row, width in enumerate(widths):
+                    values = means.loc[depth, width] if (depth, width) in means.index else means.iloc[:0]
+                    _draw_row(ax, row, values, colors)
+                    self._draw_constants(ax, row, depth, width)
+                ax.axvline(2.0, color="black", linestyle="--", linewidth=1)
+                log2_axis(ax.xaxis, octaves(c[0], c[-1]))
+                ax.set_xlim(c[0] * 0.93, c[-1] * 1.07)
+                ax.set_yticks(range(len(widths)), [f"1/{width}" for width in widths])
+                ax.set_ylim(-0.5, len(widths) - 0.5)
+                ax.set_title(f"depth {depth}")
+                ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
+            axes[0].set_ylabel("1 / width")
+            figure.colorbar(colors, ax=axes, label=_CURVES[0][1])
+            handles = {handle.get_label(): handle for ax in axes for handle in ax.get_lines() if _is_named(handle)}
+            figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
+            if self._title:
+                figure.suptitle(self._title, fontsize=11)
+        return figure
+
+    def _draw_constants(self, ax: Any, row: int, depth: int, width: int) -> None:
+        table = self._summary
+        for name in ("c_crit", "c_max"):
+            found = table[(table["depth"] == depth) & (table["width"] == width) & (table["constant"] == name)]
+            for constant in found[found["n"] > 0].itertuples():
+                color = CONSTANT_COLORS[name]
+                ax.plot([constant.q25, constant.q75], [row] * 2, color=color, linewidth=2.2)
+                ax.plot(
+                    constant.mean,
+                    row,
+                    linestyle="none",
+                    marker=CONSTANT_MARKERS[name],
+                    markersize=7,
+                    color=color,
+                    markeredgecolor="white",
+                    label=CONSTANT_LABELS[name],
+                )
+
+
+def _draw_row(ax: Any, row: int, values: pd.Series, colors: ScalarMappable) -> None:
+    """One network as a band of coloured cells; white where its runs diverged."""
+    if values.empty:
+        return
+    x = np.log2(values.index.to_numpy(np.float64))
+    middle = (x[1:] + x[:-1]) / 2
+    half = (middle[0] - x[0], x[-1] - middle[-1]) if len(x) > 1 else (0.05, 0.05)
+    edges = 2.0 ** np.concatenate([[x[0] - half[0]], middle, [x[-1] + half[1]]])
+    mesh = ax.pcolormesh(edges, [row - 0.5, row + 0.5], values.to_numpy()[None], cmap=_COLORS, norm=colors.norm)
+    mesh.set_rasterized(True)
+
+
+def _is_named(handle: Any) -> bool:
+    return not str(handle.get_label()).startswith("_")

@@ -1,0 +1,111 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tables
+from made_up import trajectory
+
+from app.analysis.critical import Criteria
+from app.analysis.saturation import bootstrap, critical_table, saturated_sharpness, saturation_curves
+from app.analysis.tables import constants_table, merge_runs, summary_table
+
+C = 2.0 ** np.arange(-1, 3.4, 0.1)
+
+
+def fall(c, c_crit=2.0, sharpness=6.0, steepness=0.1):
+    """Constant up to c_crit, then linear: d^2/dc^2 has its only extremum at c_crit."""
+    return 1 - steepness * np.logaddexp(0, sharpness * (c - c_crit)) / sharpness
+
+
+@pytest.mark.parametrize("c_crit", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize("step", [0.1, 0.2])
+def test_c_crit_is_where_the_steep_fall_begins(c_crit, step):
+    c = 2.0 ** np.arange(-1, 3.4, step)
+    found = saturation_curves(c, fall(c, c_crit)[None]).c_crit
+    assert found.value == pytest.approx(c_crit, rel=0.12)
+    assert found.censored == ""
+
+
+def test_the_curves_are_the_exact_derivatives_of_a_parabola():
+    curves = saturation_curves(C, (3 - 0.2 * C - 0.05 * C**2)[None])
+    np.testing.assert_allclose(curves.ratio, 3 - 0.2 * curves.c - 0.05 * curves.c**2, atol=1e-9)
+    np.testing.assert_allclose(curves.chi, 0.2 + 0.1 * curves.c, atol=1e-8)
+    np.testing.assert_allclose(curves.chi_prime, 0.1, atol=1e-7)
+
+
+def test_noise_at_large_c_does_not_hide_the_start_of_the_fall():
+    rng = np.random.default_rng(0)
+    ratios = 1 / (1 + np.exp(2 * (C - 3))) + 0.02 * rng.standard_normal((4, len(C))) * (C > 5)
+    # The third derivative of the logistic function 1 / (1 + exp(2 (c - 3))) vanishes at 3 - log(2 + sqrt(3)) / 2.
+    found = saturation_curves(C, ratios, window=0.5).c_crit.value
+    assert found == pytest.approx(3 - np.log(2 + np.sqrt(3)) / 2, abs=0.25)
+
+
+def test_a_fall_that_began_below_the_grid_is_censored_low():
+    assert saturation_curves(C, np.exp(-C)[None]).c_crit.censored == "low"
+
+
+def test_a_sharpness_that_does_not_fall_is_censored_high():
+    assert saturation_curves(C, np.ones((1, len(C)))).c_crit.censored == "high"
+    assert saturation_curves(C, C[None]).c_crit.censored == "high"
+
+
+def test_the_bootstrap_spreads_as_far_as_the_initialisations():
+    alike = np.array([fall(C, 2.0)] * 4)
+    assert np.ptp(bootstrap(C, alike)) == 0
+    apart = np.array([fall(C, c_crit) for c_crit in (1.5, 1.8, 2.2, 2.5)])
+    q25, q75 = np.quantile(bootstrap(C, apart), [0.25, 0.75])
+    assert 1.4 < q25 < q75 < 2.6
+
+
+def test_too_few_c_are_refused():
+    with pytest.raises(ValueError, match="at least 5"):
+        saturation_curves(C[:4], np.ones((1, 4)))
+
+
+def runs_of(seeds=3, diverging=2, width=16):
+    """Saturation runs of one network; the last c of seed 0 diverge."""
+    made = []
+    for seed in range(seeds):
+        for i, c in enumerate(C):
+            end = [4.0, np.nan, 4.0 * fall(c, 2.0 + 0.1 * seed)]
+            diverged = seed == 0 and i >= len(C) - diverging
+            run = trajectory([1.0, 0.9, 0.8], end, diverged)
+            made.append(tables.rows(run, 2, width, seed, round(float(np.log2(c)), 10), "saturation"))
+    return pd.concat(made, ignore_index=True)
+
+
+def test_the_saturated_sharpness_is_the_last_one_relative_to_the_first():
+    table = saturated_sharpness(runs_of())
+    assert len(table) == 3 * len(C) - 2
+    assert (table["tau"] == 2).all()
+    seed_0 = table[table["seed"] == 0]
+    np.testing.assert_allclose(seed_0["ratio"], fall(seed_0["c"].to_numpy()))
+
+
+def test_c_crit_of_a_network_comes_with_the_quartiles_of_its_bootstrap():
+    table = critical_table(saturated_sharpness(runs_of()))
+    row = table.iloc[0]
+    assert (row["depth"], row["width"], row["n"]) == (2, 16, 3)
+    assert row["q25"] <= row["c_crit"] <= row["q75"]
+    assert row["c_crit"] == pytest.approx(2.1, rel=0.1)
+
+
+def test_the_constants_of_the_transient_are_not_changed_by_saturation_runs_and_c_crit_is_added():
+    plain = tables.runs(depths=(2,), widths=(16,))
+    both = pd.concat([plain, runs_of()], ignore_index=True)
+    criteria = Criteria(steps=10)
+    table = constants_table(both, tables.EXPONENTS, criteria)
+    before = constants_table(plain, tables.EXPONENTS, criteria)
+    names = ["c_loss", "c_sharp", "c_max", "lambda_0"]
+    pd.testing.assert_frame_equal(table[names], before[names])
+    assert before["c_crit"].isna().all()
+    assert table["c_crit"].tolist() == pytest.approx([2.0, 2.1, 2.2], rel=0.1)
+    pd.testing.assert_frame_equal(merge_runs(both), merge_runs(plain))
+
+
+def test_the_summary_holds_the_c_crit_of_the_averaged_curve():
+    both = pd.concat([tables.runs(depths=(2,), widths=(16,)), runs_of()], ignore_index=True)
+    critical = critical_table(saturated_sharpness(both))
+    summary = summary_table(constants_table(both, tables.EXPONENTS, Criteria(steps=10)), critical)
+    row = summary[summary["constant"] == "c_crit"].iloc[0]
+    assert (row["mean"], row["q25"], row["n"]) == (critical["c_crit"][0], critical["q25"][0], 3)
