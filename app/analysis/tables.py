@@ -146,8 +146,8 @@ def violations(constants: pd.DataFrame) -> pd.DataFrame:
         Its rows out of order; constants that are not known or censored are passed over.
     """
     before, after = zip(*combinations(("c_loss", "c_sharp", "c_barrier", "c_max"), 2), strict=True)
-    swapped = constants[list(before)].to_numpy(float) > constants[list(after)].to_numpy(float)
-    return constants[swapped.any(axis=1)]
+    swapped = (constants[list(before)].to_numpy(float) > constants[list(after)].to_numpy(float)).any(axis=1)
+    return constants.iloc[np.flatnonzero(swapped)]
 
 
 def merge_runs(runs: pd.DataFrame) -> pd.DataFrame:

@@ -254,7 +254,7 @@ class ExperimentConfig(Section):
 
     @property
     def saturation_time(self) -> float:
-        """c tau at which the saturated sharpness is measured (Kalra & Barkeshli 2023, Sec. 3)."""
+        """The c tau at which the saturated sharpness is measured (Kalra & Barkeshli 2023, Sec. 3)."""
         return self.analysis.saturation_time or (100.0 if self.loss == "xent" else 200.0)
 
     @model_validator(mode="after")
@@ -265,7 +265,7 @@ class ExperimentConfig(Section):
 
 
 def misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
-    """Values that do not fit together: more examples than the data set has, depths that a family lacks, lengths of runs.
+    """Values that do not fit together: more examples than there are, depths that a family lacks, lengths of runs.
 
     Args:
         plain: A config as plain values; what is missing or wrong in itself is passed over.
