@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from app.analysis.phases import Phase, boundary, classify
-from app.analysis.regimes import RegimeSettings, Segment, regimes
+from app.analysis.regimes import RegimeSettings, Segment, agreement, regimes
 from app.analysis.saturation import critical_table, saturated_sharpness
 from app.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
 from app.config.loading import load_config
@@ -18,8 +19,8 @@ from app.errors import UserError
 from app.store.runs import RunStore
 from app.sweep.plan import criteria, run_ids
 from app.trajectory import Trajectory
-from app.views.diagram import PhaseDiagram
-from app.views.regimes import RegimeFigure
+from app.views.diagram import Over, PhaseDiagram
+from app.views.regimes import LabelledRun, RegimeFigure
 from app.views.saturation import SaturationDiagram, SaturationFigure
 from app.views.trajectories import TrajectoryFigure
 
@@ -96,6 +97,11 @@ class PhaseAnalyzer:
         return violations(self._constants)
 
     @property
+    def constants_are_known(self) -> bool:
+        """Whether some constant of some network is known, not only censored."""
+        return bool((self.summary["n"] > 0).any())
+
+    @property
     def saturation_is_known(self) -> bool:
         """Whether the saturated sharpness was measured at enough c to give c_crit of some network."""
         return not self._critical.empty
@@ -124,11 +130,11 @@ class PhaseAnalyzer:
         """
         return regimes(*self._run(run_id), settings)
 
-    def regime_figure(self, run_id: str, settings: RegimeSettings | None = None) -> RegimeFigure:
-        """One run's sharpness and loss with its regimes shaded.
+    def regime_figure(self, *run_ids: str, settings: RegimeSettings | None = None) -> RegimeFigure:
+        """The sharpness and the loss of runs, with their regimes shaded.
 
         Args:
-            run_id: Name of the run.
+            run_ids: Names of runs; by default the long runs of the first network's first initialisation.
             settings: Thresholds; the defaults if None.
 
         Returns:
@@ -136,10 +142,59 @@ class PhaseAnalyzer:
 
         Raises:
             KeyError: If there is no such run.
-            ValueError: If the run has no sharpness.
+            ValueError: If a run has no sharpness, or none is named and there are no long runs.
         """
-        trajectory, learning_rate = self._run(run_id)
-        return RegimeFigure(trajectory, learning_rate, self.regimes(run_id, settings), self.title)
+        table = self.regime_table(settings)
+        if not run_ids and not table.empty:
+            first = (table[["depth", "width", "seed"]] == table[["depth", "width", "seed"]].iloc[0]).all(axis=1)
+            run_ids = tuple(dict.fromkeys(table[first]["run_id"]))
+        shown = []
+        for name in run_ids:
+            trajectory, learning_rate = self._run(name)
+            c = float(self.runs.loc[self.runs["run_id"] == name, "c"].iloc[0])
+            labels = regimes(trajectory, learning_rate, settings)
+            shown.append(LabelledRun(f"c = {c:.3g}", trajectory, learning_rate, labels))
+        return RegimeFigure(shown, self.title)
+
+    def regime_table(self, settings: RegimeSettings | None = None) -> pd.DataFrame:
+        """Regimes of all long runs: those that go on beyond the early transient, with a sharpness.
+
+        Args:
+            settings: Thresholds; the defaults if None.
+
+        Returns:
+            A row per segment: depth, width, seed, c, run_id, regime, and the steps start <= t < stop.
+        """
+        rows = [
+            labels | {"regime": segment.regime.value, "start": segment.start, "stop": segment.stop}
+            for labels, segments in self._long_runs(settings)
+            for segment in segments
+        ]
+        return pd.DataFrame(rows, columns=["depth", "width", "seed", "c", "run_id", "regime", "start", "stop"])
+
+    def regime_agreement(self, settings: RegimeSettings | None = None) -> pd.DataFrame:
+        """How well the labels of independent initialisations agree, for every network and c.
+
+        Args:
+            settings: Thresholds; the defaults if None.
+
+        Returns:
+            A row per (depth, width, c) with two initialisations or more: n, their number, and agreement, the share of
+            steps with equal labels, averaged over all pairs.
+        """
+        initialisations: dict[tuple[Any, ...], list[list[Segment]]] = {}
+        for labels, segments in self._long_runs(settings):
+            initialisations.setdefault((labels["depth"], labels["width"], labels["c"]), []).append(segments)
+        rows = [(*key, len(runs), agreement(runs)) for key, runs in sorted(initialisations.items()) if len(runs) > 1]
+        return pd.DataFrame(rows, columns=["depth", "width", "c", "n", "agreement"])
+
+    def _long_runs(self, settings: RegimeSettings | None) -> Iterator[tuple[dict[str, Any], list[Segment]]]:
+        """What describes every long run, and its regimes."""
+        if self.config.transient_steps == self.config.training.steps:
+            return
+        for labels, run in split_runs(self.runs[self.runs["question"] == "whole"]):
+            described = {name: labels[name] for name in ("depth", "width", "seed", "c", "run_id")}
+            yield described, regimes(run, labels["c"] / run.sharpness[0], settings)
 
     def phase(self, c: float, depth: int, width: int) -> Phase:
         """Phase of early training, with the constants averaged over initialisations as boundaries.
@@ -166,16 +221,20 @@ class PhaseAnalyzer:
             *(boundary(list(rows[name]), list(rows[f"{name}_censored"])) for name in ("c_loss", "c_sharp", "c_max")),
         )
 
-    def phase_diagram(self) -> PhaseDiagram:
+    def phase_diagram(self, over: str | None = None) -> PhaseDiagram:
         """The phase diagram over c and the networks' shape.
+
+        Args:
+            over: Vertical axis: "width" (1/w, a panel for every depth), "depth" (a panel for every width) or "ratio"
+                (d/w, all networks in one panel); by default the width, or the depth where only that varies.
 
         Returns:
             A picture that can be drawn or saved.
 
         Raises:
-            ValueError: If no initialisation's search is complete.
+            ValueError: If no initialisation's search is complete, or there is no such axis.
         """
-        return PhaseDiagram(self.summary, title=self.title)
+        return PhaseDiagram(self.summary, title=self.title, over=None if over is None else Over(over))
 
     def saturation_figure(self) -> SaturationFigure:
         """lambda_tau / lambda_0, chi and chi' over c, with c_crit.

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -35,7 +35,7 @@ app = typer.Typer(
     help="Phase diagrams of early training: how large may the learning rate be, and why?",
 )
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
 
 
 @app.command()
@@ -155,6 +155,22 @@ def uv(
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that `phases run` has written.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The sheet (.png, .svg or .pdf).")] = Path(
+        "outputs/comparison.png"
+    ),
+    over: Annotated[
+        Literal["width", "depth", "ratio"], typer.Option("--over", help="Vertical axis: 1/width, depth or depth/width.")
+    ] = "ratio",
+) -> None:
+    """Draw the phase diagrams of several experiments on one sheet."""
+    from app.experiment import compare as draw
+
+    out.print(f"Comparison: {draw(folders, output, over)}", markup=False)
+
+
+@app.command()
 def configs() -> None:
     """List the shipped configs, with a line each."""
     from app.config.loading import describe_shipped
@@ -194,13 +210,25 @@ def _experiment(config: str, overrides: list[str] | None, output: Path | None) -
 
 
 def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:
-    from app.views.console import constants_summary
+    from app.views.console import constants_summary, plain_table
 
     if not analyzer.summary.empty:
         out.print(constants_summary(analyzer.summary))
-        out.print(f"Phase diagram: {experiment.folder / 'phase_diagram.png'}", markup=False)
+        if analyzer.constants_are_known:
+            out.print(f"Phase diagram: {experiment.folder / 'phase_diagram.png'}", markup=False)
     else:
         out.print(f"No initialisation's search is complete; runs are in {experiment.folder}", markup=False)
+    if analyzer.saturation_is_known:
+        out.print(f"Saturation:    {experiment.folder / 'saturation.png'}, saturation_diagram.png", markup=False)
+    agreement = analyzer.regime_agreement()
+    if not agreement.empty:
+        rows = [
+            [f"{r.depth}", f"{r.width}", f"{r.c:.3g}", f"{r.n}", f"{r.agreement:.0%}"] for r in agreement.itertuples()
+        ]
+        names = ("depth", "width", "c", "seeds", "equal labels")
+        out.print(plain_table("Regimes: steps on which two initialisations agree", names, rows))
+    if (experiment.folder / "regimes.png").exists():
+        out.print(f"Regimes:       {experiment.folder / 'regimes.png'}", markup=False)
     if experiment.config.tensorboard:
         out.print(f"TensorBoard:   tensorboard --logdir {experiment.folder / 'tensorboard'}", markup=False)
 

@@ -24,7 +24,7 @@ from app.store.runs import RunStore
 from app.sweep.executors import build_executor
 from app.sweep.plan import Cell, cells, identity
 from app.training.quiet import import_tensorflow
-from app.views.diagram import PhaseDiagram
+from app.views.diagram import ComparisonSheet, Over, PhaseDiagram
 from app.views.tensorboard import write_tensorboard
 
 if TYPE_CHECKING:
@@ -210,13 +210,21 @@ class Experiment:
                 len(constants),
             )
         pictures = {}
-        if not constants.empty:
+        if analyzer.constants_are_known:
             diagram = analyzer.phase_diagram()
             diagram.save(self.folder / "phase_diagram.svg")
             pictures["phase_diagram"] = diagram.save(self.folder / "phase_diagram.png")
+            if len(self.config.sweep.depths) > 1:
+                for over in ("depth", "ratio"):
+                    name = f"phase_diagram_over_{over}"
+                    pictures[name] = analyzer.phase_diagram(over).save(self.folder / f"{name}.png")
         if analyzer.saturation_is_known:
             pictures["saturation"] = analyzer.saturation_figure().save(self.folder / "saturation.png")
             pictures["saturation_diagram"] = analyzer.saturation_diagram().save(self.folder / "saturation_diagram.png")
+        labels = analyzer.regime_table()
+        if not labels.empty:
+            labels.to_csv(self.folder / "regimes.csv", index=False)
+            pictures["regimes"] = analyzer.regime_figure().save(self.folder / "regimes.png")
         trajectories = analyzer.trajectories()
         if not trajectories.empty:
             pictures["trajectories"] = analyzer.trajectory_figure().save(self.folder / "trajectories.png")
@@ -260,6 +268,29 @@ class Experiment:
                 number += 1
             runs.rename(old)
             logger.info("Old runs are kept in %s", old)
+
+
+def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio") -> Path:
+    """Draw the phase diagrams of several experiments on one sheet.
+
+    Args:
+        folders: Folders that `phases run` has written.
+        path: Where the sheet goes; the ending chooses the format.
+        over: Vertical axis of the panels: "width", "depth" or "ratio".
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: If a folder holds no experiment, or one whose constants are not known.
+    """
+    summaries = []
+    for folder in folders:
+        analyzer = PhaseAnalyzer.load(folder)
+        if not analyzer.constants_are_known:
+            raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
+        summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
+    return ComparisonSheet(summaries, Over(over)).save(path)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +28,21 @@ from app.views.style import (
 BOUNDARIES = ("c_loss", "c_sharp", "c_max")
 """The constants that bound the phases, from low c to high c."""
 
+MARKED = ("c_loss", "c_sharp", "c_barrier", "c_max")
+"""The constants that have markers, where they are known."""
+
 _PANEL = (4.6, 3.6)  # inches
+
+
+class Over(StrEnum):
+    """The vertical axis of a phase diagram."""
+
+    WIDTH = "width"
+    """1/w, a panel for every depth."""
+    DEPTH = "depth"
+    """d, a panel for every width."""
+    RATIO = "ratio"
+    """d/w, all networks pooled in one panel (Kalra & Barkeshli 2023, Sec. 2.2)."""
 
 
 class _Slice(NamedTuple):
@@ -34,36 +50,38 @@ class _Slice(NamedTuple):
 
     Attributes:
         title: What is fixed.
-        rows: Summary rows with a column `position`: 1/w, or d.
-        by_width: Whether `position` is 1/w.
+        rows: Summary rows with a column `position`, the vertical coordinate.
+        over: What the coordinate is.
     """
 
     title: str
     rows: pd.DataFrame
-    by_width: bool
+    over: Over
 
 
 class PhaseDiagram(Picture):
-    """Phase diagram in the plane of c and 1/w at fixed depth, or of c and d at fixed width.
+    """Phase diagram in the plane of c and 1/w at fixed depth, of c and d at fixed width, or of c and d/w.
 
-    A panel for every depth; where there is one width and several depths, one panel over depth (Kalra & Barkeshli 2023,
-    Fig. 1). Markers are means over initialisations with bars from the lower to the upper quartile; an initialisation
-    whose constant is censored is not averaged in, and a marker that lacks some is hollow. Lines are fits of log2 c,
-    quadratic at most in the logarithm of the vertical coordinate, and bound the filled phases.
+    Markers are means over initialisations with bars from the lower to the upper quartile; an initialisation whose
+    constant is censored is not averaged in, and a marker that lacks some is hollow. Lines are fits of log2 c, quadratic
+    at most in the logarithm of the vertical coordinate, and bound the filled phases (Kalra & Barkeshli 2023, Fig. 1).
 
     Args:
         summary: A table as `app.analysis.tables.summary_table` returns it.
         title: What the diagram is of.
         exact: An exact c_loss to draw on top: columns depth, width, c_loss.
+        over: The vertical axis; by default the width, or the depth where there is one width and several depths.
 
     Raises:
         ValueError: If the summary is empty.
     """
 
-    def __init__(self, summary: pd.DataFrame, title: str = "", exact: pd.DataFrame | None = None) -> None:
+    def __init__(
+        self, summary: pd.DataFrame, title: str = "", exact: pd.DataFrame | None = None, over: Over | None = None
+    ) -> None:
         if summary.empty:
             raise ValueError("A phase diagram needs at least one network whose constants are known. Received: none.")
-        self._summary = summary
+        self._slices = _slices(summary, over)
         self._title = title
         self._exact = exact
 
@@ -72,10 +90,10 @@ class PhaseDiagram(Picture):
 
         Returns:
             A row per panel and constant: panel, constant, and the coefficients a0, a1, a2 of log2 c = a0 + a1 z + a2
-            z^2 with z = log2 of the vertical coordinate (1/w or d).
+            z^2 with z = log2 of the vertical coordinate (1/w, d or d/w).
         """
         rows = []
-        for panel in self._slices():
+        for panel in self._slices:
             for name, fit in _fits(panel.rows).items():
                 a = [*fit[::-1], 0.0, 0.0][:3]
                 rows.append({"panel": panel.title, "constant": name, "a0": a[0], "a1": a[1], "a2": a[2]})
@@ -87,64 +105,115 @@ class PhaseDiagram(Picture):
         Returns:
             A Matplotlib figure, not registered with pyplot.
         """
-        slices = self._slices()
-        columns = min(3, len(slices))
-        rows = math.ceil(len(slices) / columns)
-        with house_style():
-            figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
-            axes = figure.subplots(rows, columns, squeeze=False)
-            limits = self._limits()
-            for ax, panel in zip(axes.flat, slices, strict=False):
-                _draw_panel(ax, panel, limits)
-                if self._exact is not None and panel.by_width:
-                    exact = self._exact[self._exact["depth"].isin(panel.rows["depth"])].sort_values("width")
-                    ax.plot(exact["c_loss"], 1 / exact["width"], color="black", linestyle=":", linewidth=1.5, zorder=6)
-            for ax in axes.flat[len(slices) :]:
-                ax.remove()
-            if self._title:
-                figure.suptitle(self._title, fontsize=11)
-            figure.legend(handles=self._legend(), loc="outside lower center", ncols=4, columnspacing=1.4)
-        return figure
+        return _draw_sheet(self._slices, self._title, self._exact)
 
-    def _slices(self) -> list[_Slice]:
-        table = self._summary
-        depths, widths = sorted(table["depth"].unique()), sorted(table["width"].unique())
-        if len(widths) == 1 and len(depths) > 1:
-            return [_Slice(f"width {widths[0]}", table.assign(position=table["depth"].astype(float)), by_width=False)]
-        panels = []
-        for depth in depths:
-            rows = table[table["depth"] == depth]
-            panels.append(_Slice(f"depth {depth}", rows.assign(position=1.0 / rows["width"]), by_width=True))
-        return panels
 
-    def _limits(self) -> tuple[float, float]:
-        """Range of c: whole octaves around all constants and c = 2."""
-        shown = self._summary[self._summary["constant"].isin(BOUNDARIES)]
-        values = shown[["mean", "q25", "q75"]].to_numpy().ravel()
-        values = np.append(values[np.isfinite(values) & (values > 0)], 2.0)
-        return 2.0 ** math.floor(np.log2(values.min()) - 0.5), 2.0 ** math.ceil(np.log2(values.max()) + 0.3)
+class ComparisonSheet(Picture):
+    """Phase diagrams of several experiments on one range of c, a panel for each.
 
-    def _legend(self) -> list[Any]:
-        fills = [
-            Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=str(phase))
-            for phase, color in PHASE_FILLS.items()
-        ]
-        marks = [
-            Line2D(
-                [],
-                [],
-                color=CONSTANT_COLORS[name],
-                marker=CONSTANT_MARKERS[name],
-                markersize=5,
-                label=CONSTANT_LABELS[name],
+    Args:
+        summaries: Title and summary (as `app.analysis.tables.summary_table` returns it) of every experiment.
+        over: The vertical axis of the panels; an experiment of which it needs several has as many panels.
+
+    Raises:
+        ValueError: If there is no experiment, or one without constants.
+    """
+
+    def __init__(self, summaries: Sequence[tuple[str, pd.DataFrame]], over: Over = Over.RATIO) -> None:
+        if not summaries or any(summary.empty for _, summary in summaries):
+            raise ValueError(
+                "A comparison needs experiments whose constants are known. Received: none, or an empty one."
             )
-            for name in BOUNDARIES
-        ]
-        marks.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label="$c = 2$"))
-        if self._exact is not None:
-            marks[-1] = Line2D([], [], color="black", linestyle=":", linewidth=1.5, label=r"exact $c_{\mathrm{loss}}$")
-        # Matplotlib fills column by column: pairs make the first row the phases and the second the lines.
-        return [handle for pair in zip(fills, marks, strict=True) for handle in pair]
+        self._slices = []
+        for title, summary in summaries:
+            found = _slices(summary, over)
+            self._slices += [
+                panel._replace(title=title if len(found) == 1 else f"{title}, {panel.title}") for panel in found
+            ]
+
+    def draw(self) -> Figure:
+        """Draw the sheet.
+
+        Returns:
+            A Matplotlib figure, not registered with pyplot.
+        """
+        return _draw_sheet(self._slices)
+
+
+def _slices(table: pd.DataFrame, over: Over | None) -> list[_Slice]:
+    depths, widths = sorted(table["depth"].unique()), sorted(table["width"].unique())
+    if over is None:
+        over = Over.DEPTH if len(widths) == 1 and len(depths) > 1 else Over.WIDTH
+    if over is Over.RATIO:
+        title = "all depths and widths" if len(depths) > 1 else f"depth {depths[0]}"
+        return [_Slice(title, table.assign(position=table["depth"] / table["width"]), over)]
+    if over is Over.DEPTH:
+        panels = [(f"width {width}", table[table["width"] == width]) for width in widths]
+        return [_Slice(title, rows.assign(position=rows["depth"].astype(float)), over) for title, rows in panels]
+    panels = [(f"depth {depth}", table[table["depth"] == depth]) for depth in depths]
+    return [_Slice(title, rows.assign(position=1.0 / rows["width"]), over) for title, rows in panels]
+
+
+def _draw_sheet(slices: Sequence[_Slice], title: str = "", exact: pd.DataFrame | None = None) -> Figure:
+    """All panels on one range of c, with one legend."""
+    columns = min(3, len(slices))
+    rows = math.ceil(len(slices) / columns)
+    with house_style():
+        figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        limits = _limits(slices)
+        for ax, panel in zip(axes.flat, slices, strict=False):
+            _draw_panel(ax, panel, limits)
+            if exact is not None and panel.over is Over.WIDTH:
+                known = exact[exact["depth"].isin(panel.rows["depth"])].sort_values("width")
+                ax.plot(known["c_loss"], 1 / known["width"], color="black", linestyle=":", linewidth=1.5, zorder=6)
+        for ax in axes.flat[len(slices) :]:
+            ax.remove()
+        if title:
+            figure.suptitle(title, fontsize=11)
+        shown = [name for name in MARKED if any(_known(panel.rows, name) for panel in slices)]
+        handles = _legend(shown, exact is not None)
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) // 2, columnspacing=1.4)
+    return figure
+
+
+def _limits(slices: Sequence[_Slice]) -> tuple[float, float]:
+    """Range of c: whole octaves around all constants and c = 2."""
+    table = pd.concat([panel.rows for panel in slices])
+    values = table[table["constant"].isin(MARKED)][["mean", "q25", "q75"]].to_numpy().ravel()
+    values = np.append(values[np.isfinite(values) & (values > 0)], 2.0)
+    return 2.0 ** math.floor(np.log2(values.min()) - 0.5), 2.0 ** math.ceil(np.log2(values.max()) + 0.3)
+
+
+def _legend(shown: Sequence[str], exact: bool) -> list[Any]:
+    """The phases in the first row, the constants in the second."""
+    fills: list[Any] = [
+        Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=str(phase))
+        for phase, color in PHASE_FILLS.items()
+    ]
+    marks = [
+        Line2D(
+            [],
+            [],
+            color=CONSTANT_COLORS[name],
+            marker=CONSTANT_MARKERS[name],
+            linestyle="-" if name in BOUNDARIES else "none",
+            markersize=5,
+            label=CONSTANT_LABELS[name],
+        )
+        for name in MARKED
+        if name in BOUNDARIES or name in shown
+    ]
+    marks.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label="$c = 2$"))
+    if exact:
+        marks[-1] = Line2D([], [], color="black", linestyle=":", linewidth=1.5, label=r"exact $c_{\mathrm{loss}}$")
+    fills += [Line2D([], [], linestyle="none", label=" ") for _ in range(len(marks) - len(fills))]
+    # Matplotlib fills column by column: pairs make the first row the phases and the second the lines.
+    return [handle for pair in zip(fills, marks, strict=True) for handle in pair]
+
+
+def _known(rows: pd.DataFrame, name: str) -> bool:
+    return bool((rows[rows["constant"] == name]["n"] > 0).any())
 
 
 def _draw_panel(ax: Any, panel: _Slice, limits: tuple[float, float]) -> None:
@@ -155,16 +224,19 @@ def _draw_panel(ax: Any, panel: _Slice, limits: tuple[float, float]) -> None:
     for name, fit in _fits(panel.rows).items():
         curve = 2.0 ** np.polyval(fit, np.log2(heights))
         ax.plot(curve, heights, color=CONSTANT_COLORS[name], linewidth=1.3, zorder=2)
-    for name in BOUNDARIES:
+    for name in MARKED:
         _draw_constant(ax, panel.rows[panel.rows["constant"] == name], name)
     ax.axvline(2.0, color="black", linestyle="--", linewidth=1, zorder=3)
     log2_axis(ax.xaxis, octaves(*limits))
-    labels = [f"1/{round(1 / p)}" if panel.by_width else f"{p:g}" for p in positions]
-    log2_axis(ax.yaxis, list(positions), labels)
+    ticks = list(positions) if panel.over is not Over.RATIO else octaves(heights[0], heights[-1])
+    if len(ticks) < 2:
+        ticks = list(positions)
+    labels = [f"{p:g}" if p >= 1 else f"1/{1 / p:.3g}" for p in ticks]
+    log2_axis(ax.yaxis, ticks, labels)
     ax.set_xlim(*limits)
     ax.set_ylim(heights[0], heights[-1])
     ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
-    ax.set_ylabel("1 / width" if panel.by_width else "depth")
+    ax.set_ylabel({Over.WIDTH: "1 / width", Over.DEPTH: "depth", Over.RATIO: "depth / width"}[panel.over])
     ax.set_title(panel.title)
 
 

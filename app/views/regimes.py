@@ -1,12 +1,15 @@
-"""One long run with its regimes shaded: sharpness against 2/eta, and the loss."""
+"""Long runs with their regimes shaded: sharpness against 2/eta, and the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from app.analysis.regimes import Regime, Segment
 from app.trajectory import Trajectory
@@ -21,21 +24,41 @@ REGIME_FILLS = {
 }
 """Fills of the regimes."""
 
+_LINEAR_STEPS = 10  # shown on a linear axis, later ones on a logarithmic one: the transient is short
+_HEADROOM = 2.5  # of the sharpness' axis, in units of 2/eta
 
-class RegimeFigure(Picture):
-    """Sharpness with the line 2/eta, and loss, over the steps of a run; its regimes are shaded.
 
-    Args:
-        run: The trajectory.
+class LabelledRun(NamedTuple):
+    """A run to draw.
+
+    Attributes:
+        title: What sets it apart.
+        run: Its trajectory.
         learning_rate: Its learning rate eta.
         segments: Its regimes, as `app.analysis.regimes.regimes` returns them.
-        title: What the figure is of.
     """
 
-    def __init__(self, run: Trajectory, learning_rate: float, segments: Sequence[Segment], title: str = "") -> None:
-        self._run = run
-        self._learning_rate = learning_rate
-        self._segments = list(segments)
+    title: str
+    run: Trajectory
+    learning_rate: float
+    segments: Sequence[Segment]
+
+
+class RegimeFigure(Picture):
+    """Sharpness in units of 2/eta, and loss, over the steps; regimes are shaded. A column for every run.
+
+    Args:
+        runs: What to draw.
+        title: What the figure is of.
+
+    Raises:
+        ValueError: If there is no run.
+    """
+
+    def __init__(self, runs: Sequence[LabelledRun], title: str = "") -> None:
+        if not runs:
+            raise ValueError("Regimes need at least one run. Received: none.")
+        self._runs = list(runs)
         self._title = title
 
     def draw(self) -> Figure:
@@ -44,28 +67,45 @@ class RegimeFigure(Picture):
         Returns:
             A Matplotlib figure, not registered with pyplot.
         """
-        steps = np.arange(self._run.steps + 1)
-        measured = np.isfinite(self._run.sharpness)
         with house_style():
-            figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-            top, bottom = figure.subplots(2, 1, sharex=True)
-            top.plot(steps[measured], self._run.sharpness[measured], color="#0072b2", linewidth=1.1)
-            top.axhline(2 / self._learning_rate, color="black", linestyle="--", linewidth=1)
-            top.annotate(r"$2/\eta$", (1.0, 2 / self._learning_rate), xycoords=("axes fraction", "data"), xytext=(3, 0),
-                         textcoords="offset points", va="center")  # fmt: skip
-            top.set_ylabel(r"sharpness $\lambda_t$")
-            top.set_ylim(bottom=0)
-            bottom.plot(steps, self._run.loss, color="black", linewidth=1.1)
-            bottom.set_yscale("log")
-            bottom.set_ylabel("loss $L_t$")
-            bottom.set_xlabel("step $t$")
-            bottom.set_xlim(0, max(1, self._run.steps))
-            for ax in (top, bottom):
-                for segment in self._segments:
-                    ax.axvspan(segment.start, segment.stop, color=REGIME_FILLS[segment.regime], linewidth=0, zorder=0)
-            shown = dict.fromkeys(segment.regime for segment in self._segments)
-            handles = [Patch(facecolor=REGIME_FILLS[regime], label=regime.replace("_", " ")) for regime in shown]
-            figure.legend(handles=handles, loc="outside lower center", ncols=4)
+            size = (max(5.6, 1.2 + 3.2 * len(self._runs)), 4.6)
+            figure = Figure(figsize=size, layout="constrained")
+            axes = figure.subplots(2, len(self._runs), squeeze=False, sharex="col", sharey="row")
+            for top, bottom, shown in zip(*axes, self._runs, strict=True):
+                _draw_run(top, bottom, shown)
+            axes[0, 0].set_ylabel(r"sharpness $\lambda_t\,\eta\,/\,2$")
+            axes[1, 0].set_ylabel("loss $L_t$")
+            axes[0, 0].set_ylim(0, min(_HEADROOM, max(1.15, *axes[0, 0].get_ylim())))
+            found = {segment.regime for shown in self._runs for segment in shown.segments}
+            handles: list[Any] = [
+                Patch(facecolor=color, label=regime.replace("_", " "))
+                for regime, color in REGIME_FILLS.items()
+                if regime in found
+            ]
+            edge = Line2D([], [], color="black", linestyle="--", linewidth=1, label=r"$\lambda_t = 2/\eta$")
+            figure.legend(handles=[*handles, edge], loc="outside lower center", ncols=min(5, 1 + len(self._runs) * 2))
             if self._title:
                 figure.suptitle(self._title, fontsize=11)
         return figure
+
+
+def _draw_run(top: Any, bottom: Any, shown: LabelledRun) -> None:
+    run = shown.run
+    steps = np.arange(run.steps + 1)
+    measured = np.isfinite(run.sharpness)
+    top.plot(steps[measured], run.sharpness[measured] * shown.learning_rate / 2, color="#0072b2", linewidth=1.1)
+    top.axhline(1.0, color="black", linestyle="--", linewidth=1)
+    top.set_title(shown.title)
+    finite = np.isfinite(run.loss)
+    bottom.plot(steps[finite], run.loss[finite], color="black", linewidth=1.1)
+    bottom.set_yscale("log")
+    bottom.set_xlabel("step $t$")
+    if run.steps > 10 * _LINEAR_STEPS:
+        bottom.set_xscale("symlog", linthresh=_LINEAR_STEPS)
+        bottom.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        bottom.xaxis.set_minor_locator(NullLocator())
+    bottom.set_xlim(0, max(1, run.steps))
+    for ax in (top, bottom):
+        for segment in shown.segments:
+            color = REGIME_FILLS[segment.regime]
+            ax.axvspan(segment.start, min(segment.stop, run.steps), color=color, linewidth=0, zorder=0)
