@@ -35,7 +35,7 @@ app = typer.Typer(
     help="Phase diagrams of early training: how large may the learning rate be, and why?",
 )
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()
