@@ -14,6 +14,7 @@ from app.analysis.saturation import MIN_POINTS, SaturationCurves, common_grid, s
 from app.views.style import CONSTANT_COLORS, CONSTANT_LABELS, CONSTANT_MARKERS, Picture, house_style, log2_axis, octaves
 
 _COLORS = "cividis"
+_COLUMNS = 4
 _CURVES = (
     ("ratio", r"$\lambda_\tau\,/\,\lambda_0$"),
     ("chi", r"$\chi = -\mathrm{d}(\lambda_\tau/\lambda_0)/\mathrm{d}c$"),
@@ -22,7 +23,7 @@ _CURVES = (
 
 
 class SaturationFigure(Picture):
-    """lambda_tau / lambda_0, the susceptibility chi and its slope chi' over c, a column for every (depth, width).
+    """lambda_tau / lambda_0, the susceptibility chi and its slope chi' over c: three panels for every (depth, width).
 
     Dots are initialisations, lines the smoothed averages; c_crit is marked with the quartiles of its bootstrap.
 
@@ -49,14 +50,23 @@ class SaturationFigure(Picture):
             A Matplotlib figure, not registered with pyplot.
         """
         networks = list(self._critical.itertuples())
+        columns = min(_COLUMNS, int(self._critical.groupby("depth").size().max()))
+        blocks = -(-len(networks) // columns)
         with house_style():
-            figure = Figure(figsize=(0.8 + 2.7 * len(networks), 5.6), layout="constrained")
-            axes = figure.subplots(3, len(networks), squeeze=False, sharex=True, sharey="row")
-            for column, network in enumerate(networks):
-                self._draw_network(axes[:, column], network)
-            for ax, (_, label) in zip(axes[:, 0], _CURVES, strict=True):
+            figure = Figure(figsize=(0.8 + 2.7 * columns, 0.4 + 5.2 * blocks), layout="constrained")
+            axes = figure.subplots(3 * blocks, columns, squeeze=False, sharex=True)
+            cells = [axes[3 * (i // columns) :, i % columns][:3] for i in range(blocks * columns)]
+            for cell, network in zip(cells, networks, strict=False):
+                self._draw_network(cell, network)
+            for kind in range(3):
+                limits = [cell[kind].get_ylim() for cell in cells[: len(networks)]]
+                for cell in cells[: len(networks)]:
+                    cell[kind].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+            for ax, (_, label) in zip(axes[:, 0], _CURVES * blocks, strict=True):
                 ax.set_ylabel(label)
-            axes[0, 0].set_ylim(0, 1.05 * self._saturated["ratio"].max())
+            for cell in cells[len(networks) :]:
+                for ax in cell:
+                    ax.remove()
             if self._title:
                 figure.suptitle(self._title, fontsize=11)
         return figure
@@ -72,11 +82,13 @@ class SaturationFigure(Picture):
             _mark_c_crit(ax, curves, network)
         for ax in axes[1:]:
             ax.axhline(0.0, color="black", linewidth=0.6)
+        axes[0].set_ylim(bottom=0)
         axes[0].set_title(f"depth {network.depth}, width {network.width}")
         if not network.censored:
             text = f"{CONSTANT_LABELS['c_crit']} = {network.c_crit:.2f} ({network.q25:.2f}-{network.q75:.2f})"
             axes[2].set_title(text, fontsize=8.5, color=CONSTANT_COLORS["c_crit"])
         axes[2].set_xlabel(r"$c = \eta\,\lambda_0$")
+        axes[2].tick_params(labelbottom=True)
         log2_axis(axes[2].xaxis, octaves(curves.c[0], curves.c[-1]))
 
 

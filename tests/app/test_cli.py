@@ -130,6 +130,17 @@ def test_every_shipped_config_is_listed_with_a_line(tmp_path):
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
 
 
+def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
+    for name in ("one", "two"):
+        assert phases("run", "quickstart", *TINY, "-s", f"name={name}", folder=tmp_path).returncode == 0
+    result = phases("compare", "outputs/one", "outputs/two", folder=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.split() == ["Comparison:", "outputs/comparison.png"]
+    refused = phases("compare", "outputs/one", "outputs/three", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "outputs/three" in refused.stderr
+
+
 def test_the_uv_model_is_held_against_its_exact_solution(tmp_path):
     arguments = ["-s", "sweep.widths=[8,64]", "-s", "sweep.seeds=3", "-s", "sweep.lr_exponents.stop=2.5"]
     result = phases("uv", *arguments, folder=tmp_path)

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny import TINY
@@ -9,6 +10,7 @@ from tiny import TINY
 from app import Experiment, PhaseAnalyzer
 from app.config.loading import load_config
 from app.errors import UserError
+from app.experiment import compare
 
 
 def experiment(folder, *overrides):
@@ -161,3 +163,53 @@ def test_the_initial_sharpness_is_that_of_the_runs(folder):
     table = pd.read_csv(folder / "critical_constants.csv")
     stored = {f"d{r.depth}_w{r.width}_s{r.seed}": r.lambda_0 for r in table.itertuples()}
     assert measured == pytest.approx(stored)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """An experiment with everything that can be asked for: long runs, two depths, barrier, saturation."""
+    folder = tmp_path_factory.mktemp("everything") / "all"
+    overrides = ["sweep.depths=[2,3]", "sweep.widths=[8,16]", "sweep.search=exhaustive", "training.steps=30"]
+    overrides += ["analysis={transient_steps: 4, barrier: true, saturation: true, saturation_time: 20.0}"]
+    overrides += ["sharpness.every=5", "sweep.lr_exponents.step=1.0"]
+    return experiment(folder, *overrides).run(), folder
+
+
+def test_what_is_asked_for_in_addition_is_written(everything):
+    analyzer, folder = everything
+    pictures = "saturation saturation_diagram regimes phase_diagram_over_depth phase_diagram_over_ratio"
+    for name in pictures.split():
+        assert (folder / f"{name}.png").stat().st_size > 5000
+    constants = pd.read_csv(folder / "critical_constants.csv")
+    assert constants["c_barrier"].notna().any()
+    assert (constants["c_crit"].notna() | constants["c_crit_censored"].notna()).all()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert all(entry["c_crit"]["n"] + entry["c_crit"]["n_censored"] == 2 for entry in summary)
+    assert len(analyzer.saturation()) >= 5 * 8
+
+
+def test_the_regimes_of_all_long_runs_are_in_a_table_and_their_agreement_in_another(everything):
+    analyzer, folder = everything
+    table = pd.read_csv(folder / "regimes.csv")
+    assert set(table["run_id"]) == set(analyzer.runs.query("question == 'whole'")["run_id"])
+    for _, run in table.groupby("run_id"):
+        assert run["start"].tolist() == [0, *run["stop"][:-1]]
+    agreement = analyzer.regime_agreement()
+    assert (agreement["n"] == 2).all()
+    assert agreement["agreement"].between(0, 1).all()
+
+
+def test_several_experiments_are_drawn_on_one_sheet(everything, folder, tmp_path):
+    assert compare([folder, everything[1]], tmp_path / "sheet.png", "width").stat().st_size > 10_000
+    with pytest.raises(UserError, match="not the folder of an experiment"):
+        compare([folder, tmp_path], tmp_path / "sheet.png")
+
+
+def test_plan_counts_the_runs_of_the_saturation_and_the_lines_of_the_barrier():
+    plain, saturated, barrier = (
+        sum(e.flops for e in experiment(None, *extra).plan())
+        for extra in ([], ["analysis.saturation=true"], ["analysis.barrier=true"])
+    )
+    assert saturated > 2 * plain
+    assert np.isfinite(barrier)
+    assert barrier > plain

@@ -5,7 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from app.analysis.phases import Phase
-from app.views.diagram import PhaseDiagram
+from app.views.diagram import ComparisonSheet, Over, PhaseDiagram
 from app.views.style import PHASE_FILLS
 
 
@@ -40,6 +40,50 @@ def test_one_width_and_several_depths_give_one_panel_over_depth():
     figure = PhaseDiagram(tables.summary(widths=(8,))).draw()
     assert [ax.get_title() for ax in figure.axes] == ["width 8"]
     assert figure.axes[0].get_ylabel() == "depth"
+
+
+def test_over_depth_there_is_a_panel_for_every_width():
+    figure = PhaseDiagram(tables.summary(), over=Over.DEPTH).draw()
+    assert [ax.get_title() for ax in figure.axes] == ["width 8", "width 16", "width 32"]
+    assert all(ax.get_ylabel() == "depth" for ax in figure.axes)
+
+
+def test_over_depth_by_width_all_networks_share_a_panel():
+    summary = tables.summary()
+    ax = PhaseDiagram(summary, over=Over.RATIO).draw().axes[0]
+    known = summary[summary["constant"] == "c_max"]
+    heights = [float(line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "^"]
+    assert sorted(heights) == pytest.approx(sorted(known["depth"] / known["width"]))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1/16", "1/8", "1/4", "1/2"]
+
+
+def test_a_known_barrier_has_markers_and_a_place_in_the_legend():
+    summary = tables.summary(depths=(2,))
+    assert len(texts(PhaseDiagram(summary).draw())) == 8
+    row = summary["constant"] == "c_barrier"
+    summary.loc[row, ["mean", "q25", "q75", "n"]] = [3.0, 2.9, 3.1, 3]
+    figure = PhaseDiagram(summary).draw()
+    markers = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    assert [float(line.get_xdata()[0]) for line in markers] == [3.0] * 3
+    assert any("barrier" in text for text in texts(figure))
+    assert overlapping(figure) == []
+
+
+def test_a_comparison_sheet_has_a_panel_for_every_experiment_on_one_range_of_c():
+    wide, narrow = tables.summary(), tables.summary(widths=(8,))
+    narrow[["mean", "q25", "q75"]] *= 4
+    figure = ComparisonSheet([("one", wide), ("other", narrow)]).draw()
+    assert [ax.get_title() for ax in figure.axes] == ["one", "other"]
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    over_width = ComparisonSheet([("one", wide), ("other", narrow)], Over.WIDTH).draw()
+    titles = ["one, depth 2", "one, depth 4", "other, depth 2", "other, depth 4"]
+    assert [ax.get_title() for ax in over_width.axes] == titles
+
+
+def test_a_comparison_of_nothing_is_refused():
+    for summaries in ([], [("empty", tables.summary().iloc[:0])]):
+        with pytest.raises(ValueError, match="A comparison needs experiments"):
+            ComparisonSheet(summaries)
 
 
 def test_markers_stand_at_the_means_and_bars_reach_the_quartiles():
