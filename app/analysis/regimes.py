@@ -43,7 +43,7 @@ class RegimeSettings:
     Attributes:
         edge_band: A sharpness above (1 - edge_band) 2/eta is near the edge of stability.
         hover_band: It has arrived when it is so near to the level, at most 2/eta, around which it then stays.
-        settled: The transient ends when no more than this share of the sharpness' fall to its lowest value is left.
+        settled: The transient ends when no more than this share of the fall of log lambda to its lowest value is left.
         saturation_band: The sharpness is about constant within (1 + saturation_band) times its lowest value.
         smoothing: Length of the running median, as a share of the run; it removes the noise of single steps.
         hold: Share of the run for which the sharpness must stay near the edge to be there, and which a plateau or a
@@ -52,7 +52,7 @@ class RegimeSettings:
 
     edge_band: float = 0.15
     hover_band: float = 0.05
-    settled: float = 0.1
+    settled: float = 0.2
     saturation_band: float = 0.1
     smoothing: float = 0.01
     hold: float = 0.02
@@ -142,7 +142,7 @@ def _plateau(ratio: np.ndarray, settings: RegimeSettings) -> tuple[int, int]:
     bottom = int(np.argmin(ratio))
     top = int(np.argmax(ratio[: bottom + 1]))
     about_lowest = (1 + settings.saturation_band) * ratio[bottom]
-    fallen = ratio[bottom] + settings.settled * (ratio[top] - ratio[bottom])
+    fallen = ratio[bottom] * (ratio[top] / ratio[bottom]) ** settings.settled if ratio[bottom] > 0 else 0.0
     settles = top + int(np.argmax(ratio[top:] <= max(about_lowest, fallen)))
     return settles, int(np.flatnonzero(ratio <= about_lowest)[-1]) + 1
 

@@ -85,8 +85,9 @@ def constants_summary(summary: pd.DataFrame) -> Table:
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for name in ("depth", "width", "n", *names, "censored"):
+    for name in ("depth", "width", "n", *names):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("censored", justify="right", min_width=8)  # long when all are: this column may wrap
     for (depth, width), group in summary.groupby(["depth", "width"], sort=True):
         rows: Mapping[str, Any] = {str(row.constant): row for row in group.itertuples()}
         seeds = max(row.n + row.n_censored for row in rows.values())
