@@ -46,8 +46,8 @@ class RegimeSettings:
         settled: The transient ends when no more than this share of the fall of log lambda to its lowest value is left.
         saturation_band: The sharpness is about constant within (1 + saturation_band) times its lowest value.
         smoothing: Length of the running median, as a share of the run; it removes the noise of single steps.
-        hold: Share of the run for which the sharpness must stay near the edge to be there, and which a plateau or a
-            rise must last to be one.
+        hold: Share of the run for which the sharpness must stay near the edge to be there, and which a rise at
+            the end must last to be one.
     """
 
     edge_band: float = 0.15
@@ -99,8 +99,8 @@ def regimes(run: Trajectory, learning_rate: float, settings: RegimeSettings | No
     leaves = max(leaves, settles)
     if edge is None and arrives - leaves < shortest:
         leaves = arrives  # a rise of a few steps at the end is noise
-    if leaves - settles < shortest and leaves < arrives:
-        leaves = settles  # a turning point is no plateau
+    if leaves - settles < _SHORTEST and leaves < arrives:
+        settles = leaves = max(settles, 1 + int(np.argmin(ratio[:arrives])))  # a turning point is no plateau
     bounds = [0, settles, leaves, max(arrives, settles), end]
     names = list(Regime)[:4]
     parts = (Segment(r, a, min(b, end)) for r, a, b in zip(names, bounds, bounds[1:], strict=False))
