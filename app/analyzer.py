@@ -330,22 +330,3 @@ def stored_config(folder: str | Path) -> ExperimentConfig:
     if not path.is_file():
         raise UserError(f"{folder}: not the folder of an experiment: there is no {CONFIG_FILE} in it")
     return load_config(path)
-
-
-def summary_json(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """A summary as plain JSON values: a list of {depth, width, <constant>: {mean, median, ...}}, null where not known.
-
-    Args:
-        summary: A table as `PhaseAnalyzer.summary`.
-
-    Returns:
-        An entry per (depth, width).
-    """
-    entries = []
-    for _, group in summary.groupby(["depth", "width"], sort=True):
-        entry: dict[str, Any] = {name: int(group[name].iloc[0]) for name in ("depth", "width")}
-        for row in group.drop(columns=["depth", "width"]).to_dict("records"):
-            name = str(row.pop("constant"))
-            entry[name] = {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        entries.append(entry)
-    return entries

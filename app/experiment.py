@@ -12,11 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import pandas as pd
 
-from app.analysis.uv import exact_loss_constants, largest_differences
-from app.analyzer import CONFIG_FILE, RUNS_FOLDER, PhaseAnalyzer, stored_config, summary_json
+from app.analysis.tables import summary_json
+from app.analysis.uv import compare_with_exact
+from app.analyzer import CONFIG_FILE, RUNS_FOLDER, PhaseAnalyzer, stored_config
 from app.config.loading import ConfigError, dump_config, load_config
 from app.config.schema import ExperimentConfig
 from app.errors import UserError
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PACKAGES = ("sharpness-phases", "tensorflow", "keras", "numpy")
-
-
-_ROUNDING = 0.02  # in grid steps
 
 
 class Progress(Protocol):
@@ -154,21 +151,11 @@ class Experiment:
         if self.config.model.family != "uv" or self.config.training.momentum or self.config.loss != "mse":
             raise UserError("phases uv: the config must have model.family uv, loss mse and no momentum")
         analyzer = self.run(progress)
-        constants = analyzer.critical_constants()
-        constants["c_loss_exact"] = exact_loss_constants(constants)
-        known = constants[np.isfinite(constants["c_loss"]) & np.isfinite(constants["c_loss_exact"])]
-        step = self.config.sweep.lr_exponents.step
-        apart = np.log2(known["c_loss"] / known["c_loss_exact"]) / step
-        # The measured constant is the grid point at or above the exact one, up to float32 rounding of both.
-        above, below = np.ceil(apart - 1 - _ROUNDING), np.ceil(-apart - _ROUNDING)
-        table = known.assign(grid_steps=np.maximum(np.maximum(above, below), 0))
-        by_width = table.groupby("width").agg(
-            c_loss=("c_loss", "mean"), c_loss_exact=("c_loss_exact", "mean"), grid_steps=("grid_steps", "max")
-        )
-        exact = by_width["c_loss_exact"].rename("c_loss").reset_index().assign(depth=2)
+        table = compare_with_exact(analyzer.critical_constants(), analyzer.runs, self.config.sweep.lr_exponents.step)
+        exact = table[["width", "c_loss_exact"]].rename(columns={"c_loss_exact": "c_loss"}).assign(depth=2)
         for ending in ("png", "svg"):
             PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")
-        return by_width.reset_index().merge(largest_differences(analyzer.runs), on="width")
+        return table
 
     def plan(self) -> list[Estimate]:
         """Estimate what all runs cost on this machine; nothing is run.

@@ -136,6 +136,25 @@ def _averaged_c_crit(row: Any) -> dict[str, Any]:
     return {"mean": row.c_crit, "n": 0 if row.censored else row.n} | quantiles | counts
 
 
+def summary_json(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """A summary as plain JSON values: a list of {depth, width, <constant>: {mean, median, ...}}, null where not known.
+
+    Args:
+        summary: A table as `summary_table` returns it.
+
+    Returns:
+        An entry per (depth, width).
+    """
+    entries = []
+    for _, group in summary.groupby(["depth", "width"], sort=True):
+        entry: dict[str, Any] = {name: int(group[name].iloc[0]) for name in ("depth", "width")}
+        for row in group.drop(columns=["depth", "width"]).to_dict("records"):
+            name = str(row.pop("constant"))
+            entry[name] = {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        entries.append(entry)
+    return entries
+
+
 def violations(constants: pd.DataFrame) -> pd.DataFrame:
     """Initialisations whose constants are not in the usual order c_loss <= c_sharp <= c_barrier <= c_max.
 

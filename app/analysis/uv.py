@@ -11,6 +11,8 @@ import math
 import numpy as np
 import pandas as pd
 
+_ROUNDING = 0.02  # in grid steps
+
 
 def recursion(f_0: float, lambda_0: float, n: int, learning_rate: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Gradient descent, exactly.
@@ -86,6 +88,31 @@ def exact_loss_constants(constants: pd.DataFrame) -> pd.Series:
         return critical_loss_constant(f_0, trace, n) * row["lambda_0"] / trace
 
     return constants.apply(constant, axis=1).rename("c_loss_exact")
+
+
+def compare_with_exact(constants: pd.DataFrame, runs: pd.DataFrame, step: float) -> pd.DataFrame:
+    """Hold an experiment of the uv model against the exact solution.
+
+    Args:
+        constants: A table as `app.analysis.tables.constants_table` returns it.
+        runs: All its runs, of plain gradient descent.
+        step: Distance of two exponents of its grid of c.
+
+    Returns:
+        A row per width n: mean c_loss and its exact value over the initialisations where both are known, the largest
+        distance in grid steps of the first from the grid point at or above the second, and the largest relative
+        differences of f and lambda over all stored steps.
+    """
+    table = constants.assign(c_loss_exact=exact_loss_constants(constants))
+    table = table[np.isfinite(table["c_loss"]) & np.isfinite(table["c_loss_exact"])]
+    apart = np.log2(table["c_loss"] / table["c_loss_exact"]) / step
+    # The grid point at or above, up to float32 rounding of both.
+    above, below = np.ceil(apart - 1 - _ROUNDING), np.ceil(-apart - _ROUNDING)
+    table = table.assign(grid_steps=np.maximum(np.maximum(above, below), 0))
+    by_width = table.groupby("width").agg(
+        c_loss=("c_loss", "mean"), c_loss_exact=("c_loss_exact", "mean"), grid_steps=("grid_steps", "max")
+    )
+    return by_width.reset_index().merge(largest_differences(runs), on="width")
 
 
 def largest_differences(runs: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from app.config.schema import ExperimentConfig, misfits, to_plain
+from app.config.misfits import misfits
+from app.config.schema import ExperimentConfig, to_plain
 from app.config.yaml_marks import KeyPath, YamlError, dump, parse
 from app.errors import UserError
 

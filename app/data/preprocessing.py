@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.config.image_sets import ONE_POINT
-from app.config.schema import DataConfig
+from app.config.sections import DataConfig
 from app.data.image_sets import load_image_set
 
 _CHUNK = 4096  # images standardised at once: float64 copies stay small

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from app.config.schema import ModelConfig
+from app.config.sections import ModelConfig
 from app.errors import UserError
 from app.own import load_own
 from app.sweep.plan import Cell

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from app.analysis.critical import Criteria, Question
-from app.config.schema import DataConfig, ExperimentConfig, ModelConfig, SharpnessConfig, TrainingConfig
+from app.config.schema import ExperimentConfig
+from app.config.sections import DataConfig, ModelConfig, SharpnessConfig, TrainingConfig
 from app.own import is_own, own_digest
 from app.store.runs import run_id
 

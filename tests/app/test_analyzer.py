@@ -3,7 +3,7 @@ import tables
 
 from app import Phase, PhaseAnalyzer
 from app.analysis.regimes import Regime
-from app.analyzer import summary_json
+from app.analysis.tables import summary_json
 from app.config.loading import load_config
 from app.errors import UserError
 

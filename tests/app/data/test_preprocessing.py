@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config.schema import DataConfig
+from app.config.sections import DataConfig
 from app.data.preprocessing import balanced_subset, batch_indices, measurement_indices, one_hot, prepare, standardize
 
 

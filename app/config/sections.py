@@ -1,0 +1,216 @@
+"""The sections of a config: one class a section, one sentence a field."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from app.config.image_sets import IMAGE_SETS
+from app.own import is_own
+from models import FAMILIES
+
+_MAX_GRID_POINTS = 1000
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError, as pydantic expects of a validator; `message` may start with the key at fault."""
+    if not condition:
+        raise ValueError(message)
+
+
+def known_or_own(*names: str) -> Callable[[str], str]:
+    """A validator for one of our names, or the place of the user's own code."""
+
+    def check(value: str) -> str:
+        allowed = f"must be one of {', '.join(map(repr, names))}, or 'package.module:name' for your own"
+        require(value in names or is_own(value), f"{allowed}; got {json.dumps(value)}")
+        return value
+
+    return check
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no silent conversions, no changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    """The network family; width and depth come from the sweep."""
+
+    family: Annotated[str, AfterValidator(known_or_own(*FAMILIES))] = "fcn"
+    """Model family, or "package.module:function" of your own: (width, depth, input_shape, classes, seed) -> a model."""
+    activation: Literal["relu", "tanh", "linear"] = "relu"
+    """Activation behind every hidden layer; linear for linear_fcn and uv."""
+    parameterization: Literal["standard", "ntk", "mup"] = "standard"
+    """How initial variances and multipliers follow from the fan-in; ntk by default for linear_fcn, and for uv."""
+    bias: bool = False
+    """Whether layers have biases."""
+    normalization: Literal["none", "layer"] = "none"
+    """Layer normalisation behind every convolution, for resnet."""
+    output_layer: Literal["default", "zero"] = "default"
+    """Initialisation of the output layer."""
+    output_scale: Annotated[float, Field(gt=0)] = 1.0
+    """Constant that multiplies the network's output."""
+    output_power: float = 0.0
+    """The output is divided by width^output_power."""
+    subtract_initial: bool = False
+    """Whether the output before training is subtracted from the output."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_familys_defaults(cls, given: Any) -> Any:
+        info = FAMILIES.get(str(given.get("family"))) if isinstance(given, dict) else None
+        return given if info is None else {**info.defaults, **info.fixed, **given}
+
+    @model_validator(mode="after")
+    def _is_a_family(self) -> Self:
+        if self.is_own:
+            settings = [name for name, field in type(self).model_fields.items() if name not in _FOR_ANY_MODEL]
+            changed = [name for name in settings if getattr(self, name) != type(self).model_fields[name].default]
+            require(not changed, f"{', '.join(changed)}: not for your own model; say it in its function")
+            return self
+        info = FAMILIES[self.family]
+        for name, value in info.fixed.items():
+            require(
+                getattr(self, name) == value, f"{name} of {self.family} must be {value!r}; got {getattr(self, name)!r}"
+            )
+        require(
+            info.normalizes or self.normalization == "none",
+            f"normalization of {self.family} must be 'none'; got {self.normalization!r}",
+        )
+        return self
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the family is the user's own function."""
+        return is_own(self.family)
+
+
+_FOR_ANY_MODEL = ("family", "subtract_initial")
+
+
+class DataConfig(Section):
+    """The images to train on."""
+
+    dataset: Literal[tuple(IMAGE_SETS)] = "fashion_mnist_subset"  # type: ignore[valid-type]
+    """Name of the image set."""
+    data_dir: str | None = None
+    """Folder of TensorFlow Datasets; null for its default folder."""
+    train_examples: Count | None = None
+    """Size of a class-balanced subset of the training images; null for all."""
+    seed: Seed = 0
+    """Fixes the subset."""
+
+
+class TrainingConfig(Section):
+    """Stochastic gradient descent with a constant learning rate."""
+
+    batch_size: Count = 512
+    """Examples in a batch, drawn without replacement."""
+    steps: Count = 10
+    """Optimizer steps T of each run."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Momentum of the optimizer."""
+
+
+class SharpnessConfig(Section):
+    """How the largest eigenvalue of the Hessian is measured."""
+
+    examples: Count = 2048
+    """Training examples in the measurement set."""
+    solver: Literal["lanczos", "power"] = "lanczos"
+    """Lanczos with a residual-based stop, or power iteration as in the reference protocol."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """Relative residual that Lanczos has to reach."""
+    seed: Seed = 0
+    """Fixes the measurement set and the random part of start vectors."""
+    chunk_size: Count | None = None
+    """Measurement examples differentiated at once, to bound memory; null for all."""
+    every: Count = 1
+    """Behind the early transient, whole runs are measured at every so many steps only."""
+
+
+class LearningRateGrid(Section):
+    """The grid of exponents x of the learning-rate constant c = 2^x."""
+
+    start: Annotated[float, Field(ge=-50, le=50)] = -1.0
+    """Lowest exponent."""
+    stop: Annotated[float, Field(ge=-50, le=50)] = 6.0
+    """Highest exponent, included."""
+    step: Annotated[float, Field(ge=1e-6)] = 0.1
+    """Distance of two exponents."""
+
+    @property
+    def size(self) -> int:
+        """Number of grid points."""
+        return math.floor((self.stop - self.start) / self.step + 1e-6) + 1
+
+    def exponents(self) -> list[float]:
+        """All exponents, increasing."""
+        return [round(self.start + i * self.step, 10) for i in range(self.size)]
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Self:
+        require(
+            self.stop >= self.start,
+            f"stop must be at least start; got start {self.start} and stop {self.stop}",
+        )
+        require(
+            self.size <= _MAX_GRID_POINTS,
+            f"at most {_MAX_GRID_POINTS} grid points are allowed; got {self.size}: raise step or narrow the range",
+        )
+        return self
+
+
+class SweepConfig(Section):
+    """Which networks and learning rates are run."""
+
+    depths: Annotated[list[Count], Field(min_length=1)]
+    """Numbers of weight layers, the output layer included."""
+    widths: Annotated[list[Count], Field(min_length=1)]
+    """Numbers of units of a hidden layer."""
+    seeds: Count = 4
+    """Number of initialisations; each also fixes its batch order."""
+    lr_exponents: LearningRateGrid = LearningRateGrid()
+    """Grid of the learning-rate constant."""
+    search: Literal["adaptive", "exhaustive"] = "adaptive"
+    """Few runs that decide the constants, or every c of the grid up to divergence."""
+
+    @model_validator(mode="after")
+    def _has_no_duplicates(self) -> Self:
+        for name in ("depths", "widths"):
+            values = getattr(self, name)
+            require(len(set(values)) == len(values), f"{name} must not hold a value twice; got {values}")
+        return self
+
+
+class AnalysisConfig(Section):
+    """What the constants are."""
+
+    transient_steps: Count | None = None
+    """Length T of the early transient that decides c_loss, c_sharp, c_barrier and c_max; null for `training.steps`."""
+    loss_tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """A loss catapult needs L_t > (1 + loss_tolerance) L_0."""
+    sharpness_tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """A sharpness catapult needs lambda_t > (1 + sharpness_tolerance) lambda_0."""
+    barrier: bool = False
+    """Whether c_barrier is searched for: the loss on 101 points of the line from theta_0 to theta_T, at some c."""
+    saturation: bool = False
+    """Whether c_crit is measured: at every c the sharpness at the step tau with c tau = saturation_time."""
+    saturation_time: Annotated[float, Field(gt=0)] | None = None
+    """c tau at which the saturated sharpness is measured; null for 200, and for 100 with cross-entropy."""
+
+
+class ExecutorConfig(Section):
+    """Where the runs are carried out."""
+
+    kind: Literal["serial"] = "serial"
+    """One cell after the other, in this process."""
