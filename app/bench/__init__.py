@@ -1,0 +1,1 @@
+"""The default way held against the published protocol: time, products, memory and constants."""

@@ -1,0 +1,164 @@
+"""The published protocol, compiled: what the default way is held against."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from app.bench.work import Work
+from app.config.schema import ExperimentConfig
+from app.curvature.hessian import HessianOperator
+from app.curvature.power import PowerIteration
+from app.data.preprocessing import TrainingData, batch_indices
+from app.losses import build_loss
+from app.trajectory import Trajectory, has_diverged
+
+_CHUNK = 4096  # training examples whose loss is evaluated at once
+_PATIENCE = 3  # products timed to choose between the two ways
+
+
+class ReferenceProtocol:
+    """Kalra & Barkeshli's (2023, App. A) measurement of one initialisation, for every c up to divergence.
+
+    T steps for each c; after each step the loss on the whole training set, and the sharpness by 20 power iterations
+    from a random start and one product more; lambda_0 is measured anew for each c. Everything is compiled, and the
+    product is that of the faster way: reverse over reverse with the gradient computed once for each sharpness, or
+    forward over reverse.
+
+    Args:
+        config: The experiment, trained without momentum.
+        network: A network of the architecture; its weights are overwritten.
+        data: The training data.
+        measurement: Pair (x, y) of the measurement set.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, network: keras.Model, data: TrainingData, measurement: tuple[Any, Any]
+    ) -> None:
+        self._config = config
+        self._network = network
+        self._variables = [v.value for v in network.trainable_variables]
+        self._x, self._y = tf.constant(data.x), tf.constant(data.y)
+        self._loss = build_loss(config.loss)
+        self._measurement = tuple(tf.constant(part) for part in measurement)
+        self._operator = HessianOperator(self._loss_of, self._variables, *self._measurement)
+        self._solver = PowerIteration()
+        self._step = tf.function(self._train)
+        self._evaluate = tf.function(self._loss_of)
+        self.forward_over_reverse = False
+        self._measure = self._faster()
+
+    def run(self, weights: list[np.ndarray], seed: int) -> tuple[dict[int, Trajectory], Work]:
+        """Measure one initialisation.
+
+        Args:
+            weights: Its initial weights.
+            seed: Fixes its batches, as in the default way, and the start vectors.
+
+        Returns:
+            Grid index to trajectory, for all c = 2^x with x >= 0 up to the first that diverges; and what was computed.
+        """
+        training, runs, work = self._config.training, {}, Work()
+        batches = batch_indices(len(self._x), training.batch_size, training.steps, seed)
+        for index, exponent in enumerate(self._config.sweep.lr_exponents.exponents()):
+            if exponent < 0:
+                continue
+            self._network.set_weights(weights)
+            runs[index], work = self._trajectory(2.0**exponent, batches, seed, work)
+            if runs[index].diverged:
+                break
+        return runs, work
+
+    def initial_sharpness(self, weights: list[np.ndarray]) -> tuple[float, int]:
+        """lambda_0, from one random start vector, and its products."""
+        self._network.set_weights(weights)
+        return self._sharpness(np.random.default_rng(0))
+
+    def _trajectory(self, c: float, batches: np.ndarray, seed: int, work: Work) -> tuple[Trajectory, Work]:
+        rng = np.random.default_rng(seed)
+        rows: list[tuple[float, ...]] = []
+        for step in range(len(batches) + 1):
+            if step:
+                self._step(tf.constant(batches[step - 1]), tf.constant(c / rows[0][1], tf.float32))
+            loss, (sharpness, hvps) = self._whole_loss(), self._sharpness(rng)
+            rows.append((loss, sharpness, hvps))
+            if has_diverged(loss):
+                break
+        losses, values, products = (np.array(column) for column in zip(*rows, strict=True))
+        unknown = np.full(len(losses), np.nan)
+        taken = len(losses) - 1
+        work = Work(
+            work.steps + taken,
+            work.evaluated + len(losses) * len(self._x),
+            work.gradients + len(losses),
+            work.products + int(products.sum()),
+        )
+        diverged = has_diverged(float(losses[-1]))
+        return Trajectory(losses, unknown, values, unknown, products.astype(np.int64), diverged), work
+
+    def _sharpness(self, rng: np.random.Generator) -> tuple[float, int]:
+        value, hvps = self._measure(tf.constant(rng.standard_normal(self._operator.size), tf.float32))
+        return float(value), int(hvps)
+
+    def _whole_loss(self) -> float:
+        count = len(self._x)
+        starts = range(0, count, _CHUNK)
+        parts = [self._evaluate(self._x[i : i + _CHUNK], self._y[i : i + _CHUNK]) for i in starts]
+        sizes = [min(_CHUNK, count - i) for i in starts]
+        return float(sum(size * float(part) for size, part in zip(sizes, parts, strict=True)) / count)
+
+    def _loss_of(self, x: Any, y: Any) -> Any:
+        return self._loss(y, self._network(x, training=False))
+
+    def _train(self, indices: Any, learning_rate: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = self._loss_of(tf.gather(self._x, indices), tf.gather(self._y, indices))
+        for variable, gradient in zip(self._variables, tape.gradient(loss, self._variables), strict=True):
+            variable.assign_sub(learning_rate * gradient)
+
+    def _reverse(self, start: Any) -> tuple[Any, Any]:
+        result = self._solver.solve(self._operator.linearize().matvec, start)
+        return result.eigenvalue, result.hvps
+
+    def _forward(self, start: Any) -> tuple[Any, Any]:
+        def matvec(vector: Any) -> Any:
+            with tf.autodiff.ForwardAccumulator(self._variables, self._operator.unflatten(vector)) as forward:
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(self._variables)
+                    loss = self._loss_of(*self._measurement)
+                gradient = tape.gradient(loss, self._variables)
+            return self._operator.flatten(forward.jvp(gradient))
+
+        result = self._solver.solve(matvec, start)
+        return result.eigenvalue, result.hvps
+
+    def _faster(self) -> Callable[[Any], tuple[Any, Any]]:
+        """The faster of the two ways; forward over reverse only where TensorFlow gets it right."""
+        start = tf.random.stateless_normal([self._operator.size], [0, 0])
+        reverse = tf.function(self._reverse)
+        reverse_seconds, value = _seconds(reverse, start)
+        try:
+            forward = tf.function(self._forward)
+            forward_seconds, same = _seconds(forward, start)
+        except (TypeError, ValueError, AttributeError, tf.errors.OpError):
+            return reverse
+        if forward_seconds < reverse_seconds and abs(same - value) <= 1e-3 * abs(value):
+            self.forward_over_reverse = True
+            return forward
+        return reverse
+
+
+def _seconds(measure: Callable[[Any], tuple[Any, Any]], start: Any) -> tuple[float, float]:
+    """Shortest time of a compiled measurement, and its value."""
+    value = float(measure(start)[0])
+    times = []
+    for _ in range(_PATIENCE):
+        begin = time.perf_counter()
+        float(measure(start)[0])
+        times.append(time.perf_counter() - begin)
+    return min(times), value
