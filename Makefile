@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test reproduce lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/phases run quickstart
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
+
+# Every experiment of docs/reproduction.md, each in under ten minutes on two cores.
+reproduce: $(VENV)/.installed
+	for config in configs/laptop/*.yaml; do $(BIN)/phases run $$config || exit 1; done
+	$(BIN)/phases uv
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
