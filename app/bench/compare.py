@@ -134,9 +134,7 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
         *simulator.measurement,
     )
     examples = config.sharpness.examples
-    prices = Prices(
-        forward_flops(network), product_flops(operator) / examples, config.training.batch_size, examples
-    )
+    prices = Prices(forward_flops(network), product_flops(operator) / examples, config.training.batch_size, examples)
     protocol = ReferenceProtocol(config, network, simulator.data, simulator.measurement)
 
     exhaustive_config = _with_search(config, "exhaustive")

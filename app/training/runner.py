@@ -52,6 +52,7 @@ class TrajectoryRunner:
         self._model = model
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self._step = tf.function(self._train_on, jit_compile=bool(model.jit_compile))
+        self._line = tf.function(self._losses_on_line)
 
     def initial_state(self, weights: list[np.ndarray]) -> InitialState:
         """Measure loss and sharpness before training.
@@ -121,12 +122,20 @@ class TrajectoryRunner:
         """Largest loss at `LINE_POINTS` equidistant points of the line from weights to the present ones, which stay."""
         network = self._model.network
         end = network.get_weights()
-        losses = []
-        for share in np.linspace(0.0, 1.0, LINE_POINTS):
-            network.set_weights([a + np.asarray(share, a.dtype) * (b - a) for a, b in zip(start, end, strict=True)])
-            losses.append(self._model.evaluate_measurement()[0])
+        losses = self._line([tf.constant(array) for array in start], [tf.constant(array) for array in end])
         network.set_weights(end)
-        return float(np.max(losses))
+        return float(np.max(losses.numpy()))
+
+    def _losses_on_line(self, start: list[Any], end: list[Any]) -> Any:
+        """The losses, in one compiled loop."""
+
+        def loss_at(share: Any) -> Any:
+            for weight, a, b in zip(self._model.network.weights, start, end, strict=True):
+                weight.assign(a + tf.cast(share, a.dtype) * (b - a))
+            return tf.cast(self._model.loss_on_measurement(), tf.float64)
+
+        shares = tf.constant(np.linspace(0.0, 1.0, LINE_POINTS))
+        return tf.map_fn(loss_at, shares, parallel_iterations=1)
 
     def _reset(self, initial: InitialState, learning_rate: float) -> None:
         self._model.network.set_weights(initial.weights)

@@ -151,6 +151,16 @@ class SharpnessModel(keras.Model):
         loss, accuracy = self._evaluate()
         return float(loss), float(accuracy)
 
+    def loss_on_measurement(self) -> Any:
+        """Loss on the measurement set at the present weights, as a tensor; callable inside a `tf.function`.
+
+        Raises:
+            ValueError: If the model has no measurement set.
+        """
+        if self._measurement is None:
+            raise ValueError("No measurement set: pass `measurement=(x, y)` to SharpnessModel.")
+        return self._loss(*self._measurement)
+
     @property
     def eigenvector(self) -> Any:
         """Flat eigenvector of the last measurement, shape (n,): where a warm start begins; zero before the first.
