@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -152,6 +153,40 @@ def uv(
     names = ("n", "c_loss", "exact", "grid steps apart", "error of f", "error of lambda")
     out.print(plain_table("The uv model: simulated against exact", names, rows))
     out.print(f"Phase diagram: {experiment.folder / 'phase_diagram.png'}", markup=False)
+
+
+@app.command()
+def bench(
+    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config.")] = "quickstart",
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Initialisations of each network.")] = 1,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Repetitions of our way; the median counts.")] = 3,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures here.")
+    ] = None,
+) -> None:
+    """Hold the default way against the published protocol: time, products, memory, constants, roofline."""
+    from app.config.loading import load_config
+
+    checked = load_config(config, [*(overrides or ()), f"sweep.seeds={seeds}"])
+    from app.training.quiet import import_tensorflow
+
+    import_tensorflow()
+    from app.bench.compare import compare as compare_ways
+    from app.bench.report import conclusion, remarks, ways_table
+    from app.training.device import describe_device
+
+    out.print(f"On {describe_device()}", markup=False)
+    found = []
+    for comparison in compare_ways(checked, repeats):
+        found.append(comparison)
+        out.print(ways_table(comparison))
+        for line in remarks(comparison):
+            out.print(line, markup=False)
+        out.print()
+        if json_file is not None:
+            json_file.write_text(json.dumps([each.to_json() for each in found], indent=1, allow_nan=False) + "\n")
+    out.print(conclusion(found), markup=False)
 
 
 @app.command()
