@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from app.analysis.critical import Question, undecided
@@ -40,11 +41,24 @@ class SerialExecutor:
     def run(self, config: ExperimentConfig, cells: Sequence[Cell], store: RunStore) -> Iterator[tuple[Cell, int]]:
         """See `Executor.run`."""
         simulator = None
+        found: dict[tuple[int, int], list[dict[Question, int | None]]] = {}
         for cell in cells:
-            sweep = CellSweep(config, cell, store, simulator)
+            earlier = found.setdefault((cell.depth, cell.width), [])
+            sweep = CellSweep(config, cell, store, simulator, _expected(earlier))
             sweep.complete()
             simulator = sweep.simulator
+            earlier.append(sweep.edges)
             yield cell, sweep.computed
+
+
+def _expected(earlier: Sequence[Mapping[Question, int | None]]) -> dict[Question, int]:
+    """Where the edges are expected, from other initialisations of the same architecture: at their median."""
+    indices: dict[Question, list[int]] = {}
+    for edges in earlier:
+        for question, index in edges.items():
+            if index is not None:
+                indices.setdefault(question, []).append(index)
+    return {question: statistics.median_high(values) for question, values in indices.items()}
 
 
 class CellSweep:
@@ -55,19 +69,28 @@ class CellSweep:
         cell: The initialisation.
         store: Where runs are read from and written to.
         simulator: A simulator of the same experiment to go on with; made when the first run has to be computed.
+        guesses: Grid indices at which an adaptive search expects the conditions to begin to hold.
 
     Attributes:
+        edges: Where an adaptive search found them to, None where nowhere.
         computed: Number of runs computed so far.
     """
 
     def __init__(
-        self, config: ExperimentConfig, cell: Cell, store: RunStore, simulator: Simulator | None = None
+        self,
+        config: ExperimentConfig,
+        cell: Cell,
+        store: RunStore,
+        simulator: Simulator | None = None,
+        guesses: Mapping[Question, int] | None = None,
     ) -> None:
         self._config = config
         self._cell = cell
         self._store = store
         self._criteria = criteria(config)
         self._runs: CellRuns | None = None
+        self._guesses = guesses
+        self.edges: dict[Question, int | None] = {}
         self.simulator = simulator
         self.computed = 0
 
@@ -88,16 +111,22 @@ class CellSweep:
     def _search(self, exponents: list[float]) -> None:
         runs: dict[int, list[Trajectory]] = {}
 
-        def ask(index: int, question: Question) -> Answer:
-            known = runs.setdefault(index, [])
-            answering = (run for run in known if self._criteria.answer(question, run) is not None)
-            run = next(answering, None)
-            if run is None:
-                run = self._trajectory(exponents[index], question)
-                known.append(run)
-            return Answer(self._criteria.answer(question, run) is True, self._criteria.closeness(question, run))
+        def known(index: int, question: Question) -> Answer | None:
+            for run in runs.get(index, ()):
+                answer = self._criteria.answer(question, run)
+                if answer is not None:
+                    return Answer(answer, self._criteria.closeness(question, run))
+            return None
 
-        adaptive([2.0**x for x in exponents], ask, self._criteria.barrier)
+        def ask(index: int, question: Question) -> Answer:
+            if (found := known(index, question)) is not None:
+                return found
+            runs.setdefault(index, []).append(self._trajectory(exponents[index], question))
+            found = known(index, question)
+            assert found is not None, "a run answers its question"
+            return found
+
+        self.edges = adaptive([2.0**x for x in exponents], ask, known, self._guesses, self._criteria.barrier)
         # A run for one question may have answered another where the search had not looked.
         while (missing := undecided(len(exponents), runs, self._criteria)) is not None:
             ask(*missing)

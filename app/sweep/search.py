@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from app.analysis.critical import Question
@@ -41,36 +42,74 @@ def exhaustive(count: int, diverges: Callable[[int], bool]) -> None:
             return
 
 
-def adaptive(grid: Sequence[float], ask: Callable[[int, Question], Answer], barrier: bool = False) -> None:
+def adaptive(
+    grid: Sequence[float],
+    ask: Callable[[int, Question], Answer],
+    known: Callable[[int, Question], Answer | None] = lambda index, question: None,
+    guesses: Mapping[Question, int] | None = None,
+    barrier: bool = False,
+) -> dict[Question, int | None]:
     """Ask what decides c_max, c_loss, c_sharp and c_barrier, and little more.
 
-    Divergence and the loss catapult are decided by the loss alone. The sharpness, whose measurement costs most, is
-    asked last, starting a third of the way from c_loss to the first diverging c, where c_sharp lies in many networks.
+    The low end is asked for the sharpness first, which decides everything else there, too. Then divergence, whose runs
+    often tell where the loss rises. The sharpness, whose measurement costs most, is asked last: near the guess, or a
+    bit above a third of the way from c_loss to the first diverging c, where c_sharp lies in many networks.
 
     Args:
         grid: The c of the grid, increasing.
         ask: Answers a question at a grid index, by a training run if need be.
+        known: Answers a question if the runs so far can.
+        guesses: Where the edges are expected.
         barrier: Whether c_barrier is asked for.
+
+    Returns:
+        The first index at which each condition holds, None where it holds at none that was asked.
     """
+    guesses = dict(guesses or {})
     last = len(grid) - 1
-    diverging = find_first(lambda i: ask(i, Question.DIVERGENCE), 0, last, _index_of(grid, 12.0), DIVERGENCE_DOUBTS)
-    end = last if diverging is None else diverging
-    rising = find_first(lambda i: ask(i, Question.LOSS), 0, end, _index_of(grid, 3.0))
-    start = end if rising is None else rising + round((end - rising) / 3)
-    find_first(lambda i: ask(i, Question.SHARPNESS), 0, end, start)
+
+    def edge(question: Question, high: int, guess: int, doubts: Doubts, split: float) -> int | None:
+        return find_first(
+            lambda i: ask(i, question),
+            0,
+            high,
+            guesses.get(question, guess),
+            doubts,
+            lambda i: known(i, question),
+            split,
+        )
+
+    ask(0, Question.SHARPNESS)
+    edges = {Question.DIVERGENCE: edge(Question.DIVERGENCE, last, _index_of(grid, 12.0), DIVERGENCE_DOUBTS, 0.6)}
+    end = _or(edges[Question.DIVERGENCE], last)
+    edges[Question.LOSS] = edge(Question.LOSS, end, _index_of(grid, 3.0), RISE_DOUBTS, 0.75)
+    rising = _or(edges[Question.LOSS], end)
+    start = rising + round(0.4 * (end - rising))
+    edges[Question.SHARPNESS] = edge(Question.SHARPNESS, end, start, RISE_DOUBTS, 0.75)
     if barrier:
-        find_first(lambda i: ask(i, Question.BARRIER), 0, end, start, doubts=())
+        edges[Question.BARRIER] = edge(Question.BARRIER, end, start, (), 0.5)
+    return edges
+
+
+def _or(index: int | None, otherwise: int) -> int:
+    return otherwise if index is None else index
 
 
 def find_first(
-    ask: Callable[[int], Answer], low: int, high: int, guess: int, doubts: Doubts = RISE_DOUBTS
+    ask: Callable[[int], Answer],
+    low: int,
+    high: int,
+    guess: int,
+    doubts: Doubts = RISE_DOUBTS,
+    known: Callable[[int], Answer | None] = lambda index: None,
+    split: float = 0.5,
 ) -> int | None:
     """Smallest index in [low, high] at which a nearly monotone condition holds.
 
-    An edge is enclosed and bisected as if the condition were monotone. The low end is always looked at: a condition
-    that holds there already would mislead the bisection. Then the gaps below the edge are halved wherever a run came
-    close to the threshold (see `RISE_DOUBTS`): with cross-entropy the sharpness rises again late in the run, and the
-    condition holds on islands of c.
+    An edge is enclosed and narrowed down as if the condition were monotone. The low end is always looked at: a
+    condition that holds there already would mislead the search. Then the gaps below the edge are halved wherever a run
+    came close to the threshold (see `RISE_DOUBTS`): with cross-entropy the sharpness rises again late in the run, and
+    the condition holds on islands of c.
 
     Args:
         ask: Answers at an index; each index is asked once.
@@ -78,48 +117,53 @@ def find_first(
         high: Last index.
         guess: Where the edge is expected.
         doubts: Which answers cast doubt on which gaps.
+        known: What is known beforehand, at no cost.
+        split: Where an enclosing gap is divided, as a share of it. A run that says yes ends early; the dearer a no, the
+            more it pays to ask near the upper end.
 
     Returns:
         The index, or None if the condition holds at no index asked.
     """
-    answers: dict[int, Answer] = {}
+    answers = {index: answer for index in range(low, high + 1) if (answer := known(index)) is not None}
 
     def holds(index: int) -> bool:
         if index not in answers:
             answers[index] = ask(index)
         return answers[index].holds
 
-    edge = _monotone_edge(holds, low, high, guess)
+    edge = _monotone_edge(holds, answers, (low, high), guess, split)
     while (doubtful := _doubtful_gap(answers, high if edge is None else edge, doubts)) is not None:
         if holds(doubtful):
             edge = doubtful
     return edge
 
 
-def _monotone_edge(holds: Callable[[int], bool], low: int, high: int, guess: int) -> int | None:
-    """The edge if the condition is monotone: growing strides from the guess until it is enclosed, then bisection."""
+def _monotone_edge(
+    holds: Callable[[int], bool], answers: Mapping[int, Answer], ends: tuple[int, int], guess: int, split: float
+) -> int | None:
+    """The edge if the condition is monotone: growing strides from the guess until it is enclosed, then division."""
+    low, high = ends
     if holds(low):
         return low
-    if low == high:
-        return None
-    below, above = low, None
-    at, stride = min(max(guess, low + 1), high), 2
-    while above is None:
-        if holds(at):
-            above = at
-        elif at == high:
-            return None
-        else:
-            below, at, stride = at, min(at + stride, high), stride + (stride + 1) // 2
+    above = min((index for index, answer in answers.items() if answer.holds), default=None)
+    below = max(index for index in answers if not answers[index].holds and (above is None or index < above))
     stride = 2
-    while above - below > 1:
-        # Downwards, too, the edge is expected near the guess, as long as only the low end is known to fail.
-        at = max(above - stride, below + 1) if below == low else (above + below) // 2
+    while above is None:
+        if below == high:
+            return None
+        at = min(max(guess, below + 1), high) if below < guess else min(below + stride, high)
         stride += (stride + 1) // 2
-        if holds(at):
-            above = at
+        above, below = (at, below) if holds(at) else (None, at)
+    stride = 1
+    while above - below > 1:
+        gap = above - below
+        if below < guess < above and guess not in answers:
+            at = guess
+        elif gap > 2 * stride + 2:  # the edge is expected near what is known above it
+            at, stride = above - stride, stride + (stride + 1) // 2
         else:
-            below = at
+            at = min(below + math.ceil(split * gap), above - 1)
+        above, below = (at, below) if holds(at) else (above, at)
     return above
 
 
