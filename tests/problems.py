@@ -25,7 +25,7 @@ def dense_hessian(operator, rows=None):
     variables = operator._variables
     with tf.GradientTape(persistent=True) as outer:
         with tf.GradientTape() as inner:
-            loss = operator._loss(operator._x, operator._y)
+            loss, _ = operator._loss(operator._x, operator._y)
         gradients = inner.gradient(loss, variables)
         flat = tf.concat([tf.reshape(g, [-1]) for g in gradients], 0)
         flat = flat if rows is None else tf.gather(flat, rows)

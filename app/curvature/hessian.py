@@ -16,11 +16,13 @@ class Linearization(NamedTuple):
         loss: Scalar tensor L.
         gradient: Flat gradient, shape (n,).
         matvec: Function v -> H v on flat tensors of shape (n,).
+        report: What the loss function gave beside the loss, a scalar tensor; zero without.
     """
 
     loss: Any
     gradient: Any
     matvec: Callable[[Any], Any]
+    report: Any
 
 
 class HessianOperator:
@@ -32,11 +34,13 @@ class HessianOperator:
     that memory is bounded, at the price of a new forward pass and gradient for every product.
 
     Args:
-        loss: Function (x, y) -> scalar mean loss over the given examples, differentiable twice.
+        loss: Function (x, y) -> scalar mean loss over the given examples, differentiable twice; or, with `reports`, a
+            pair of it and another scalar mean, such as the accuracy.
         variables: TensorFlow variables theta, all of one dtype; their flat concatenation has n entries.
         x: Inputs, shape (B, ...).
         y: Targets, shape (B, ...).
         chunk_size: Number of examples differentiated at once; None for all.
+        reports: Whether `loss` returns a pair.
 
     Raises:
         ValueError: If there are no variables, or `chunk_size` is below 1.
@@ -59,12 +63,13 @@ class HessianOperator:
         x: Any,
         y: Any,
         chunk_size: int | None = None,
+        reports: bool = False,
     ) -> None:
         if not variables:
             raise ValueError("The Hessian needs at least one trainable variable. Received: none.")
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"`chunk_size` must be at least 1 or None. Received: {chunk_size!r}.")
-        self._loss = loss
+        self._loss = loss if reports else lambda x, y: (loss(x, y), 0.0)
         self._variables = list(variables)
         self._x = tf.convert_to_tensor(x)
         self._y = tf.convert_to_tensor(y)
@@ -79,8 +84,8 @@ class HessianOperator:
         """Loss, gradient and product at the variables' present values; callable inside a `tf.function`."""
         if self._chunk is None:
             return self._linearize(self._x, self._y)
-        loss, gradient = self._sum_over_chunks(lambda at: (at.loss, at.gradient), (0.0, None))
-        return Linearization(loss, gradient, self._chunked_matvec)
+        loss, gradient, report = self._sum_over_chunks(lambda at: (at.loss, at.gradient, at.report), (0.0, None, 0.0))
+        return Linearization(loss, gradient, self._chunked_matvec, report)
 
     def flatten(self, tensors: Sequence[Any]) -> Any:
         """Concatenate one tensor for each variable into a vector of shape (n,)."""
@@ -96,13 +101,13 @@ class HessianOperator:
             outer.watch(self._variables)
             with tf.GradientTape(watch_accessed_variables=False) as inner:
                 inner.watch(self._variables)
-                loss = self._loss(x, y)
+                loss, report = self._loss(x, y)
             gradient = self._gradient(inner, loss)
 
         def matvec(vector: Any) -> Any:
             return self._gradient(outer, gradient, output_gradients=vector)
 
-        return Linearization(loss, gradient, matvec)
+        return Linearization(loss, gradient, matvec, tf.cast(report, self.dtype))
 
     def _gradient(self, tape: Any, target: Any, output_gradients: Any = None) -> Any:
         gradients = tape.gradient(

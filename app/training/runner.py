@@ -64,10 +64,16 @@ class TrajectoryRunner:
             The state from which runs start.
         """
         self._model.network.set_weights(weights)
-        loss, accuracy = self._model.evaluate_measurement()
-        result = self._model.sharpness()
+        found = self._model.measure()
+        result = found.sharpness.to_python()
         return InitialState(
-            weights, loss, accuracy, result.eigenvalue, result.eigenvector, result.residual, result.hvps
+            weights,
+            float(found.loss),
+            float(found.accuracy),
+            result.eigenvalue,
+            result.eigenvector,
+            result.residual,
+            result.hvps,
         )
 
     def run(
@@ -102,12 +108,15 @@ class TrajectoryRunner:
             if diverged:
                 break
             self._step(tf.constant(batch))
-            loss, accuracy = self._model.evaluate_measurement()
-            diverged = has_diverged(loss)
             value, residual, hvps = float("nan"), float("nan"), 0
-            if due[step - 1] and np.isfinite(loss):
-                result = self._model.measure(warm_start=True, threshold=threshold)
-                value, residual, hvps = float(result.eigenvalue), float(result.residual), int(result.hvps)
+            if due[step - 1]:
+                found = self._model.measure(warm_start=True, threshold=threshold)
+                loss, accuracy = float(found.loss), float(found.accuracy)
+                value, residual = float(found.sharpness.eigenvalue), float(found.sharpness.residual)
+                hvps = int(found.sharpness.hvps)
+            else:
+                loss, accuracy = self._model.evaluate_measurement()
+            diverged = has_diverged(loss)
             rows.append((loss, accuracy, value, residual, hvps))
             if step == barrier_after and not diverged:
                 barrier = self._highest_loss_on_line(initial.weights)
