@@ -145,38 +145,49 @@ def _monotone_edge(
     low, high = ends
     if holds(low):
         return low
-    above = min((index for index, answer in answers.items() if answer.holds), default=None)
-    below = max(index for index in answers if not answers[index].holds and (above is None or index < above))
-    stride = 2
-    while above is None:
-        if below == high:
-            return None
-        at = min(max(guess, below + 1), high) if below < guess else min(below + stride, high)
-        stride += (stride + 1) // 2
-        above, below = (at, below) if holds(at) else (None, at)
-    stride = 1
+    above = min((index for index, answer in answers.items() if answer.holds), default=high + 1)
+    below = max(index for index in answers if not answers[index].holds and index < above)
+    if above - below > 1:
+        below, above = _gallop(holds, below, above, min(max(guess, below + 1), above - 1))
     while above - below > 1:
-        gap = above - below
-        if below < guess < above and guess not in answers:
-            at = guess
-        elif gap > 2 * stride + 2:  # the edge is expected near what is known above it
-            at, stride = above - stride, stride + (stride + 1) // 2
-        else:
-            at = min(below + math.ceil(split * gap), above - 1)
-        above, below = (at, below) if holds(at) else (above, at)
-    return above
+        at = min(below + math.ceil(split * (above - below)), above - 1)
+        below, above = (below, at) if holds(at) else (at, above)
+    return above if above <= high else None
+
+
+def _gallop(holds: Callable[[int], bool], below: int, above: int, at: int) -> tuple[int, int]:
+    """Enclose the edge between a no and a yes, near `at`: downwards from a yes there, upwards from a no."""
+    if holds(at):
+        above, stride = at, 2
+        while above - below > 1:
+            at = max(above - stride // 2, below + 1)  # 1, 1, 2, 2, ...: a yes is cheap
+            if not holds(at):
+                return at, above
+            above, stride = at, stride + 1
+        return below, above
+    below, stride = at, 2
+    while above - below > 1:
+        at = min(below + stride, above - 1)
+        if holds(at):
+            return below, at
+        below, stride = at, stride + (stride + 1) // 2
+    return below, above
 
 
 def _doubtful_gap(answers: dict[int, Answer], edge: int, doubts: Doubts) -> int | None:
-    """Middle of a gap at or below the edge that may hide the true edge; None if there is none.
+    """Where to look for a true edge below the one found; None if nothing casts doubt on it.
 
-    That is the gap just below an edge found on an island, or one of whose ends said no but came close.
+    That is in the gap just below an edge found on an island, or next to a run that said no but came close.
     """
     asked = sorted(index for index in answers if index <= edge)
     for left, right in zip(asked, asked[1:], strict=False):
-        closeness = max((answers[end].closeness for end in (left, right) if not answers[end].holds), default=0.0)
-        doubtful = any(closeness > share and right - left > gap for share, gap in doubts)
-        if doubtful or (answers[right].holds and right - left > 1):
+        for share, gap in doubts:
+            middle = (left + right) // 2
+            if right - left > gap and not answers[left].holds and answers[left].closeness > share:
+                return min(left + gap, middle)
+            if right - left > gap and not answers[right].holds and answers[right].closeness > share:
+                return max(right - gap, middle)
+        if answers[right].holds and right - left > 1:
             return (left + right) // 2
     return None
 

@@ -22,7 +22,7 @@ def test_a_monotone_edge_is_found_from_any_guess_with_few_questions(size, edge, 
     found = find_first(condition, 0, size - 1, guess)
     assert found == (edge if edge < size else None)
     assert len(set(condition.asked)) == len(condition.asked)
-    assert len(condition.asked) <= 18
+    assert len(condition.asked) <= 26
 
 
 def test_a_good_guess_needs_few_questions():
