@@ -31,6 +31,8 @@ class Question(StrEnum):
     """Does the loss exceed its initial value?"""
     SHARPNESS = "sharpness"
     """Does the sharpness exceed its initial value?"""
+    ONSET = "onset"
+    """Does it after the first or the last step? A yes answers `SHARPNESS`, too."""
     DIVERGENCE = "divergence"
     """Does training diverge?"""
     BARRIER = "barrier"
@@ -91,8 +93,12 @@ class Criteria:
             # A diverged run ends beyond a barrier; else its line must have been measured.
             return True if diverged else bool(run.barrier > run.loss[0]) if np.isfinite(run.barrier) else None
         sharpness = run.sharpness[1 : last + 1]
+        if question is Question.ONSET:
+            sharpness = sharpness[[0, -1]] if last else sharpness
         if np.any(sharpness > self.sharpness_threshold(run.sharpness[0])):
             return True
+        if question is Question.ONSET:
+            return False if diverged or (ended and np.all(np.isfinite(sharpness))) else None
         alive = [not has_diverged(loss) for loss in run.loss[1 : last + 1]]
         measured = bool(np.all(np.isfinite(sharpness[alive])))
         return False if ended and measured else None

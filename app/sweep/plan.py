@@ -72,7 +72,7 @@ def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, quest
         description["saturation_time"] = config.saturation_time
     if question is Question.LOSS:
         description["tolerance"] = config.analysis.loss_tolerance
-    if question is Question.SHARPNESS:
+    if question in (Question.SHARPNESS, Question.ONSET):
         description["tolerance"] = config.analysis.sharpness_tolerance
     return run_id(description)
 
@@ -103,7 +103,12 @@ def run_ids(config: ExperimentConfig) -> Iterator[str]:
     Yields:
         Run ids.
     """
-    asked = (None, *criteria(config).questions, *((Question.SATURATION,) if config.analysis.saturation else ()))
+    asked = (
+        None,
+        *criteria(config).questions,
+        Question.ONSET,
+        *((Question.SATURATION,) if config.analysis.saturation else ()),
+    )
     for cell in cells(config):
         yield identity(config, cell, None, None)
         for exponent in config.sweep.lr_exponents.exponents():

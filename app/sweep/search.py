@@ -51,9 +51,10 @@ def adaptive(
 ) -> dict[Question, int | None]:
     """Ask what decides c_max, c_loss, c_sharp and c_barrier, and little more.
 
-    The low end is asked for the sharpness first, which decides everything else there, too. Then divergence, whose runs
-    often tell where the loss rises. The sharpness, whose measurement costs most, is asked last: near the guess, or a
-    bit above a third of the way from c_loss to the first diverging c, where c_sharp lies in many networks.
+    The low end comes first: a sharpness that grows there grows from the first step to the last, so that two
+    measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
+    costs most, is asked last: near the guess, or a bit above a third of the way from c_loss to the first diverging c,
+    where c_sharp lies in many networks.
 
     Args:
         grid: The c of the grid, increasing.
@@ -75,11 +76,11 @@ def adaptive(
             high,
             guesses.get(question, guess),
             doubts,
-            lambda i: known(i, question),
+            lambda i: known(i, question) or (low if i == 0 and question is Question.SHARPNESS else None),
             split,
         )
 
-    ask(0, Question.SHARPNESS)
+    low = ask(0, Question.ONSET)
     edges = {Question.DIVERGENCE: edge(Question.DIVERGENCE, last, _index_of(grid, 12.0), DIVERGENCE_DOUBTS, 0.6)}
     end = _or(edges[Question.DIVERGENCE], last)
     edges[Question.LOSS] = edge(Question.LOSS, end, _index_of(grid, 3.0), RISE_DOUBTS, 0.75)

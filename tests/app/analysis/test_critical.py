@@ -184,3 +184,16 @@ def test_without_a_barrier_c_barrier_is_c_max():
 def test_a_line_that_was_not_measured_is_no_answer():
     assert BARRIER.answer(Question.BARRIER, run()) is None
     assert undecided(len(GRID), {i: [run()] for i in range(8)}, BARRIER) == (7, Question.BARRIER)
+
+
+def test_the_onset_is_answered_by_the_first_and_the_last_step():
+    ends = np.full(T + 1, np.nan)
+    ends[[0, 1, T]] = 1.0, 0.9, 0.8
+    assert CRITERIA.answer(Question.ONSET, trajectory(0.5, ends)) is False
+    assert CRITERIA.answer(Question.SHARPNESS, trajectory(0.5, ends)) is None  # a no needs every step
+    ends[T] = 1.1
+    assert CRITERIA.answer(Question.ONSET, trajectory(0.5, ends)) is True
+    assert CRITERIA.answer(Question.SHARPNESS, trajectory(0.5, ends)) is True
+    assert CRITERIA.answer(Question.ONSET, run(sharpness_rises=True)) is False  # at step 3 only
+    assert CRITERIA.answer(Question.ONSET, run(diverged=True)) is False
+    assert CRITERIA.answer(Question.ONSET, trajectory(0.5, np.append(1.0, np.full(T, np.nan)))) is None

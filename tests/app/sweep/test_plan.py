@@ -65,7 +65,7 @@ def test_a_tolerance_matters_only_where_it_ends_runs():
 def test_cells_exponents_and_questions_have_ids_of_their_own():
     config = load_config("quickstart", ["sweep.widths=[64]", "sweep.seeds=2"])
     ids = list(run_ids(config))
-    assert len(set(ids)) == len(ids) == 2 * (1 + 71 * 4)
+    assert len(set(ids)) == len(ids) == 2 * (1 + 71 * 5)
     assert name() in ids
     assert name(exponent=0.123) not in ids
 
@@ -73,8 +73,8 @@ def test_cells_exponents_and_questions_have_ids_of_their_own():
 def test_runs_for_the_barrier_and_the_saturation_belong_to_experiments_that_ask_for_them():
     shape = ["sweep.widths=[64]", "sweep.seeds=1", "sweep.lr_exponents.stop=-1.0"]
     both = ["analysis.barrier=true", "analysis.saturation=true"]
-    assert len(list(run_ids(load_config("quickstart", shape)))) == 1 + 4
-    assert len(list(run_ids(load_config("quickstart", [*shape, *both])))) == 1 + 6
+    assert len(list(run_ids(load_config("quickstart", shape)))) == 1 + 5
+    assert len(list(run_ids(load_config("quickstart", [*shape, *both])))) == 1 + 7
 
 
 def test_the_saturated_sharpness_is_measured_where_c_tau_is_200_or_100_with_cross_entropy():

@@ -69,7 +69,7 @@ def test_exhaustive_runs_the_grid_up_to_the_first_divergence():
 
 def test_adaptive_measures_the_sharpness_only_below_divergence():
     grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
-    edges = {Question.DIVERGENCE: 43, Question.LOSS: 24, Question.SHARPNESS: 30}
+    edges = {Question.DIVERGENCE: 43, Question.LOSS: 24, Question.SHARPNESS: 30, Question.ONSET: 30}
     asked = {question: [] for question in Question}
 
     def ask(index, question):
@@ -78,6 +78,40 @@ def test_adaptive_measures_the_sharpness_only_below_divergence():
 
     adaptive(grid, ask)
     assert max(asked[Question.SHARPNESS]) <= 43
-    for question, edge in edges.items():
-        assert {edge - 1, edge} <= set(asked[question])
+    for question in (Question.DIVERGENCE, Question.LOSS, Question.SHARPNESS):
+        assert {edges[question] - 1, edges[question]} <= set(asked[question])
+    assert asked[Question.ONSET] == [0]
     assert sum(len(indices) for indices in asked.values()) <= 20
+
+
+def test_what_earlier_runs_tell_is_not_asked_again():
+    condition = Condition(lambda i: i >= 40)
+    known = {0: False, 30: False, 39: False, 44: True}
+    found = find_first(condition, 0, 99, 10, known=lambda i: Answer(known[i], 0.0) if i in known else None)
+    assert found == 40
+    assert set(condition.asked) <= {40, 41, 42, 43}
+
+
+def test_a_guess_from_other_initialisations_saves_questions():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+    edges = {Question.DIVERGENCE: 60, Question.LOSS: 50, Question.SHARPNESS: 55, Question.ONSET: 55}
+    counts = []
+    for guesses in (None, {q: edges[q] for q in (Question.DIVERGENCE, Question.LOSS, Question.SHARPNESS)}):
+        asked = []
+
+        def ask(index, question, asked=asked):
+            asked.append((index, question))
+            return Answer(index >= edges[question], 0.0)
+
+        found = adaptive(grid, ask, guesses=guesses)
+        assert [found[q] for q in (Question.DIVERGENCE, Question.LOSS, Question.SHARPNESS)] == [60, 50, 55]
+        counts.append(len(asked))
+    assert counts[1] < counts[0]
+    assert counts[1] <= 9
+
+
+def test_a_sharpness_that_grows_at_the_low_end_is_found_there_by_two_measurements():
+    def ask(index, question):
+        return Answer(question is Question.ONSET or index >= 40, 0.0)
+
+    assert adaptive([2 ** (-1 + 0.1 * i) for i in range(71)], ask)[Question.SHARPNESS] == 0
