@@ -110,7 +110,8 @@ def compare(config: ExperimentConfig, repeats: int = 3) -> Iterator[Comparison]:
 
     Args:
         config: The experiment; every initialisation of it is measured.
-        repeats: Repetitions of the default way, of which the median counts; the protocol runs once.
+        repeats: Repetitions of the default way before the others, and again after them, of which the median counts;
+            the others, far longer, run once.
 
     Yields:
         The comparison of each initialisation.
@@ -137,16 +138,14 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
     prices = Prices(forward_flops(network), product_flops(operator) / examples, config.training.batch_size, examples)
     protocol = ReferenceProtocol(config, network, simulator.data, simulator.measurement)
 
-    exhaustive_config = _with_search(config, "exhaustive")
     first = time.perf_counter()
     _sweep(config, cell, simulator)
     first = time.perf_counter() - first
-    default, exhaustive = [], []
-    for _ in range(repeats):
-        default.append(_own_way(config, cell, simulator, prices))
-        exhaustive.append(_own_way(exhaustive_config, cell, simulator, prices))
+    default = [_own_way(config, cell, simulator, prices) for _ in range(repeats)]
+    exhaustive = _own_way(_with_search(config, "exhaustive"), cell, simulator, prices)
     lambda_0_seconds, lambda_0_products, power_seconds = _initial_sharpness(simulator, cell, protocol, repeats)
     (runs, work), cost = timed(lambda: protocol.run(weights, cell.seed))
+    default += [_own_way(config, cell, simulator, prices) for _ in range(repeats)]
     grid = [2.0**x for x in config.sweep.lr_exponents.exponents()]
     found = critical_constants(grid, {i: [run] for i, run in runs.items()}, criteria(config))
     reference = _way(cost, work, prices, {name: found[name].value for name in CONSTANTS})
@@ -160,7 +159,7 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
         seed=cell.seed,
         setup_seconds=max(0.0, first - ours.seconds),
         default=ours,
-        exhaustive=_median(exhaustive),
+        exhaustive=exhaustive,
         protocol=reference,
         forward_over_reverse=protocol.forward_over_reverse,
         grid_steps={

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from app.curvature.result import EigenResult
 
 CLEARLY = 0.1
 MARGIN = 3.0
+CLOSE = 10.0
 
 
 class Lanczos:
-    """Largest algebraic eigenvalue by Lanczos iteration with full reorthogonalisation.
+    """Largest algebraic eigenvalue by Lanczos iteration, reorthogonalised where it matters.
 
     After k products the basis spans the Krylov space of the start vector, and the largest Ritz value theta never
     exceeds the largest eigenvalue. The iteration stops when the residual ||Hv - theta v|| = beta_k |s_k| is at most
     `tolerance` |theta| (Parlett 1998, Sec. 13.2); the error of theta is then of order residual^2 / gap, far smaller.
+    Rounding spoils the orthogonality of the basis by about eps |theta| / residual (Paige 1980): as long as that is
+    below sqrt(eps) / `CLOSE`, the three-term recurrence is left alone, which saves most of the vector work; after that
+    every vector is made orthogonal to all before it.
     When the basis is full, it is replaced by its Ritz vector and the iteration goes on, so memory is bounded by
     `basis_size` vectors.
 
@@ -76,30 +81,39 @@ class Lanczos:
             used = tf.where(tf.range(size) < count, weights, 0) if static_shapes else weights[:count]
             return tf.linalg.matvec(kept, used, transpose_a=True)
 
-        def unfinished(products: Any, filled: Any, q: Any, basis: Any, krylov: Any, ritz: Any) -> Any:
+        close = CLOSE * float(np.sqrt(np.finfo(dtype.as_numpy_dtype).eps))
+
+        def unfinished(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> Any:
             theta, _, residual = ritz
             settled = residual <= CLEARLY * tf.abs(theta)
             below = tf.logical_and(settled, theta + MARGIN * residual < threshold)
             done = tf.reduce_any([residual <= self.tolerance * tf.abs(theta), theta > threshold, below])
             return tf.logical_or(products == 0, tf.logical_and(tf.math.is_finite(theta), tf.logical_not(done)))
 
-        def iterate(products: Any, filled: Any, q: Any, basis: Any, krylov: Any, ritz: Any) -> tuple[Any, ...]:
+        def iterate(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> tuple[Any, ...]:
+            q, previous, beta = recurrence
             full = filled == size
-            q = tf.cond(full, lambda: combine(vectors(basis, filled), ritz[1], filled), lambda: q)
+            q = tf.cond(full, lambda: tf.math.l2_normalize(combine(vectors(basis, filled), ritz[1], filled)), lambda: q)
             at = tf.where(full, 0, filled)
             basis = basis.write(at, q)
-            kept = vectors(basis, at + 1)
+
+            def orthogonal(w: Any) -> Any:
+                kept = vectors(basis, at + 1)
+                return w - combine(kept, tf.linalg.matvec(kept, w), at + 1)
+
             w = matvec(q)
-            overlaps = tf.linalg.matvec(kept, w)
-            w -= combine(kept, overlaps, at + 1)
+            alpha = tf.tensordot(q, w, 1)
+            w -= alpha * q + tf.where(full, zero, beta) * previous
+            spoils = tf.logical_and(products > 0, ritz[2] <= close * tf.abs(ritz[0]))
+            w = tf.cond(spoils, lambda: orthogonal(w), lambda: w)
             beta = tf.norm(w)
             here = tf.one_hot(at, size, dtype=dtype)
             alphas, betas = (old * (1 - here) for old in krylov)
-            alphas, betas = alphas + overlaps[at] * here, betas + beta * here
+            alphas, betas = alphas + alpha * here, betas + beta * here
             theta, weights = _largest_ritz_pair(alphas, betas, at + 1)
             residual = beta * tf.abs(weights[at])
-            q = tf.math.divide_no_nan(w, beta)
-            return products + 1, at + 1, q, basis, (alphas, betas), (theta, weights, residual)
+            recurrence = (tf.math.divide_no_nan(w, beta), q, beta)
+            return products + 1, at + 1, recurrence, basis, (alphas, betas), (theta, weights, residual)
 
         basis = tf.TensorArray(dtype, size=size, element_shape=[n], clear_after_read=False)
         products, filled, _, basis, _, (theta, weights, residual) = tf.while_loop(
@@ -108,7 +122,7 @@ class Lanczos:
             (
                 tf.constant(0),
                 tf.constant(0),
-                start / tf.norm(start),
+                (start / tf.norm(start), tf.zeros_like(start), zero),
                 basis,
                 (tf.zeros([size], dtype), tf.zeros([size], dtype)),
                 (zero, tf.zeros([size], dtype), zero),
