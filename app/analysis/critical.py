@@ -115,22 +115,22 @@ class Criteria:
 
         Returns:
             The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for
-            divergence how far the loss rose, as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic
-            scale.
+            divergence as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale.
         """
         if question is Question.BARRIER:
             return run.barrier / float(run.loss[0]) if np.isfinite(run.barrier) else 0.0
-        if question is Question.DIVERGENCE:
-            rise, way = np.nanmax(run.loss) / run.loss[0], DIVERGENCE_LOSS / run.loss[0]
-            return float(np.log(rise) / np.log(way)) if way > 1 else 1.0
-        if question is Question.LOSS:
-            values, threshold = run.loss, self.loss_threshold(run.loss[0])
-        else:
+        if question is Question.SHARPNESS:
             values, threshold = run.sharpness, self.sharpness_threshold(run.sharpness[0])
+        else:
+            values, threshold = run.loss, self.loss_threshold(run.loss[0])
         values = values[1 : self.steps + 1]
         lowest = np.fmin.accumulate(values)
         rising = values[1:][values[1:] > (1 + RISE) * lowest[:-1]]
-        return float(np.max(rising, initial=0.0)) / threshold
+        highest = float(np.max(rising, initial=0.0))
+        if question is Question.DIVERGENCE:
+            rise, way = highest / float(run.loss[0]), DIVERGENCE_LOSS / float(run.loss[0])
+            return float(np.log(rise) / np.log(way)) if rise > 1 and way > 1 else float(way <= 1)
+        return highest / threshold
 
 
 @dataclass(frozen=True)

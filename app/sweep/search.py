@@ -11,7 +11,7 @@ from app.analysis.critical import Question
 Doubts = tuple[tuple[float, int], ...]
 
 DIVERGENCE_DOUBTS: Doubts = ((0.2, 1),)
-"""As `RISE_DOUBTS`, for divergence: losses that rose about tenfold have neighbours that may diverge."""
+"""As `RISE_DOUBTS`, for divergence: losses that rose again to about ten times L_0 have neighbours that may diverge."""
 
 RISE_DOUBTS: Doubts = ((0.85, 1), (0.6, 3), (0.45, 8))
 """Pairs (share, gap): a "no" whose run rose again to this share of the threshold, or above, casts doubt on
@@ -53,8 +53,8 @@ def adaptive(
 
     The low end comes first: a sharpness that grows there grows from the first step to the last, so that two
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
-    costs most, is asked last: near the guess, or a bit above a third of the way from c_loss to the first diverging c,
-    where c_sharp lies in many networks.
+    costs most, is asked last: near the guess, or two fifths of the way from c_loss to the first diverging c, where
+    c_sharp lies in many networks.
 
     Args:
         grid: The c of the grid, increasing.

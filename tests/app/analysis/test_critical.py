@@ -142,9 +142,13 @@ def test_closeness_counts_only_values_clearly_above_the_lowest_one_before(values
         assert CRITERIA.closeness(question, trajectory(values, values)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("highest", "share"), [(1.0, 0.0), (10.0, 0.2), (1e5, 1.0)])
-def test_closeness_to_divergence_is_the_rise_of_the_loss_on_a_logarithmic_scale(highest, share):
-    run = trajectory([1.0, highest, 0.5], 1.0)
+@pytest.mark.parametrize(
+    ("losses", "share"),
+    [([1.0, 10.0, 0.5], 0.0), ([1.0, 0.1, 0.5], 0.0), ([1.0, 3.0, 0.5, 10.0], 0.2), ([1.0, 0.5, 1e5], 1.0)],
+    ids=["rising at once, then falling", "rising again below L_0", "rising again tenfold", "up to divergence"],
+)
+def test_closeness_to_divergence_is_how_far_the_loss_rose_again_on_a_logarithmic_scale(losses, share):
+    run = trajectory(losses, 1.0)
     assert CRITERIA.closeness(Question.DIVERGENCE, run) == pytest.approx(share)
 
 
