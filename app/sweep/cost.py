@@ -14,10 +14,10 @@ from app.sweep.plan import Cell, saturation_steps
 from app.training.runner import LINE_POINTS
 
 # Per initialisation, counted in the stored runs of configs/quickstart.yaml.
-_ADAPTIVE_RUNS = 17
-_ADAPTIVE_STEPS = 0.75  # share of T that a run takes before its question is answered
-_ADAPTIVE_MEASUREMENTS = 28  # of the sharpness
-_ADAPTIVE_PRODUCTS = 70
+_ADAPTIVE_RUNS = 12
+_ADAPTIVE_STEPS = 0.6  # share of T that a run takes before its question is answered
+_ADAPTIVE_MEASUREMENTS = 18  # of the sharpness
+_ADAPTIVE_PRODUCTS = 52
 _COLD_PRODUCTS = 10
 _WARM_PRODUCTS = 5  # of a measurement to full tolerance
 _POWER_PRODUCTS = 21
