@@ -1,8 +1,13 @@
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config.loading import ConfigError, dump_config, load_config, shipped_configs
+from app.config.schema import to_plain
 from app.config.yaml_marks import YamlError, dump, parse
 
 SMALL = "name: small\nsweep:\n  depths: [2]\n  widths: [8]\n"
@@ -164,3 +169,30 @@ def test_what_yaml_writes_is_read_back(document):
     except YamlError:
         return  # an alias, or a key that looks like a number: refused, never misread
     assert read == document
+
+
+def test_the_quickstart_spells_out_every_key_with_its_default():
+    written = yaml.safe_load((Path(__file__).parents[3] / "configs" / "quickstart.yaml").read_text())
+    complete = to_plain(load_config("quickstart"))
+
+    def keys(plain, path=""):
+        for key, value in plain.items():
+            yield f"{path}{key}"
+            if isinstance(value, dict):
+                yield from keys(value, f"{path}{key}.")
+
+    assert set(keys(written)) == set(keys(complete))
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ("analysis: {transient_steps: 20}", "analysis.transient_steps: must be at most 10"),
+        ("analysis: {transient_steps: 5}", "search: exhaustive"),
+        ("sharpness: {every: 5}", "sharpness.every: above 1 needs"),
+    ],
+    ids=["longer than the run", "with an adaptive search", "without a transient"],
+)
+def test_lengths_of_runs_that_do_not_fit_together_are_refused(settings, key, write):
+    with pytest.raises(ConfigError, match=re.escape(key)):
+        load_config(write(f"{SMALL}{settings}\n"))

@@ -41,6 +41,16 @@ def test_chunks_give_the_same_loss_gradient_and_product(network, chunk_size, com
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("chunk_size", [None, 7])
+def test_a_loss_may_report_a_second_mean(chunk_size):
+    theta, x = tf.Variable([2.0]), tf.range(24, dtype=tf.float32)
+    operator = HessianOperator(
+        lambda x, y: (tf.reduce_mean(theta * x), tf.reduce_mean(x)), [theta], x, x, chunk_size, reports=True
+    )
+    at = operator.linearize()
+    assert (float(at.loss), float(at.report)) == pytest.approx((23.0, 11.5))
+
+
 def test_the_hessian_is_symmetric(network):
     x, y = classification()
     dense = dense_hessian(operator_of(network, build_loss("xent", "float64"), x, y))

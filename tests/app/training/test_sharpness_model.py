@@ -158,6 +158,25 @@ def test_loss_and_accuracy_are_those_of_keras():
     assert accuracy == pytest.approx(np.mean(outputs.argmax(1) == y.numpy().argmax(1)))
 
 
+@pytest.mark.parametrize("chunk_size", [None, 7])
+def test_a_measurement_brings_loss_and_accuracy_of_its_own_forward_pass(chunk_size):
+    model = compiled(chunk_size=chunk_size)
+    found = model.measure()
+    assert (float(found.loss), float(found.accuracy)) == pytest.approx(model.evaluate_measurement(), rel=1e-5)
+    assert float(model.loss_on_measurement()) == pytest.approx(float(found.loss), rel=1e-5)
+    assert float(found.sharpness.eigenvalue) == pytest.approx(exact_sharpness(model), rel=1e-3)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
+def test_on_many_examples_a_cold_measurement_starts_from_a_sample(jit_compile):
+    measurement = classification(1024, dtype=np.float32)
+    model = compiled(measurement=measurement, jit_compile=jit_compile)
+    cold = model.sharpness()
+    assert cold.eigenvalue == pytest.approx(exact_sharpness(model), rel=1e-3)
+    assert cold.converged
+    assert model._measure_sample.experimental_get_tracing_count() == 1
+
+
 def test_layer_normalization_is_refused_by_type():
     inputs = keras.Input((6,))
     x = keras.layers.LayerNormalization(name="norm_7")(keras.layers.Dense(8, activation="tanh")(inputs))
