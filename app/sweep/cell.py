@@ -17,7 +17,7 @@ from app.errors import UserError
 from app.losses import build_loss
 from app.sweep.networks import build_network
 from app.sweep.plan import Cell, criteria, saturation_steps
-from app.training.device import use_full_precision
+from app.training.device import share_memory, use_full_precision
 from app.training.runner import InitialState, TrajectoryRunner
 from app.training.sharpness_model import SharpnessModel
 from app.trajectory import Trajectory
@@ -31,6 +31,7 @@ class Simulator:
 
     def __init__(self, config: ExperimentConfig) -> None:
         use_full_precision()
+        share_memory()
         self._config = config
         self._architecture: tuple[int, int] | None = None
         self._runner: TrajectoryRunner | None = None

@@ -19,6 +19,15 @@ def use_full_precision() -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
+def share_memory() -> None:
+    """Take a GPU's memory as it is needed, not all of it at once; without effect once the GPU is in use."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # "Physical devices cannot be modified after being initialized"
+            return
+
+
 def describe_device() -> str:
     """What computes, such as "CPU: Intel Xeon, 2 cores" or "GPU: NVIDIA H200"."""
     gpus = tf.config.list_physical_devices("GPU")

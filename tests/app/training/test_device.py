@@ -1,0 +1,34 @@
+import pytest
+import tensorflow as tf
+
+from app.training.device import describe_device, matrix_product_rate, share_memory, use_full_precision
+
+
+def test_the_device_is_described_by_its_kind_and_name():
+    kind, name = describe_device().split(": ", 1)
+    assert kind in ("CPU", "GPU")
+    assert name
+
+
+def test_float32_products_are_not_rounded_to_tensor_float_32():
+    use_full_precision()
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("already initialized")])
+def test_memory_of_every_gpu_is_taken_as_needed_if_it_is_not_in_use_yet(error, monkeypatch):
+    grown = []
+
+    def grow(gpu, enable):
+        if error:
+            raise error
+        grown.append((gpu, enable))
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
+    share_memory()
+    assert grown == ([] if error else [("first", True), ("second", True)])
+
+
+def test_the_rate_of_matrix_products_is_that_of_this_century():
+    assert 1e8 < matrix_product_rate(size=128, seconds=0.05) < 1e16
