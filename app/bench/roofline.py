@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from app.bench.work import counted_flops
 from app.curvature.hessian import HessianOperator
 from app.curvature.lanczos import Lanczos
-from app.training.device import matrix_product_rate
+from app.training.device import counted_flops, matrix_product_rate
 
 _FEW, _MANY = 2, 12  # products of two timed loops; their difference has no start-up in it
 _REPEATS = 3

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import psutil
-import tensorflow as tf
 
 _GRADIENT = 3  # forward passes that a gradient costs, the forward pass included
 _SAMPLING = 0.02  # seconds between two looks at the memory
@@ -93,18 +92,3 @@ def timed(function: Callable[[], Any]) -> tuple[Any, Cost]:
         done.set()
         watcher.join()
     return result, Cost(seconds, max(peak, process.memory_info().rss))
-
-
-def counted_flops(function: Callable[..., Any], *specs: Any) -> float:
-    """Floating-point operations of a function's graph, as TensorFlow's profiler counts them.
-
-    Args:
-        function: A Python function on tensors, without loops.
-        specs: Shapes and types of its arguments.
-
-    Returns:
-        The number of operations.
-    """
-    graph = tf.function(function).get_concrete_function(*specs).graph
-    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
-    return float(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)

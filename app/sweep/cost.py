@@ -11,6 +11,7 @@ from app.config.image_sets import IMAGE_SETS
 from app.config.schema import ExperimentConfig
 from app.sweep.networks import build_network
 from app.sweep.plan import Cell, saturation_steps
+from app.training.device import counted_flops
 from app.training.runner import LINE_POINTS
 
 # Per initialisation, counted in the stored runs of configs/quickstart.yaml.
@@ -115,6 +116,4 @@ def forward_flops(network: keras.Model) -> float:
         The number of operations.
     """
     spec = tf.TensorSpec([1, *network.input_shape[1:]], network.input.dtype)
-    graph = tf.function(lambda x: network(x, training=False)).get_concrete_function(spec).graph
-    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
-    return float(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)
+    return counted_flops(lambda x: network(x, training=False), spec)

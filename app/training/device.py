@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -58,6 +60,21 @@ def matrix_product_rate(size: int = 1024, seconds: float = 0.5) -> float:
 
     measure()
     return measure()
+
+
+def counted_flops(function: Callable[..., Any], *specs: Any) -> float:
+    """Floating-point operations of a function's graph, as TensorFlow's profiler counts them.
+
+    Args:
+        function: A Python function on tensors, without loops.
+        specs: Shapes and types of its arguments.
+
+    Returns:
+        The number of operations.
+    """
+    graph = tf.function(function).get_concrete_function(*specs).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
+    return float(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)
 
 
 def _cpu_name() -> str:

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from app.training.device import describe_device, matrix_product_rate, share_memory, use_full_precision
+from app.training.device import counted_flops, describe_device, matrix_product_rate, share_memory, use_full_precision
 
 
 def test_the_device_is_described_by_its_kind_and_name():
@@ -32,3 +32,8 @@ def test_memory_of_every_gpu_is_taken_as_needed_if_it_is_not_in_use_yet(error, m
 
 def test_the_rate_of_matrix_products_is_that_of_this_century():
     assert 1e8 < matrix_product_rate(size=128, seconds=0.05) < 1e16
+
+
+def test_a_matrix_product_has_two_operations_for_each_pair():
+    count = counted_flops(tf.linalg.matmul, tf.TensorSpec([3, 5]), tf.TensorSpec([5, 7]))
+    assert count == 2 * 3 * 5 * 7
