@@ -119,7 +119,7 @@ class Criteria:
         """
         if question is Question.BARRIER:
             return run.barrier / float(run.loss[0]) if np.isfinite(run.barrier) else 0.0
-        if question is Question.SHARPNESS:
+        if question in (Question.SHARPNESS, Question.ONSET):
             values, threshold = run.sharpness, self.sharpness_threshold(run.sharpness[0])
         else:
             values, threshold = run.loss, self.loss_threshold(run.loss[0])

@@ -195,6 +195,9 @@ def test_the_onset_is_answered_by_the_first_and_the_last_step():
     ends[[0, 1, T]] = 1.0, 0.9, 0.8
     assert CRITERIA.answer(Question.ONSET, trajectory(0.5, ends)) is False
     assert CRITERIA.answer(Question.SHARPNESS, trajectory(0.5, ends)) is None  # a no needs every step
+    assert CRITERIA.closeness(Question.ONSET, trajectory(0.5, ends)) == 0.0
+    ends[[1, T]] = 0.5, 0.7
+    assert CRITERIA.closeness(Question.ONSET, trajectory(0.5, ends)) == pytest.approx(0.7)
     ends[T] = 1.1
     assert CRITERIA.answer(Question.ONSET, trajectory(0.5, ends)) is True
     assert CRITERIA.answer(Question.SHARPNESS, trajectory(0.5, ends)) is True
