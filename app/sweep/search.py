@@ -10,8 +10,8 @@ from app.analysis.critical import Question
 
 Doubts = tuple[tuple[float, int], ...]
 
-DIVERGENCE_DOUBTS: Doubts = ((0.2, 1),)
-"""As `RISE_DOUBTS`, for divergence: losses that rose again to about ten times L_0 have neighbours that may diverge."""
+DIVERGENCE_DOUBTS: Doubts = ((0.05, 1),)
+"""As `RISE_DOUBTS`, for divergence: losses that rose again above L_0 have neighbours that may diverge."""
 
 RISE_DOUBTS: Doubts = ((0.85, 1), (0.6, 3), (0.35, 8))
 """Pairs (share, gap): a "no" whose run rose again to this share of the threshold, or above, casts doubt on
