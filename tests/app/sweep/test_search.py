@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.analysis.critical import Question
-from app.sweep.search import Answer, adaptive, exhaustive, find_first
+from app.sweep.search import DIVERGENCE_DOUBTS, Answer, adaptive, exhaustive, find_first
 
 
 class Condition:
@@ -115,3 +115,11 @@ def test_a_sharpness_that_grows_at_the_low_end_is_found_there_by_two_measurement
         return Answer(question is Question.ONSET or index >= 40, 0.0)
 
     assert adaptive([2 ** (-1 + 0.1 * i) for i in range(71)], ask)[Question.SHARPNESS] == 0
+
+
+def test_a_run_that_just_survives_between_diverging_ones_is_not_taken_for_the_edge():
+    def diverges(i):
+        return i >= 28 and i != 29
+
+    survivor = Condition(diverges, lambda i: 0.1 if i in (26, 27, 29) else 0.0)
+    assert find_first(survivor, 0, 70, 36, DIVERGENCE_DOUBTS, split=0.6) == 28
