@@ -116,14 +116,14 @@ def sharpness(config: Config, overrides: Overrides = None) -> None:
             f"{cell.width}",
             f"{cell.seed}",
             f"{state.sharpness:.6g}",
-            f"{state.residual:.1e}",
+            f"{state.error:.1e}",
             f"{state.hvps}",
             f"{state.loss:.4g}",
             f"{2 / state.sharpness:.4g}",
         ]
         for cell, state in experiment.initial_sharpness()
     ]
-    names = ("depth", "width", "seed", "lambda_0", "error at most", "HVPs", "loss_0", "eta at c = 2")
+    names = ("depth", "width", "seed", "lambda_0", "error (estimate)", "HVPs", "loss_0", "eta at c = 2")
     out.print(plain_table(f"Initial sharpness of {experiment.config.name}", names, rows))
 
 

@@ -13,6 +13,8 @@ from app.curvature.result import EigenResult
 CLEARLY = 0.1
 MARGIN = 3.0
 CLOSE = 10.0
+SAFETY = 10.0
+NEARLY = 0.05
 
 
 class Lanczos:
@@ -21,6 +23,9 @@ class Lanczos:
     After k products the basis spans the Krylov space of the start vector, and the largest Ritz value theta never
     exceeds the largest eigenvalue. The iteration stops when the residual ||Hv - theta v|| = beta_k |s_k| is at most
     `tolerance` |theta| (Parlett 1998, Sec. 13.2); the error of theta is then of order residual^2 / gap, far smaller.
+    From a start near the top eigenvector it stops as soon as that estimate of the error is `SAFETY` times below
+    `tolerance` |theta|, with the distance to the second Ritz value for the gap and a residual of at most
+    `NEARLY` |theta|; from anywhere else that would not be safe, since the basis may not have met the top eigenvector yet.
     Rounding spoils the orthogonality of the basis by about eps |theta| / residual (Paige 1980): as long as that is
     below sqrt(eps) / `CLOSE`, the three-term recurrence is left alone, which saves most of the vector work; after that
     every vector is made orthogonal to all before it.
@@ -28,7 +33,7 @@ class Lanczos:
     `basis_size` vectors.
 
     Args:
-        tolerance: Relative residual to reach, in (0, 1).
+        tolerance: Relative residual to reach, or `SAFETY` times the relative error; in (0, 1).
         max_products: Number of products after which it gives up (`converged` is then False).
         basis_size: Largest number of basis vectors kept, at least 2.
 
@@ -55,6 +60,7 @@ class Lanczos:
         start: Any,
         threshold: Any = float("nan"),
         static_shapes: bool = False,
+        near: bool = False,
     ) -> EigenResult:
         """Find the largest eigenvalue; callable inside a `tf.function`.
 
@@ -66,6 +72,7 @@ class Lanczos:
                 theta is `MARGIN` residuals below it. NaN for never.
             static_shapes: True inside a function compiled by XLA, which must know every shape: the whole
                 basis takes part in every product then, its unused vectors with weight zero.
+            near: Whether `start` is known to lie near the top eigenvector, and not only near some eigenvector.
 
         Returns:
             The result, with NaN where the operator gives NaN or infinity.
@@ -83,11 +90,18 @@ class Lanczos:
 
         close = CLOSE * float(np.sqrt(np.finfo(dtype.as_numpy_dtype).eps))
 
+        def converged(theta: Any, residual: Any, error: Any) -> Any:
+            met = residual <= self.tolerance * tf.abs(theta)
+            if not near:
+                return met
+            close_by = residual <= NEARLY * tf.abs(theta)
+            return tf.logical_or(met, tf.logical_and(close_by, SAFETY * error <= self.tolerance * tf.abs(theta)))
+
         def unfinished(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> Any:
-            theta, _, residual = ritz
+            theta, _, residual, error = ritz
             settled = residual <= CLEARLY * tf.abs(theta)
             below = tf.logical_and(settled, theta + MARGIN * residual < threshold)
-            done = tf.reduce_any([residual <= self.tolerance * tf.abs(theta), theta > threshold, below])
+            done = tf.reduce_any([converged(theta, residual, error), theta > threshold, below])
             return tf.logical_or(products == 0, tf.logical_and(tf.math.is_finite(theta), tf.logical_not(done)))
 
         def iterate(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> tuple[Any, ...]:
@@ -110,13 +124,15 @@ class Lanczos:
             here = tf.one_hot(at, size, dtype=dtype)
             alphas, betas = (old * (1 - here) for old in krylov)
             alphas, betas = alphas + alpha * here, betas + beta * here
-            theta, weights = _largest_ritz_pair(alphas, betas, at + 1)
+            theta, second, weights = _largest_ritz_pair(alphas, betas, at + 1)
             residual = beta * tf.abs(weights[at])
+            gap = theta - second - residual
+            error = tf.where(gap > residual, tf.math.divide_no_nan(residual**2, gap), residual)
             recurrence = (tf.math.divide_no_nan(w, beta), q, beta)
-            return products + 1, at + 1, recurrence, basis, (alphas, betas), (theta, weights, residual)
+            return products + 1, at + 1, recurrence, basis, (alphas, betas), (theta, weights, residual, error)
 
         basis = tf.TensorArray(dtype, size=size, element_shape=[n], clear_after_read=False)
-        products, filled, _, basis, _, (theta, weights, residual) = tf.while_loop(
+        products, filled, _, basis, _, (theta, weights, residual, error) = tf.while_loop(
             unfinished,
             iterate,
             (
@@ -125,7 +141,7 @@ class Lanczos:
                 (start / tf.norm(start), tf.zeros_like(start), zero),
                 basis,
                 (tf.zeros([size], dtype), tf.zeros([size], dtype)),
-                (zero, tf.zeros([size], dtype), zero),
+                (zero, tf.zeros([size], dtype), zero, zero),
             ),
             maximum_iterations=self.max_products,
             parallel_iterations=1,
@@ -135,15 +151,17 @@ class Lanczos:
             eigenvalue=theta,
             eigenvector=vector / tf.norm(vector),
             residual=residual,
-            converged=residual <= self.tolerance * tf.abs(theta),
+            error=error,
+            converged=converged(theta, residual, error),
             hvps=products,
         )
 
 
-def _largest_ritz_pair(alphas: Any, betas: Any, count: Any) -> tuple[Any, Any]:
-    """Largest eigenpair of the leading (count, count) block of the tridiagonal matrix.
+def _largest_ritz_pair(alphas: Any, betas: Any, count: Any) -> tuple[Any, Any, Any]:
+    """Largest eigenvalue of the leading (count, count) block of the tridiagonal matrix, the second one, and the vector.
 
-    The matrix keeps its full static shape; the unused diagonal is put below the spectrum of the used block.
+    The matrix keeps its full static shape; the unused diagonal is put below the spectrum of the used block. Of a block
+    of size 1 the second eigenvalue is not known; the first one stands in for it.
     """
     size = int(alphas.shape[0])
     used = tf.range(size) < count
@@ -155,4 +173,5 @@ def _largest_ritz_pair(alphas: Any, betas: Any, count: Any) -> tuple[Any, Any]:
     matrix += tf.linalg.diag(off_diagonal, k=-1, num_rows=size, num_cols=size)
     finite = tf.reduce_all(tf.math.is_finite(matrix))
     values, vectors = tf.linalg.eigh(tf.where(finite, matrix, tf.zeros_like(matrix)))
-    return tf.where(finite, values[-1], tf.constant(float("nan"), values.dtype)), vectors[:, -1]
+    first = tf.where(finite, values[-1], tf.constant(float("nan"), values.dtype))
+    return first, tf.where(count > 1, values[-min(2, size)], values[-1]), vectors[:, -1]

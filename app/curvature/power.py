@@ -41,6 +41,7 @@ class PowerIteration:
         start: Any,
         threshold: Any = float("nan"),
         static_shapes: bool = False,
+        near: bool = False,
     ) -> EigenResult:
         """Find the largest eigenvalue; callable inside a `tf.function`.
 
@@ -49,6 +50,7 @@ class PowerIteration:
             start: Start vector of shape (n,), not zero; it need not have unit length.
             threshold: Ignored: the reference protocol always runs to its end.
             static_shapes: Ignored: all shapes are static.
+            near: Ignored.
 
         Returns:
             The result; `converged` tells whether the residual is within the tolerance (1e-3 where none is set).
@@ -65,7 +67,7 @@ class PowerIteration:
             for first, second in zip((theta, vector, residual), again[:3], strict=True)
         )
         tolerance = 1e-3 if self.tolerance is None else self.tolerance
-        return EigenResult(theta, vector, residual, residual <= tolerance * tf.abs(theta), hvps + again[3])
+        return EigenResult(theta, vector, residual, residual, residual <= tolerance * tf.abs(theta), hvps + again[3])
 
     def _iterate(
         self, matvec: Callable[[Any], Any], start: Any, shift: Any, needed: Any = True

@@ -14,6 +14,8 @@ class EigenResult(NamedTuple):
         eigenvalue: Estimate theta of the largest algebraic eigenvalue.
         eigenvector: Unit vector v of shape (n,) with theta = v.Hv.
         residual: ||Hv - theta v||; an eigenvalue of H lies within this distance of theta.
+        error: Estimate of |theta - lambda|: the residual, or residual^2 / gap where that is smaller and the gap between
+            the largest and the second eigenvalue is known (Parlett 1998, Sec. 11.7).
         converged: Whether the residual met the solver's tolerance.
         hvps: Number of Hessian-vector products used.
     """
@@ -21,6 +23,7 @@ class EigenResult(NamedTuple):
     eigenvalue: Any
     eigenvector: Any
     residual: Any
+    error: Any
     converged: Any
     hvps: Any
 
@@ -30,6 +33,7 @@ class EigenResult(NamedTuple):
             float(self.eigenvalue),
             self.eigenvector.numpy(),
             float(self.residual),
+            float(self.error),
             bool(self.converged),
             int(self.hvps),
         )

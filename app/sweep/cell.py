@@ -141,12 +141,10 @@ class CellRuns:
         if question is Question.SATURATION:
             limits["measure"] = at == len(batches)
         elif question is Question.LOSS:
-            loss_limit = self._criteria.loss_threshold(initial.loss)
-            limits["stop"] = lambda loss, sharpness: loss > loss_limit
+            limits["loss_limit"] = self._criteria.loss_threshold(initial.loss)
         elif question in (Question.SHARPNESS, Question.ONSET):
-            limit = self._criteria.sharpness_threshold(initial.sharpness)
             limits["measure"] = (at == 1) | (at == len(batches)) if question is Question.ONSET else at > 0
-            limits |= {"threshold": limit, "stop": lambda loss, sharpness: sharpness > limit}
+            limits["sharpness_limit"] = self._criteria.sharpness_threshold(initial.sharpness)
         learning_rate = 2.0**exponent / initial.sharpness
         return self._simulator.runner(self._cell).run(initial, learning_rate, batches, **limits)
 

@@ -13,7 +13,7 @@ from app.config.sections import DataConfig, ModelConfig, SharpnessConfig, Traini
 from app.own import is_own, own_digest
 from app.store.runs import run_id
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised whenever a change of the code changes the numbers of a run, so that old runs are not taken for new ones."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from app.training.sharpness_model import SharpnessModel
-from app.trajectory import Trajectory, has_diverged
+from app.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 
 LINE_POINTS = 101
 """Points of the line from theta_0 to theta_T on which a barrier is looked for (Kalra & Barkeshli 2023, Sec. 2.1)."""
+
+_STEPS_AT_ONCE = 64  # between two looks from outside, such as for Ctrl-C
+_COLUMNS = 5  # of a row: loss, accuracy, sharpness, residual, products
 
 
 @dataclass(frozen=True)
@@ -25,22 +27,26 @@ class InitialState:
         loss: Loss L_0 on the measurement set.
         accuracy: Accuracy on the measurement set.
         sharpness: Initial sharpness lambda_0.
-        eigenvector: Its flat eigenvector, shape (n,): where the first measurement of a run starts.
         residual: Residual of lambda_0.
+        error: Estimated error of lambda_0.
         hvps: Products that lambda_0 took.
+        tracker: State of the `SharpnessTracker`: where the first measurement of a run starts.
     """
 
     weights: list[np.ndarray]
     loss: float
     accuracy: float
     sharpness: float
-    eigenvector: np.ndarray
     residual: float
+    error: float
     hvps: int
+    tracker: list[np.ndarray]
 
 
 class TrajectoryRunner:
     """Runs one compiled `SharpnessModel` many times: weights are assigned, nothing is built or traced anew.
+
+    Steps, measurements and the conditions that end a run are one compiled loop.
 
     Args:
         model: A compiled model with a measurement set and `every=0`.
@@ -52,6 +58,7 @@ class TrajectoryRunner:
         self._model = model
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self._step = tf.function(self._train_on, jit_compile=bool(model.jit_compile))
+        self._loop = tf.function(self._take_steps, reduce_retracing=True)
         self._line = tf.function(self._losses_on_line)
 
     def initial_state(self, weights: list[np.ndarray]) -> InitialState:
@@ -71,9 +78,10 @@ class TrajectoryRunner:
             float(found.loss),
             float(found.accuracy),
             result.eigenvalue,
-            result.eigenvector,
             result.residual,
+            result.error,
             result.hvps,
+            self._model.tracker.state,
         )
 
     def run(
@@ -82,8 +90,8 @@ class TrajectoryRunner:
         learning_rate: float,
         batches: np.ndarray,
         measure: np.ndarray | None = None,
-        threshold: float | None = None,
-        stop: Callable[[float, float], bool] | None = None,
+        loss_limit: float = float("inf"),
+        sharpness_limit: float = float("nan"),
         barrier_after: int | None = None,
     ) -> Trajectory:
         """Train from the initial state, one optimizer step for each batch, until divergence.
@@ -93,39 +101,60 @@ class TrajectoryRunner:
             learning_rate: Constant learning rate eta.
             batches: Indices into the training data, shape (steps, batch_size).
             measure: Whether to measure the sharpness after each step, shape (steps,); after all of them by default.
-            threshold: Measure only as well as it takes to tell on which side of it the sharpness lies.
-            stop: Function (L_t, lambda_t) -> whether the run may end here.
+            loss_limit: The run ends when the loss exceeds this.
+            sharpness_limit: The run ends when the sharpness exceeds this, and the sharpness is measured only as well as
+                it takes to tell on which side of it it lies; NaN for neither.
             barrier_after: Step after which to measure the largest loss on the line from the initial weights.
 
         Returns:
             The trajectory, with step 0 (whose products are not counted again) at index 0.
         """
         self._reset(initial, learning_rate)
-        rows = [(initial.loss, initial.accuracy, initial.sharpness, initial.residual, 0)]
-        diverged, barrier = has_diverged(initial.loss), float("nan")
+        rows = [np.array([[initial.loss, initial.accuracy, initial.sharpness, initial.residual, 0]])]
         due = np.ones(len(batches), bool) if measure is None else measure
-        for step, batch in enumerate(batches, start=1):
-            if diverged:
+        limits = tf.constant([min(loss_limit, DIVERGENCE_LOSS), sharpness_limit], tf.float64)
+        barrier, ended = float("nan"), has_diverged(initial.loss)
+        for begin, end in _blocks(len(batches), barrier_after):
+            if ended:
                 break
-            self._step(tf.constant(batch))
-            value, residual, hvps = float("nan"), float("nan"), 0
-            if due[step - 1]:
-                found = self._model.measure(warm_start=True, threshold=threshold)
-                loss, accuracy = float(found.loss), float(found.accuracy)
-                value, residual = float(found.sharpness.eigenvalue), float(found.sharpness.residual)
-                hvps = int(found.sharpness.hvps)
-            else:
-                loss, accuracy = self._model.evaluate_measurement()
-            diverged = has_diverged(loss)
-            rows.append((loss, accuracy, value, residual, hvps))
-            if step == barrier_after and not diverged:
+            found = self._loop(tf.constant(batches[begin:end]), tf.constant(due[begin:end]), limits)
+            table, steps, stopped = (part.numpy() for part in found)
+            rows.append(table[:steps])
+            ended = bool(stopped)
+            if begin + steps == barrier_after and not has_diverged(table[steps - 1, 0]):
                 barrier = self._highest_loss_on_line(initial.weights)
-            if stop is not None and stop(loss, value):
-                break
-        columns = [np.array(column, np.float64) for column in zip(*rows, strict=True)]
-        *measured, products = columns
-        losses, accuracies, values, residuals = measured
-        return Trajectory(losses, accuracies, values, residuals, products.astype(np.int64), diverged, barrier)
+        loss, accuracy, sharpness, residual, products = np.concatenate(rows).T
+        diverged = has_diverged(float(loss[-1]))
+        return Trajectory(loss, accuracy, sharpness, residual, products.astype(np.int64), diverged, barrier)
+
+    def _take_steps(self, batches: Any, due: Any, limits: Any) -> tuple[Any, Any, Any]:
+        """Steps until a limit is exceeded: a row for each, their number, and whether a limit was."""
+        loss_limit, sharpness_limit = tf.unstack(limits)
+
+        def measured() -> Any:
+            found = self._model.tracker.measure(tf.constant(True), tf.cast(sharpness_limit, self._dtype))
+            sharpness = found.sharpness
+            return _row(found.loss, found.accuracy, sharpness.eigenvalue, sharpness.residual, sharpness.hvps)
+
+        def evaluated() -> Any:
+            return _row(*self._model.evaluate_measurement(), float("nan"), float("nan"), 0)
+
+        def take(step: Any, stopped: Any, rows: Any) -> tuple[Any, Any, Any]:
+            self._step(batches[step])
+            row = tf.cond(due[step], measured, evaluated)
+            # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
+            exceeded = [tf.math.is_nan(row[0]), row[0] > loss_limit, row[2] > sharpness_limit]
+            return step + 1, tf.reduce_any(exceeded), rows.write(step, row)
+
+        count = tf.shape(batches)[0]
+        rows = tf.TensorArray(tf.float64, size=count, element_shape=[_COLUMNS])
+        steps, stopped, rows = tf.while_loop(
+            lambda step, stopped, rows: tf.logical_and(step < count, tf.logical_not(stopped)),
+            take,
+            (tf.constant(0), tf.constant(False), rows),
+            parallel_iterations=1,
+        )
+        return rows.stack(), steps, stopped
 
     def _highest_loss_on_line(self, start: list[np.ndarray]) -> float:
         """Largest loss at `LINE_POINTS` equidistant points of the line from weights to the present ones, which stay."""
@@ -148,11 +177,25 @@ class TrajectoryRunner:
 
     def _reset(self, initial: InitialState, learning_rate: float) -> None:
         self._model.network.set_weights(initial.weights)
-        self._model.eigenvector.assign(initial.eigenvector)
+        self._model.tracker.state = initial.tracker
         optimizer = self._model.optimizer
         for variable in optimizer.variables:
             variable.assign(tf.zeros_like(variable.value))
         optimizer.learning_rate = learning_rate
 
-    def _train_on(self, indices: Any) -> Any:
-        return self._model.train_step((tf.gather(self._x, indices), tf.gather(self._y, indices)))
+    def _train_on(self, indices: Any) -> None:
+        self._model.train_step((tf.gather(self._x, indices), tf.gather(self._y, indices)))
+
+    @property
+    def _dtype(self) -> Any:
+        return self._model.tracker.operator.dtype
+
+
+def _row(*values: Any) -> Any:
+    return tf.stack([tf.cast(value, tf.float64) for value in values])
+
+
+def _blocks(steps: int, cut: int | None) -> list[tuple[int, int]]:
+    """Ranges of steps taken at once; one of them ends at `cut`."""
+    ends = sorted({*range(_STEPS_AT_ONCE, steps, _STEPS_AT_ONCE), steps, *([cut] if cut and cut < steps else [])})
+    return list(zip([0, *ends], ends, strict=False))

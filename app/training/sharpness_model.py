@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,30 +20,13 @@ from app.curvature.verify import (
     refuse_wrong_layers,
     verify_products,
 )
+from app.training.tracker import Measurement, SharpnessTracker
 
 _SETTLED = 2  # disagreements on different examples that make an error
 
 logger = logging.getLogger(__name__)
 
-_RANDOM_SHARE = 0.01  # of the start vector: no direction is absent from it, at no cost in products
-_SAMPLE = 16  # one of so many measurement examples gives the start of a cold measurement
-_FEWEST = 32
-_SAMPLE_SOLVER = Lanczos(tolerance=1e-2)
 _VERIFY_EXAMPLES = (8, 4, 2, 2, 2)  # few, so that few ReLU units switch between the two gradients
-
-
-class Measurement(NamedTuple):
-    """Loss, accuracy and sharpness on the measurement set.
-
-    Attributes:
-        loss: Loss L.
-        accuracy: Accuracy in [0, 1], NaN where the outputs are not class scores.
-        sharpness: The solver's result.
-    """
-
-    loss: Any
-    accuracy: Any
-    sharpness: EigenResult
 
 
 class SharpnessModel(keras.Model):
@@ -94,7 +77,7 @@ class SharpnessModel(keras.Model):
         self._verify = verify
         self._seed = seed
         self._measurement = None if measurement is None else _as_tensors(measurement, network)
-        self._operator: HessianOperator | None = None
+        self._measuring: SharpnessTracker | None = None
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The wrapped network's output."""
@@ -103,11 +86,8 @@ class SharpnessModel(keras.Model):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Configure for training, as for any Keras model."""
         super().compile(*args, **kwargs)
-        self._operator = None
-        jit = bool(self.jit_compile)
-        self._measure_from = tf.function(self._measure_from_kind, jit_compile=jit)
-        self._measure_sample = tf.function(self._top_of_sample, jit_compile=jit)
-        self._evaluate = tf.function(self._loss_and_accuracy, jit_compile=jit)
+        self._measuring = None
+        self._evaluate = tf.function(self._loss_and_accuracy, jit_compile=bool(self.jit_compile))
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step, then the sharpness at the new weights if it is due.
@@ -127,53 +107,34 @@ class SharpnessModel(keras.Model):
         """Measure the sharpness at the present weights.
 
         Args:
-            warm_start: Start from the last measurement's eigenvector; else from that of a sixteenth of the examples, or
-                the gradient where they are few.
+            warm_start: Start from the last measurement; else from a sixteenth of the examples, or the gradient where
+                they are few (see `SharpnessTracker`).
 
         Returns:
-            Eigenvalue, flat eigenvector, residual, whether it converged, and the number of products; NaN where the
-            weights give a loss that is not finite.
+            Eigenvalue, flat eigenvector, residual, error estimate, whether it converged, and the number of products;
+            NaN where the weights give a loss that is not finite.
 
         Raises:
             ValueError: If the model is not compiled or has no measurement set.
             SecondDerivativeError: If the network's second derivatives are wrong in TensorFlow.
         """
-        return self.measure(warm_start=warm_start).sharpness.to_python()
+        return self.measure(warm_start).sharpness.to_python()
 
-    def measure(self, warm_start: bool = False, threshold: float | None = None) -> Measurement:
-        """As `sharpness`, with loss and accuracy, and tensors as results.
+    def measure(self, warm_start: bool = False) -> Measurement:
+        """As `sharpness`, with loss and accuracy, and tensors as results."""
+        self.tracker  # noqa: B018  # built outside the graph
+        return self._measure(tf.constant(warm_start))
 
-        Args:
-            warm_start: Start from the last measurement's eigenvector; else from that of a sixteenth of the examples, or
-                the gradient where they are few.
-            threshold: If given, the solver may stop as soon as it is known on which side of it the sharpness lies.
-
-        Returns:
-            Loss, accuracy and sharpness at the present weights, of scalar tensors.
-
-        Raises:
-            ValueError: If the model is not compiled or has no measurement set.
-        """
-        operator = self._prepare()
-        limit = tf.constant(float("nan") if threshold is None else threshold, operator.dtype)
-        if warm_start or self._sample is None:
-            return self._measure_from(tf.constant(warm_start), limit)
-        products = tf.cast(tf.math.ceil(self._measure_sample() / _SAMPLE), tf.int32)
-        found = self._measure_from(tf.constant(True), limit)
-        return found._replace(sharpness=found.sharpness._replace(hvps=found.sharpness.hvps + products))
-
-    def evaluate_measurement(self) -> tuple[float, float]:
-        """Loss and accuracy on the measurement set at the present weights.
+    def evaluate_measurement(self) -> tuple[Any, Any]:
+        """Loss and accuracy on the measurement set at the present weights; callable inside a `tf.function`.
 
         Returns:
-            Loss L and accuracy in [0, 1] (NaN where the outputs are not class scores).
+            Loss L and accuracy in [0, 1] (NaN where the outputs are not class scores), scalar tensors.
 
         Raises:
-            ValueError: If the model is not compiled or has no measurement set.
+            ValueError: If the model has no measurement set.
         """
-        self._prepare()
-        loss, accuracy = self._evaluate(*self._measurement)  # type: ignore[misc]  # `_prepare` has made sure
-        return float(loss), float(accuracy)
+        return self._evaluate(*self._measurement_set())
 
     def loss_on_measurement(self) -> Any:
         """Loss on the measurement set at the present weights, as a tensor; callable inside a `tf.function`.
@@ -181,53 +142,50 @@ class SharpnessModel(keras.Model):
         Raises:
             ValueError: If the model has no measurement set.
         """
-        if self._measurement is None:
-            raise ValueError("No measurement set: pass `measurement=(x, y)` to SharpnessModel.")
-        return self._loss(*self._measurement)
+        return self._loss(*self._measurement_set())
 
     @property
-    def eigenvector(self) -> Any:
-        """Flat eigenvector of the last measurement, shape (n,): where a warm start begins; zero before the first.
+    def tracker(self) -> SharpnessTracker:
+        """What measures; built once for each `compile`, after a check of the network's second derivatives.
 
         Raises:
             ValueError: If the model is not compiled or has no measurement set.
+            SecondDerivativeError: If the network's second derivatives are wrong in TensorFlow.
         """
-        self._prepare()
-        return self._warm
+        if self._measuring is None:
+            self._measurement_set()
+            if not self.compiled:
+                raise ValueError(
+                    "Call `compile(optimizer=..., loss=...)` before measuring: the sharpness is that of the loss."
+                )
+            self._measuring = _outside_graphs(self._build_tracker)
+        return self._measuring
 
-    def _prepare(self) -> HessianOperator:
-        """Build what measuring needs, once for each `compile`; check the network's second derivatives."""
-        if self._operator is not None:
-            return self._operator
+    def _measurement_set(self) -> tuple[Any, Any]:
         if self._measurement is None:
             raise ValueError("No measurement set: pass `measurement=(x, y)` to SharpnessModel.")
-        if not self.compiled:
-            raise ValueError(
-                "Call `compile(optimizer=..., loss=...)` before measuring: the sharpness is that of the loss."
-            )
-        self._operator = _outside_graphs(self._build_operator)
-        return self._operator
+        return self._measurement
 
-    def _build_operator(self) -> HessianOperator:
-        x, y = self._measurement  # type: ignore[misc]  # `_prepare` has made sure
+    def _build_tracker(self) -> SharpnessTracker:
+        x, y = self._measurement_set()
         if not self.network.built:
             self.network(x[:1])
         variables = [v.value for v in self.network.trainable_variables]
         if self._verify:
             refuse_wrong_layers(self.network)
             self._verify_products(variables)
-        operator = HessianOperator(self._loss_and_accuracy, variables, x, y, self._chunk_size, reports=True)
-        few = len(x) // _SAMPLE
-        self._sample = HessianOperator(self._loss, variables, x[:few], y[:few]) if few >= _FEWEST else None
-        noise = tf.random.stateless_normal([operator.size], [self._seed, 0], dtype=operator.dtype)
-        self._noise = tf.math.l2_normalize(noise)
-        self._warm = tf.Variable(tf.zeros_like(noise), trainable=False)
-        self._last = tf.Variable(float("nan"), dtype=operator.dtype, trainable=False)
-        return operator
+        jit = bool(self.jit_compile)
+        tracker = SharpnessTracker(
+            self._loss_and_accuracy, variables, x, y, self.solver, self._chunk_size, self._seed, jit
+        )
+        never = tf.constant(float("nan"), tracker.operator.dtype)
+        self._measure = tf.function(lambda warm: tracker.measure(warm, never))
+        self._last = tf.Variable(never, trainable=False)
+        return tracker
 
     def _verify_products(self, variables: list[Any]) -> None:
         """Check products on a few examples; where kinks hide the answer, on fewer and others."""
-        x, y = self._measurement  # type: ignore[misc]  # `_prepare` has made sure
+        x, y = self._measurement_set()
         start, settled = 0, 0
         for count in _VERIFY_EXAMPLES:
             few = HessianOperator(self._loss, variables, x[start : start + count], y[start : start + count])
@@ -251,40 +209,17 @@ class SharpnessModel(keras.Model):
         loss = self.compute_loss(x=x, y=y, y_pred=outputs, training=False)
         return loss, _accuracy(y, outputs)
 
-    def _measure_from_kind(self, warm_start: Any, threshold: Any) -> Measurement:
-        at = self._prepare().linearize()
-        direction = tf.math.l2_normalize(tf.where(warm_start, self._warm, at.gradient))
-        start = direction + _RANDOM_SHARE * self._noise
-        result = self.solver.solve(at.matvec, start, threshold, static_shapes=bool(self.jit_compile))
-        vector = result.eigenvector
-        self._warm.assign(tf.where(tf.math.is_finite(result.eigenvalue), vector, tf.zeros_like(vector)))
-        return Measurement(at.loss, at.report, result)
-
-    def _top_of_sample(self) -> Any:
-        """Leave the top eigenvector of a sample of the measurement set for a warm start; return the products taken.
-
-        A product on the sample costs a sixteenth, and its top eigenvector is nearer to the whole set's than the
-        gradient.
-        """
-        at = self._sample.linearize()  # type: ignore[union-attr]  # only called where there is one
-        start = tf.math.l2_normalize(at.gradient) + _RANDOM_SHARE * self._noise
-        result = _SAMPLE_SOLVER.solve(at.matvec, start, static_shapes=bool(self.jit_compile))
-        self._warm.assign(tf.where(tf.math.is_finite(result.eigenvalue), result.eigenvector, start))
-        return result.hvps
-
     def _track(self) -> Any:
-        operator = self._prepare()
+        tracker = self.tracker
 
         def measured() -> Any:
-            never = tf.constant(float("nan"), operator.dtype)
-            warm = tf.reduce_any(self._warm != 0)
-            return self._last.assign(self._measure_from_kind(warm, never).sharpness.eigenvalue)
+            return self._last.assign(self._measure(tracker.has_measured).sharpness.eigenvalue)
 
         due = tf.equal(self.optimizer.iterations.value % self.every, 0)
         return tf.cond(due, measured, lambda: tf.identity(self._last))
 
 
-def _outside_graphs(build: Callable[[], HessianOperator]) -> HessianOperator:
+def _outside_graphs(build: Callable[[], SharpnessTracker]) -> SharpnessTracker:
     """Call a function outside a graph that is being traced; gradient tapes work, as they do not in `tf.init_scope`."""
     if tf.executing_eagerly():
         return build()

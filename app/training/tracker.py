@@ -1,0 +1,158 @@
+"""The sharpness along a run: where a measurement starts, and what it leaves for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from app.curvature.hessian import HessianOperator
+from app.curvature.lanczos import Lanczos
+from app.curvature.result import EigenResult
+
+SAMPLE = 16
+"""One of so many measurement examples is in the sample, which tells where the top eigenvector has moved."""
+
+_FEWEST = 32  # examples of a sample that tells anything
+_SAMPLE_SOLVER = Lanczos(tolerance=1e-2)
+_RANDOM_SHARE = 0.01  # of a start vector: no direction is absent from it, at no cost in products
+_GRADIENT_SHARE = 0.05  # of the sample's start vector: lets it change to another eigenvector
+_SIMILAR = 0.7  # cosine of the two top eigenvectors from which on they are taken to move alike
+
+
+class Measurement(NamedTuple):
+    """Loss, accuracy and sharpness on the measurement set.
+
+    Attributes:
+        loss: Loss L.
+        accuracy: Accuracy in [0, 1], NaN where the outputs are not class scores.
+        sharpness: The solver's result.
+    """
+
+    loss: Any
+    accuracy: Any
+    sharpness: EigenResult
+
+
+class SharpnessTracker:
+    """Measures the sharpness at the present weights, again and again, each time starting from what is known.
+
+    The top eigenvector of a sample, a sixteenth of the measurement set, costs a fraction of a product. It moves as the
+    whole set's does: v_t ~ v_{t-1} + (s_t - s_{t-1}), with s the sample's, is where the whole set's measurement starts.
+    The first one starts from s_0 alone. Where there are too few examples for a sample, a measurement starts from
+    v_{t-1}, and the first one from the gradient.
+
+    Args:
+        loss_and_report: Function (x, y) -> (mean loss, another scalar mean).
+        variables: TensorFlow variables that the loss is differentiated by.
+        x: Inputs of the measurement set, shape (M, ...).
+        y: Targets, shape (M, ...).
+        solver: Eigenvalue solver.
+        chunk_size: Number of examples differentiated at once; None for all.
+        seed: Fixes the random part of start vectors.
+        compiled: Whether the two solvers are compiled by XLA.
+    """
+
+    def __init__(
+        self,
+        loss_and_report: Callable[[Any, Any], tuple[Any, Any]],
+        variables: Sequence[Any],
+        x: Any,
+        y: Any,
+        solver: Any,
+        chunk_size: int | None = None,
+        seed: int = 0,
+        compiled: bool = False,
+    ) -> None:
+        self.operator = HessianOperator(loss_and_report, variables, x, y, chunk_size, reports=True)
+        few = len(x) // SAMPLE
+        self._sample = (
+            HessianOperator(lambda x, y: loss_and_report(x, y)[0], variables, x[:few], y[:few], chunk_size)
+            if few >= _FEWEST
+            else None
+        )
+        self._solver = solver
+        self._compiled = compiled
+        size, dtype = self.operator.size, self.operator.dtype
+        noise = tf.random.stateless_normal([size], [seed, 0], dtype=dtype)
+        self._noise = _RANDOM_SHARE * tf.math.l2_normalize(noise)
+        self._top = tf.Variable(tf.zeros([size], dtype), trainable=False)
+        self._sample_top = tf.Variable(tf.zeros([size if self._sample else 0], dtype), trainable=False)
+        self._rest = tf.Variable(0, trainable=False)
+        self._solve = tf.function(self._solve_from, jit_compile=compiled)
+        self._solve_sample = tf.function(self._solve_sample_from, jit_compile=compiled)
+
+    def measure(self, warm: Any, threshold: Any) -> Measurement:
+        """Measure at the present weights; callable inside a `tf.function`.
+
+        Args:
+            warm: Boolean tensor: whether to start from the last measurement.
+            threshold: Scalar: the solver may stop once it is known on which side of it the sharpness lies; NaN: never.
+
+        Returns:
+            Loss, report and sharpness, of scalar tensors. The sharpness' products count the sample's by their share.
+        """
+        top = tf.where(warm, self._top.value(), tf.zeros_like(self._top))
+        if self._sample is None:
+            found = self._solve(top, threshold)
+            self._top.assign(_finite(found.sharpness.eigenvector))
+            return found
+        sample_top = tf.where(warm, self._sample_top.value(), tf.zeros_like(self._sample_top))
+        moved, products = self._solve_sample(sample_top)
+        moved = _facing(moved, top)
+        alike = tf.tensordot(sample_top, top, 1) > _SIMILAR
+        found = self._solve(moved + tf.where(alike, top - sample_top, tf.zeros_like(top)), threshold)
+        self._top.assign(_facing(_finite(found.sharpness.eigenvector), moved))
+        self._sample_top.assign(moved)
+        parts = products + tf.where(warm, self._rest.value(), 0)
+        self._rest.assign(parts % SAMPLE)
+        hvps = found.sharpness.hvps + parts // SAMPLE
+        return found._replace(sharpness=found.sharpness._replace(hvps=hvps))
+
+    @property
+    def has_measured(self) -> Any:
+        """Boolean tensor: whether there is a last measurement to start from."""
+        return tf.reduce_any(self._top != 0)
+
+    @property
+    def state(self) -> list[np.ndarray]:
+        """What the last measurement left: where a run from these weights goes on."""
+        return [variable.numpy() for variable in self._variables]
+
+    @state.setter
+    def state(self, values: Sequence[np.ndarray]) -> None:
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+
+    @property
+    def _variables(self) -> tuple[Any, ...]:
+        return self._top, self._sample_top, self._rest
+
+    def _solve_from(self, start: Any, threshold: Any) -> Measurement:
+        """Solve from a start vector, or from the gradient if it is zero."""
+        at = self.operator.linearize()
+        start = tf.where(tf.reduce_any(start != 0), start, at.gradient)
+        start = tf.math.l2_normalize(start) + self._noise
+        near = self._sample is not None
+        result = self._solver.solve(at.matvec, start, threshold, static_shapes=self._compiled, near=near)
+        return Measurement(at.loss, at.report, result)
+
+    def _solve_sample_from(self, start: Any) -> tuple[Any, Any]:
+        """The sample's top eigenvector and the products that it took."""
+        at = self._sample.linearize()  # type: ignore[union-attr]  # only called where there is one
+        gradient = _facing(tf.math.l2_normalize(at.gradient), start)
+        start = tf.where(tf.reduce_any(start != 0), start + _GRADIENT_SHARE * gradient, gradient) + self._noise
+        result = _SAMPLE_SOLVER.solve(at.matvec, start, static_shapes=self._compiled)
+        return _finite(result.eigenvector), result.hvps
+
+
+def _facing(vector: Any, other: Any) -> Any:
+    """The vector or its negative: the one whose product with the other is not negative."""
+    return tf.where(tf.tensordot(vector, other, 1) < 0, -vector, vector)
+
+
+def _finite(vector: Any) -> Any:
+    """The vector, or zero if an entry is not finite."""
+    return tf.where(tf.reduce_all(tf.math.is_finite(vector)), vector, tf.zeros_like(vector))
