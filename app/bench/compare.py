@@ -27,6 +27,7 @@ from app.sweep.cell import Simulator
 from app.sweep.cost import forward_flops
 from app.sweep.executors import CellSweep
 from app.sweep.plan import Cell, cells, criteria
+from app.training.tracker import sample_size
 
 CONSTANTS = ("c_loss", "c_sharp", "c_max")
 
@@ -60,7 +61,7 @@ class Comparison:
         seed: Its initialisation.
         setup_seconds: Building and compiling for the default way, once for all initialisations of the architecture.
         default: Adaptive search with Lanczos.
-        exhaustive: Every c of the grid with Lanczos.
+        exhaustive: Every c from 1 up to divergence with Lanczos, as in the protocol.
         protocol: The published protocol.
         forward_over_reverse: Whether the protocol's products were faster that way.
         grid_steps: Default minus protocol, for each constant, in steps of the grid; NaN where one is censored.
@@ -142,7 +143,7 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
     _sweep(config, cell, simulator)
     first = time.perf_counter() - first
     default = [_own_way(config, cell, simulator, prices) for _ in range(repeats)]
-    exhaustive = _own_way(_with_search(config, "exhaustive"), cell, simulator, prices)
+    exhaustive = _own_way(_whole_grid(config), cell, simulator, prices)
     lambda_0_seconds, lambda_0_products, power_seconds = _initial_sharpness(simulator, cell, protocol, repeats)
     (runs, work), cost = timed(lambda: protocol.run(weights, cell.seed))
     default += [_own_way(config, cell, simulator, prices) for _ in range(repeats)]
@@ -179,11 +180,12 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
 def _own_way(config: ExperimentConfig, cell: Cell, simulator: Simulator, prices: Prices) -> Way:
     """One initialisation as `phases run` carries it out, into an empty store."""
     table, cost = timed(lambda: _sweep(config, cell, simulator))
-    later = table[table["step"] > 0]
+    later, examples = table[table["step"] > 0], config.sharpness.examples
+    measured = int((later["hvps"] > 0).sum()) + 1
     work = Work(
         steps=len(later),
-        evaluated=len(later) * config.sharpness.examples,
-        gradients=int((later["hvps"] > 0).sum()) + 1,
+        evaluated=len(later) * examples,
+        gradients=measured * (1 + sample_size(examples) / examples),
         products=int(table["hvps"].sum()),
     )
     row = constants_table(table, config.sweep.lr_exponents.exponents(), criteria(config)).iloc[0]
@@ -207,8 +209,12 @@ def _median(ways: list[Way]) -> Way:
     return next(way for way in ways if way.seconds == seconds)
 
 
-def _with_search(config: ExperimentConfig, search: str) -> ExperimentConfig:
-    return config.model_copy(update={"sweep": config.sweep.model_copy(update={"search": search})})
+def _whole_grid(config: ExperimentConfig) -> ExperimentConfig:
+    """The config with an exhaustive search of the c that the protocol takes: those from 1 on."""
+    grid = config.sweep.lr_exponents
+    first = next((x for x in grid.exponents() if x >= 0), grid.stop)
+    sweep = {"search": "exhaustive", "lr_exponents": grid.model_copy(update={"start": first})}
+    return config.model_copy(update={"sweep": config.sweep.model_copy(update=sweep)})
 
 
 def _initial_sharpness(

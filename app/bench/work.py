@@ -20,13 +20,13 @@ class Work(NamedTuple):
     Attributes:
         steps: Optimizer steps.
         evaluated: Examples whose loss was evaluated beside the steps.
-        gradients: Gradients on the measurement set, one for each measured sharpness.
+        gradients: Gradients on the measurement set, one for each measured sharpness; on a sample by their share.
         products: Hessian-vector products on the measurement set.
     """
 
     steps: int = 0
     evaluated: int = 0
-    gradients: int = 0
+    gradients: float = 0.0
     products: int = 0
 
 

@@ -116,7 +116,7 @@ class Lanczos:
                 return w - combine(kept, tf.linalg.matvec(kept, w), at + 1)
 
             w = matvec(q)
-            alpha = tf.tensordot(q, w, 1)
+            alpha = tf.reduce_sum(q * w)  # faster than a matrix product of a row and a column
             w -= alpha * q + tf.where(full, zero, beta) * previous
             spoils = tf.logical_and(products > 0, ritz[2] <= close * tf.abs(ritz[0]))
             w = tf.cond(spoils, lambda: orthogonal(w), lambda: w)
@@ -128,7 +128,7 @@ class Lanczos:
             residual = beta * tf.abs(weights[at])
             gap = theta - second - residual
             error = tf.where(gap > residual, tf.math.divide_no_nan(residual**2, gap), residual)
-            recurrence = (tf.math.divide_no_nan(w, beta), q, beta)
+            recurrence = (w * tf.math.reciprocal_no_nan(beta), q, beta)
             return products + 1, at + 1, recurrence, basis, (alphas, betas), (theta, weights, residual, error)
 
         basis = tf.TensorArray(dtype, size=size, element_shape=[n], clear_after_read=False)

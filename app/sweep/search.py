@@ -81,7 +81,7 @@ def adaptive(
         )
 
     low = ask(0, Question.ONSET)
-    edges = {Question.DIVERGENCE: edge(Question.DIVERGENCE, last, _index_of(grid, 12.0), DIVERGENCE_DOUBTS, 0.6)}
+    edges = {Question.DIVERGENCE: edge(Question.DIVERGENCE, last, _index_of(grid, 10.0), DIVERGENCE_DOUBTS, 0.6)}
     end = _or(edges[Question.DIVERGENCE], last)
     edges[Question.LOSS] = edge(Question.LOSS, end, _index_of(grid, 3.0), RISE_DOUBTS, 0.75)
     rising = _or(edges[Question.LOSS], end)

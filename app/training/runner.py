@@ -16,6 +16,11 @@ LINE_POINTS = 101
 
 _STEPS_AT_ONCE = 64  # between two looks from outside, such as for Ctrl-C
 _COLUMNS = 5  # of a row: loss, accuracy, sharpness, residual, products
+_LOOP_ARGUMENTS = (
+    tf.TensorSpec([None, None], tf.int64, name="batches"),
+    tf.TensorSpec([None], tf.bool, name="due"),
+    tf.TensorSpec([2], tf.float64, name="limits"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class TrajectoryRunner:
         self._model = model
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self._step = tf.function(self._train_on, jit_compile=bool(model.jit_compile))
-        self._loop = tf.function(self._take_steps, reduce_retracing=True)
+        self._loop = tf.function(self._take_steps, input_signature=_LOOP_ARGUMENTS)
         self._line = tf.function(self._losses_on_line)
 
     def initial_state(self, weights: list[np.ndarray]) -> InitialState:

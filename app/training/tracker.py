@@ -12,11 +12,10 @@ from app.curvature.hessian import HessianOperator
 from app.curvature.lanczos import Lanczos
 from app.curvature.result import EigenResult
 
-SAMPLE = 16
-"""One of so many measurement examples is in the sample, which tells where the top eigenvector has moved."""
-
+_SAMPLE_SHARE = 16  # one of so many measurement examples is in the sample
+_ENOUGH = 128  # examples, of which there are as many in the sample if they are no more than a quarter
 _FEWEST = 32  # examples of a sample that tells anything
-_SAMPLE_SOLVER = Lanczos(tolerance=1e-2)
+_SAMPLE_SOLVER = Lanczos(tolerance=3e-2)
 _RANDOM_SHARE = 0.01  # of a start vector: no direction is absent from it, at no cost in products
 _GRADIENT_SHARE = 0.05  # of the sample's start vector: lets it change to another eigenvector
 _SIMILAR = 0.7  # cosine of the two top eigenvectors from which on they are taken to move alike
@@ -39,10 +38,10 @@ class Measurement(NamedTuple):
 class SharpnessTracker:
     """Measures the sharpness at the present weights, again and again, each time starting from what is known.
 
-    The top eigenvector of a sample, a sixteenth of the measurement set, costs a fraction of a product. It moves as the
-    whole set's does: v_t ~ v_{t-1} + (s_t - s_{t-1}), with s the sample's, is where the whole set's measurement starts.
-    The first one starts from s_0 alone. Where there are too few examples for a sample, a measurement starts from
-    v_{t-1}, and the first one from the gradient.
+    The top eigenvector of a sample of the measurement set costs a fraction of a product. It moves as the whole set's
+    does: v_{t-1} + (s_t - s_{t-1}), with s the sample's, is where the whole set's measurement starts. The first one
+    starts from s_0 alone. Where there are too few examples for a sample, a measurement starts from v_{t-1}, and the
+    first one from the gradient.
 
     Args:
         loss_and_report: Function (x, y) -> (mean loss, another scalar mean).
@@ -67,12 +66,15 @@ class SharpnessTracker:
         compiled: bool = False,
     ) -> None:
         self.operator = HessianOperator(loss_and_report, variables, x, y, chunk_size, reports=True)
-        few = len(x) // SAMPLE
+        self._few = sample_size(len(x))
         self._sample = (
-            HessianOperator(lambda x, y: loss_and_report(x, y)[0], variables, x[:few], y[:few], chunk_size)
-            if few >= _FEWEST
+            HessianOperator(
+                lambda x, y: loss_and_report(x, y)[0], variables, x[: self._few], y[: self._few], chunk_size
+            )
+            if self._few
             else None
         )
+        self._examples = len(x)
         self._solver = solver
         self._compiled = compiled
         size, dtype = self.operator.size, self.operator.dtype
@@ -94,21 +96,20 @@ class SharpnessTracker:
         Returns:
             Loss, report and sharpness, of scalar tensors. The sharpness' products count the sample's by their share.
         """
-        top = tf.where(warm, self._top.value(), tf.zeros_like(self._top))
+        top, sample_top, rest = self._left_by_the_last(warm)
         if self._sample is None:
             found = self._solve(top, threshold)
-            self._top.assign(_finite(found.sharpness.eigenvector))
+            self._top.assign(_if_finite(found.sharpness))
             return found
-        sample_top = tf.where(warm, self._sample_top.value(), tf.zeros_like(self._sample_top))
         moved, products = self._solve_sample(sample_top)
         moved = _facing(moved, top)
-        alike = tf.tensordot(sample_top, top, 1) > _SIMILAR
-        found = self._solve(moved + tf.where(alike, top - sample_top, tf.zeros_like(top)), threshold)
-        self._top.assign(_facing(_finite(found.sharpness.eigenvector), moved))
+        alike = tf.cast(_dot(sample_top, top) > _SIMILAR, top.dtype)
+        found = self._solve(moved + alike * (top - sample_top), threshold)
+        self._top.assign(_facing(_if_finite(found.sharpness), moved))
         self._sample_top.assign(moved)
-        parts = products + tf.where(warm, self._rest.value(), 0)
-        self._rest.assign(parts % SAMPLE)
-        hvps = found.sharpness.hvps + parts // SAMPLE
+        worked = rest + products * self._few  # in examples; a product on the whole set is worth all of them
+        self._rest.assign(worked % self._examples)
+        hvps = found.sharpness.hvps + worked // self._examples
         return found._replace(sharpness=found.sharpness._replace(hvps=hvps))
 
     @property
@@ -130,11 +131,20 @@ class SharpnessTracker:
     def _variables(self) -> tuple[Any, ...]:
         return self._top, self._sample_top, self._rest
 
+    def _left_by_the_last(self, warm: Any) -> tuple[Any, ...]:
+        """The state of the last measurement, or zeros."""
+        variables = self._variables
+        return tf.cond(
+            warm,
+            lambda: tuple(variable.value() for variable in variables),
+            lambda: tuple(tf.zeros_like(variable) for variable in variables),
+        )
+
     def _solve_from(self, start: Any, threshold: Any) -> Measurement:
         """Solve from a start vector, or from the gradient if it is zero."""
         at = self.operator.linearize()
-        start = tf.where(tf.reduce_any(start != 0), start, at.gradient)
-        start = tf.math.l2_normalize(start) + self._noise
+        start = tf.cond(_dot(start, start) > 0, lambda: start, lambda: at.gradient)
+        start = _unit(start) + self._noise
         near = self._sample is not None
         result = self._solver.solve(at.matvec, start, threshold, static_shapes=self._compiled, near=near)
         return Measurement(at.loss, at.report, result)
@@ -142,17 +152,35 @@ class SharpnessTracker:
     def _solve_sample_from(self, start: Any) -> tuple[Any, Any]:
         """The sample's top eigenvector and the products that it took."""
         at = self._sample.linearize()  # type: ignore[union-attr]  # only called where there is one
-        gradient = _facing(tf.math.l2_normalize(at.gradient), start)
-        start = tf.where(tf.reduce_any(start != 0), start + _GRADIENT_SHARE * gradient, gradient) + self._noise
-        result = _SAMPLE_SOLVER.solve(at.matvec, start, static_shapes=self._compiled)
-        return _finite(result.eigenvector), result.hvps
+        gradient = _unit(at.gradient)
+        turned = tf.where(_dot(gradient, start) < 0, -_GRADIENT_SHARE, _GRADIENT_SHARE)
+        start = tf.cond(
+            _dot(start, start) > 0, lambda: start + tf.cast(turned, start.dtype) * gradient, lambda: gradient
+        )
+        result = _SAMPLE_SOLVER.solve(at.matvec, start + self._noise, static_shapes=self._compiled)
+        return _if_finite(result), result.hvps
+
+
+def sample_size(examples: int) -> int:
+    """Number of examples in the sample of a measurement set; 0 if they are too few for one."""
+    few = max(examples // _SAMPLE_SHARE, min(_ENOUGH, examples // 4))
+    return few if few >= _FEWEST else 0
+
+
+def _dot(a: Any, b: Any) -> Any:
+    return tf.reduce_sum(a * b)
+
+
+def _unit(vector: Any) -> Any:
+    return vector * tf.math.reciprocal_no_nan(tf.norm(vector))
 
 
 def _facing(vector: Any, other: Any) -> Any:
     """The vector or its negative: the one whose product with the other is not negative."""
-    return tf.where(tf.tensordot(vector, other, 1) < 0, -vector, vector)
+    return tf.cond(_dot(vector, other) < 0, lambda: -vector, lambda: vector)
 
 
-def _finite(vector: Any) -> Any:
-    """The vector, or zero if an entry is not finite."""
-    return tf.where(tf.reduce_all(tf.math.is_finite(vector)), vector, tf.zeros_like(vector))
+def _if_finite(result: EigenResult) -> Any:
+    """The eigenvector, or zero if the eigenvalue is not finite."""
+    vector = result.eigenvector
+    return tf.cond(tf.math.is_finite(result.eigenvalue), lambda: vector, lambda: tf.zeros_like(vector))

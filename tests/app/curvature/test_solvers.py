@@ -103,6 +103,38 @@ def test_lanczos_needs_fewer_products_from_a_good_start():
     assert solve(Lanczos(), matrix, start=cold.eigenvector).hvps == 1
 
 
+def near_the_top(matrix, share=0.02):
+    """The top eigenvector with a share of all others."""
+    _, vectors = np.linalg.eigh(matrix)
+    return vectors[:, -1] + share * vectors[:, :-1].sum(axis=1)
+
+
+def test_from_near_the_top_eigenvector_lanczos_stops_at_its_error():
+    matrix = symmetric(SPECTRA["positive"])
+    start = near_the_top(matrix)
+    by_residual, by_error = (solve(Lanczos(tolerance=1e-3), matrix, start, near=near) for near in (False, True))
+    assert by_error.hvps < by_residual.hvps
+    assert by_error.converged
+    assert by_error.residual > 1e-3 * by_error.eigenvalue
+    assert by_error.error <= 1e-4 * 10.0
+    assert abs(by_error.eigenvalue - 10.0) <= 1e-3 * 10.0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.3, 0.98), st.integers(0, 1000), st.floats(0.001, 0.05))
+def test_the_estimated_error_is_kept_from_any_start_near_the_top_eigenvector(second, seed, share):
+    matrix = symmetric(np.concatenate([[1.0, second], np.linspace(-0.2, 0.25, 40)]), seed)
+    result = solve(Lanczos(tolerance=1e-3), matrix, near_the_top(matrix, share), near=True)
+    assert result.eigenvalue == pytest.approx(1.0, abs=1e-3)
+
+
+def test_without_a_second_ritz_value_the_error_is_the_residual():
+    matrix = symmetric(SPECTRA["positive"])
+    result = solve(Lanczos(max_products=1), matrix, near_the_top(matrix))
+    assert result.error == result.residual
+    assert solve(PowerIteration(), matrix).error == solve(PowerIteration(), matrix).residual
+
+
 def test_lanczos_restarts_when_its_basis_is_full():
     values = np.concatenate([[1.02], np.linspace(-1, 1, 200)])
     result = solve(Lanczos(tolerance=1e-4, basis_size=8, max_products=400), symmetric(values))

@@ -66,9 +66,23 @@ def test_a_diverging_run_ends_at_the_step_that_shows_it(runner, initial):
 
 
 def test_a_run_ends_when_its_question_is_answered(runner, initial):
-    run = runner.run(initial, 0.3, BATCHES, stop=lambda loss, sharpness: True)
-    assert run.steps == 1
-    assert not run.diverged
+    whole = runner.run(initial, 0.3, BATCHES)
+    by_loss = runner.run(initial, 0.3, BATCHES, loss_limit=0.99 * whole.loss[1])
+    by_sharpness = runner.run(initial, 0.3, BATCHES, sharpness_limit=0.99 * whole.sharpness[1])
+    within = runner.run(initial, 0.3, BATCHES, loss_limit=2 * whole.loss.max(), sharpness_limit=2 * whole.sharpness.max())
+    assert (by_loss.steps, by_sharpness.steps, within.steps) == (1, 1, STEPS)
+    assert not by_loss.diverged
+    np.testing.assert_array_equal(within.loss, whole.loss)
+
+
+def test_a_long_run_is_taken_in_blocks_that_leave_no_trace(runner, initial, monkeypatch):
+    whole = runner.run(initial, 0.3, BATCHES)
+    monkeypatch.setattr("app.training.runner._STEPS_AT_ONCE", 3)
+    blocks = runner.run(initial, 0.3, BATCHES)
+    np.testing.assert_array_equal(blocks.loss, whole.loss)
+    np.testing.assert_array_equal(blocks.sharpness, whole.sharpness)
+    ended = runner.run(initial, 0.3, BATCHES, loss_limit=0.99 * whole.loss[1])
+    assert ended.steps == 1
 
 
 def test_without_sharpness_no_products_are_spent(runner, initial):
@@ -104,7 +118,7 @@ def test_nothing_is_retraced_per_learning_rate(runner, initial):
     for rate in (0.1, 0.2, 0.3):
         runner.run(initial, rate, BATCHES)
     assert runner._step.experimental_get_tracing_count() == 1
-    assert runner._model._measure_from.experimental_get_tracing_count() == 1
+    assert runner._loop.experimental_get_tracing_count() == 1
 
 
 def test_the_barrier_is_the_largest_loss_on_the_line_from_the_first_weights_to_the_last(runner, initial):
