@@ -17,6 +17,7 @@ from app.errors import UserError
 
 if TYPE_CHECKING:
     from app.analyzer import PhaseAnalyzer
+    from app.config.schema import ExperimentConfig
     from app.experiment import Experiment
 
 Config = Annotated[
@@ -65,12 +66,19 @@ def run(
 
 
 @app.command()
-def plan(config: Config, overrides: Overrides = None) -> None:
+def plan(
+    config: Config,
+    overrides: Overrides = None,
+    tflops: Annotated[
+        float | None,
+        typer.Option("--tflops", min=1e-3, help="Estimate for a device of this rate, such as 67 for an H100."),
+    ] = None,
+) -> None:
     """Print the runs, products, FLOPs and time of an experiment; run nothing."""
     from app.views.console import plain_table
 
     experiment = _experiment(config, overrides, None)
-    estimates = experiment.plan()
+    estimates = experiment.plan(None if tflops is None else tflops * 1e12)
     rows = [
         [
             f"{e.depth}",
@@ -87,9 +95,10 @@ def plan(config: Config, overrides: Overrides = None) -> None:
     names = ("depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
     out.print(plain_table(f"Plan of {experiment.config.name} (estimated)", names, rows))
     seconds = sum(e.seconds for e in estimates)
+    where = "on this machine" if tflops is None else f"at {tflops:g} TFLOP/s"
     out.print(
         f"In all: {sum(e.runs for e in estimates)} runs, {sum(e.hvps for e in estimates)} Hessian-vector products, "
-        f"{sum(e.flops for e in estimates):.1e} FLOPs, about {_duration(seconds)} on this machine."
+        f"{sum(e.flops for e in estimates):.1e} FLOPs, about {_duration(seconds)} {where}."
     )
 
 
@@ -166,9 +175,7 @@ def bench(
     ] = None,
 ) -> None:
     """Hold the default way against the published protocol: time, products, memory, constants, roofline."""
-    from app.config.loading import load_config
-
-    checked = load_config(config, [*(overrides or ()), f"sweep.seeds={seeds}"])
+    checked = _load(config, [*(overrides or ()), f"sweep.seeds={seeds}"])
     from app.training.quiet import import_tensorflow
 
     import_tensorflow()
@@ -176,7 +183,7 @@ def bench(
     from app.bench.report import conclusion, remarks, ways_table
     from app.training.device import describe_device
 
-    out.print(f"On {describe_device()}", markup=False)
+    out.print(f"On {describe_device(checked.device.xla)}", markup=False)
     found = []
     for comparison in compare_ways(checked, repeats):
         found.append(comparison)
@@ -187,6 +194,36 @@ def bench(
         if json_file is not None:
             json_file.write_text(json.dumps([each.to_json() for each in found], indent=1, allow_nan=False) + "\n")
     out.print(conclusion(found), markup=False)
+
+
+@app.command()
+def scaling(
+    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config.")] = "quickstart",
+    overrides: Overrides = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over", metavar="AXIS=VALUES", help="Vary width, depth, examples or initialisations: width=64,128"
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures here.")
+    ] = None,
+) -> None:
+    """Measure how time and memory of the critical constants grow with width, depth, examples and initialisations."""
+    from app.bench.scaling import parse_axes, scale
+
+    axes, checked = parse_axes(over or ()), _load(config, overrides)
+    from app.bench.report import scaling_table
+
+    found = []
+    for axis, values in axes.items():
+        points = list(scale(checked, {axis: values}))
+        found += points
+        out.print(scaling_table(points))
+        out.print()
+        if json_file is not None:
+            json_file.write_text(json.dumps([point.to_json() for point in found], indent=1) + "\n")
 
 
 @app.command()
@@ -235,13 +272,17 @@ def main() -> None:
 
 
 def _experiment(config: str, overrides: list[str] | None, output: Path | None) -> Experiment:
-    """Check the config before anything heavy is imported."""
-    from app.config.loading import load_config
-
-    checked = load_config(config, overrides or ())
+    checked = _load(config, overrides)
     from app.experiment import Experiment
 
     return Experiment(checked, output)
+
+
+def _load(config: str, overrides: list[str] | None) -> ExperimentConfig:
+    """Check a config before anything heavy is imported."""
+    from app.config.loading import load_config
+
+    return load_config(config, overrides or ())
 
 
 def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:

@@ -157,8 +157,11 @@ class Experiment:
             PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")
         return table
 
-    def plan(self) -> list[Estimate]:
-        """Estimate what all runs cost on this machine; nothing is run.
+    def plan(self, rate: float | None = None) -> list[Estimate]:
+        """Estimate what all runs cost; nothing is run.
+
+        Args:
+            rate: Floating-point operations per second of the device; measured on this machine by default.
 
         Returns:
             An entry for every (depth, width).
@@ -167,13 +170,13 @@ class Experiment:
         from app.sweep.cost import estimate
         from app.training.device import matrix_product_rate
 
-        return estimate(self.config, matrix_product_rate())
+        return estimate(self.config, matrix_product_rate() if rate is None else rate)
 
     def initial_sharpness(self) -> list[tuple[Cell, InitialState]]:
         """Measure lambda_0 of every network of the experiment; nothing is stored.
 
         Returns:
-            Cells and their states before training; a state's residual bounds the error of its sharpness.
+            Cells and their states before training; a state's `error` estimates that of its sharpness.
 
         Raises:
             UserError: If the data cannot be loaded.
@@ -241,7 +244,7 @@ class Experiment:
             import_tensorflow()
             from app.training.device import describe_device
 
-            now["device"] = describe_device()
+            now["device"] = describe_device(self.config.device.xla)
             logger.info("Computing on %s", now["device"])
         elif "device" in before:
             now["device"] = before["device"]

@@ -16,7 +16,7 @@ import pandas as pd
 from app.analysis.critical import critical_constants
 from app.analysis.tables import constants_table
 from app.bench.protocol import ReferenceProtocol
-from app.bench.roofline import measure_roofline, product_flops
+from app.bench.roofline import measure_roofline
 from app.bench.work import Cost, Prices, Work, timed
 from app.config.schema import ExperimentConfig
 from app.curvature.hessian import HessianOperator
@@ -24,7 +24,7 @@ from app.errors import UserError
 from app.losses import build_loss
 from app.store.runs import RunStore
 from app.sweep.cell import Simulator
-from app.sweep.cost import forward_flops
+from app.sweep.cost import forward_flops, product_flops
 from app.sweep.executors import CellSweep
 from app.sweep.plan import Cell, cells, criteria
 from app.training.tracker import sample_size

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from app.curvature.hessian import HessianOperator
 from app.curvature.lanczos import Lanczos
-from app.training.device import counted_flops, matrix_product_rate
+from app.sweep.cost import product_flops
+from app.training.device import matrix_product_rate
 
 _FEW, _MANY = 2, 12  # products of two timed loops; their difference has no start-up in it
 _REPEATS = 3
@@ -85,20 +86,6 @@ def measure_roofline(operator: HessianOperator) -> Roofline:
     few, many, few_lanczos, many_lanczos = (min(found) for found in times)
     count = _MANY - _FEW
     return Roofline(max(rates), flops, (many - few) / count, (many_lanczos - few_lanczos) / count)
-
-
-def product_flops(operator: HessianOperator) -> float:
-    """Floating-point operations of one product at a gradient that is there.
-
-    Args:
-        operator: The Hessian.
-
-    Returns:
-        The number, of the whole measurement set.
-    """
-    spec = tf.TensorSpec([operator.size], operator.dtype)
-    both = counted_flops(lambda vector: operator.linearize().matvec(vector), spec)
-    return both - counted_flops(lambda: operator.linearize().gradient)
 
 
 def _seconds(function: Callable[[], Any]) -> float:

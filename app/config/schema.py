@@ -11,6 +11,7 @@ from app.config.misfits import misfits
 from app.config.sections import (
     AnalysisConfig,
     DataConfig,
+    DeviceConfig,
     ExecutorConfig,
     ModelConfig,
     Section,
@@ -41,6 +42,8 @@ class ExperimentConfig(Section):
     """Networks and learning rates."""
     analysis: AnalysisConfig = AnalysisConfig()
     """What the constants are."""
+    device: DeviceConfig = DeviceConfig()
+    """How the device computes."""
     executor: ExecutorConfig = ExecutorConfig()
     """Where the runs are carried out."""
     tensorboard: bool = True

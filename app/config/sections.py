@@ -209,6 +209,15 @@ class AnalysisConfig(Section):
     """c tau at which the saturated sharpness is measured; null for 200, and for 100 with cross-entropy."""
 
 
+class DeviceConfig(Section):
+    """How the device computes."""
+
+    xla: Literal["auto", "always", "never"] = "auto"
+    """Whether training steps and measurements are compiled by XLA; auto: on a GPU."""
+    tensor_float_32: bool = False
+    """Whether recent GPUs may round the factors of float32 products to TensorFloat-32, 10 bits of mantissa."""
+
+
 class ExecutorConfig(Section):
     """Where the runs are carried out."""
 

@@ -15,6 +15,7 @@ MARGIN = 3.0
 CLOSE = 10.0
 SAFETY = 10.0
 NEARLY = 0.05
+BASIS_BYTES = 2**31
 
 
 class Lanczos:
@@ -25,12 +26,12 @@ class Lanczos:
     `tolerance` |theta| (Parlett 1998, Sec. 13.2); the error of theta is then of order residual^2 / gap, far smaller.
     From a start near the top eigenvector it stops as soon as that estimate of the error is `SAFETY` times below
     `tolerance` |theta|, with the distance to the second Ritz value for the gap and a residual of at most
-    `NEARLY` |theta|; from anywhere else that would not be safe, since the basis may not have met the top eigenvector yet.
+    `NEARLY` |theta|; from anywhere else that would not be safe: the basis may not have met the top eigenvector yet.
     Rounding spoils the orthogonality of the basis by about eps |theta| / residual (Paige 1980): as long as that is
     below sqrt(eps) / `CLOSE`, the three-term recurrence is left alone, which saves most of the vector work; after that
     every vector is made orthogonal to all before it.
     When the basis is full, it is replaced by its Ritz vector and the iteration goes on, so memory is bounded by
-    `basis_size` vectors.
+    `basis_size` vectors, and by `BASIS_BYTES` (2 GiB).
 
     Args:
         tolerance: Relative residual to reach, or `SAFETY` times the relative error; in (0, 1).
@@ -59,7 +60,6 @@ class Lanczos:
         matvec: Callable[[Any], Any],
         start: Any,
         threshold: Any = float("nan"),
-        static_shapes: bool = False,
         near: bool = False,
     ) -> EigenResult:
         """Find the largest eigenvalue; callable inside a `tf.function`.
@@ -70,23 +70,14 @@ class Lanczos:
             threshold: Scalar: stop early once it is clear on which side of it the eigenvalue lies. Above is proved by a
                 Ritz value above it; below is taken for granted once the residual is at most `CLEARLY` |theta| and
                 theta is `MARGIN` residuals below it. NaN for never.
-            static_shapes: True inside a function compiled by XLA, which must know every shape: the whole
-                basis takes part in every product then, its unused vectors with weight zero.
             near: Whether `start` is known to lie near the top eigenvector, and not only near some eigenvector.
 
         Returns:
             The result, with NaN where the operator gives NaN or infinity.
         """
         n, dtype = int(start.shape[0]), start.dtype
-        size = min(self.basis_size, self.max_products, n)
+        size = min(self.basis_size, self.max_products, n, max(2, BASIS_BYTES // (n * dtype.size)))
         zero = tf.zeros([], dtype)
-
-        def vectors(basis: Any, count: Any) -> Any:
-            return basis.stack() if static_shapes else basis.gather(tf.range(count))
-
-        def combine(kept: Any, weights: Any, count: Any) -> Any:
-            used = tf.where(tf.range(size) < count, weights, 0) if static_shapes else weights[:count]
-            return tf.linalg.matvec(kept, used, transpose_a=True)
 
         close = CLOSE * float(np.sqrt(np.finfo(dtype.as_numpy_dtype).eps))
 
@@ -107,19 +98,15 @@ class Lanczos:
         def iterate(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> tuple[Any, ...]:
             q, previous, beta = recurrence
             full = filled == size
-            q = tf.cond(full, lambda: tf.math.l2_normalize(combine(vectors(basis, filled), ritz[1], filled)), lambda: q)
+            q = tf.cond(full, lambda: tf.math.l2_normalize(_combination(basis, ritz[1], filled)), lambda: q)
             at = tf.where(full, 0, filled)
             basis = basis.write(at, q)
-
-            def orthogonal(w: Any) -> Any:
-                kept = vectors(basis, at + 1)
-                return w - combine(kept, tf.linalg.matvec(kept, w), at + 1)
 
             w = matvec(q)
             alpha = tf.reduce_sum(q * w)  # faster than a matrix product of a row and a column
             w -= alpha * q + tf.where(full, zero, beta) * previous
             spoils = tf.logical_and(products > 0, ritz[2] <= close * tf.abs(ritz[0]))
-            w = tf.cond(spoils, lambda: orthogonal(w), lambda: w)
+            w = tf.cond(spoils, lambda: _orthogonal(basis, w, at + 1), lambda: w)
             beta = tf.norm(w)
             here = tf.one_hot(at, size, dtype=dtype)
             alphas, betas = (old * (1 - here) for old in krylov)
@@ -146,7 +133,7 @@ class Lanczos:
             maximum_iterations=self.max_products,
             parallel_iterations=1,
         )
-        vector = combine(vectors(basis, filled), weights, filled)
+        vector = _combination(basis, weights, filled)
         return EigenResult(
             eigenvalue=theta,
             eigenvector=vector / tf.norm(vector),
@@ -155,6 +142,25 @@ class Lanczos:
             converged=converged(theta, residual, error),
             hvps=products,
         )
+
+
+def _combination(basis: Any, weights: Any, count: Any) -> Any:
+    """Sum of the first `count` vectors of the basis, each times its weight; none of them is copied."""
+    return _over_vectors(basis, count, lambda i, q, total: total + weights[i] * q, tf.zeros_like(basis.read(0)))
+
+
+def _orthogonal(basis: Any, vector: Any, count: Any) -> Any:
+    """The vector without its parts along the first `count` vectors of the basis, by modified Gram-Schmidt."""
+    return _over_vectors(basis, count, lambda i, q, rest: rest - tf.reduce_sum(q * rest) * q, vector)
+
+
+def _over_vectors(basis: Any, count: Any, step: Callable[[Any, Any, Any], Any], start: Any) -> Any:
+    return tf.while_loop(
+        lambda i, value: i < count,
+        lambda i, value: (i + 1, step(i, basis.read(i), value)),
+        (tf.constant(0), start),
+        parallel_iterations=1,
+    )[1]
 
 
 def _largest_ritz_pair(alphas: Any, betas: Any, count: Any) -> tuple[Any, Any, Any]:

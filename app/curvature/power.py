@@ -40,7 +40,6 @@ class PowerIteration:
         matvec: Callable[[Any], Any],
         start: Any,
         threshold: Any = float("nan"),
-        static_shapes: bool = False,
         near: bool = False,
     ) -> EigenResult:
         """Find the largest eigenvalue; callable inside a `tf.function`.
@@ -49,7 +48,6 @@ class PowerIteration:
             matvec: The symmetric operator, v -> H v on tensors of shape (n,).
             start: Start vector of shape (n,), not zero; it need not have unit length.
             threshold: Ignored: the reference protocol always runs to its end.
-            static_shapes: Ignored: all shapes are static.
             near: Ignored.
 
         Returns:

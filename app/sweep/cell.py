@@ -17,7 +17,7 @@ from app.errors import UserError
 from app.losses import build_loss
 from app.sweep.networks import build_network
 from app.sweep.plan import Cell, criteria, saturation_steps
-from app.training.device import share_memory, use_full_precision
+from app.training.device import set_precision, share_memory, uses_xla
 from app.training.runner import InitialState, TrajectoryRunner
 from app.training.sharpness_model import SharpnessModel
 from app.trajectory import Trajectory
@@ -30,7 +30,7 @@ class Simulator:
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
-        use_full_precision()
+        set_precision(config.device.tensor_float_32)
         share_memory()
         self._config = config
         self._architecture: tuple[int, int] | None = None
@@ -73,7 +73,7 @@ class Simulator:
             seed=config.sharpness.seed,
         )
         optimizer = keras.optimizers.SGD(0.0, momentum=config.training.momentum)
-        model.compile(optimizer=optimizer, loss=build_loss(config.loss), jit_compile=False)
+        model.compile(optimizer=optimizer, loss=build_loss(config.loss), jit_compile=uses_xla(config.device.xla))
         return model
 
 

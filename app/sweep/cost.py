@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from app.config.image_sets import IMAGE_SETS
 from app.config.schema import ExperimentConfig
+from app.curvature.hessian import HessianOperator
+from app.losses import build_loss
 from app.sweep.networks import build_network
 from app.sweep.plan import Cell, saturation_steps
 from app.training.device import counted_flops
@@ -26,7 +28,6 @@ _BARRIER_LINES = 6  # that an adaptive search measures
 _LAST_C = 12.0  # where an exhaustive search typically meets divergence
 
 _GRADIENT = 3  # forward passes that a gradient costs, the forward pass included
-_PRODUCT = 5  # forward passes that a Hessian-vector product costs at a gradient that is there
 _BUILD_SECONDS = 1.0  # building and tracing an architecture
 _STEP_SECONDS = 4e-3  # what a step costs beside its arithmetic
 
@@ -72,7 +73,7 @@ def _estimate(config: ExperimentConfig, depth: int, width: int, rate: float) -> 
     info, training, sweep = IMAGE_SETS[config.data.dataset], config.training, config.sweep
     network = build_network(config.model, Cell(depth, width, 0), info.shape, info.classes)
     parameters = sum(weight.shape.num_elements() for weight in (v.value for v in network.trainable_variables))
-    forward = forward_flops(network)
+    forward, product = forward_flops(network), _product_flops_of_one_example(config, network)
     power = config.sharpness.solver == "power"
     if sweep.search == "adaptive":
         runs, steps = _ADAPTIVE_RUNS, round(_ADAPTIVE_RUNS * _ADAPTIVE_STEPS * config.transient_steps)
@@ -97,10 +98,8 @@ def _estimate(config: ExperimentConfig, depth: int, width: int, rate: float) -> 
         runs, steps = runs + _BARRIER_LINES, steps + _BARRIER_LINES * config.transient_steps
         evaluations = steps + _BARRIER_LINES * LINE_POINTS
     examples = config.sharpness.examples
-    flops = forward * (
-        steps * _GRADIENT * training.batch_size
-        + (evaluations + measurements * _GRADIENT + products * _PRODUCT) * examples
-    )
+    flops = forward * (steps * _GRADIENT * training.batch_size + (evaluations + measurements * _GRADIENT) * examples)
+    flops += product * products * examples
     seconds = flops / rate + steps * _STEP_SECONDS
     n = sweep.seeds
     return Estimate(depth, width, parameters, n, n * runs, n * products, n * flops, n * seconds + _BUILD_SECONDS)
@@ -117,3 +116,24 @@ def forward_flops(network: keras.Model) -> float:
     """
     spec = tf.TensorSpec([1, *network.input_shape[1:]], network.input.dtype)
     return counted_flops(lambda x: network(x, training=False), spec)
+
+
+def _product_flops_of_one_example(config: ExperimentConfig, network: keras.Model) -> float:
+    loss = build_loss(config.loss)
+    variables = [v.value for v in network.trainable_variables]
+    x, y = tf.zeros([1, *network.input_shape[1:]], network.input.dtype), tf.zeros([1, network.output_shape[-1]])
+    return product_flops(HessianOperator(lambda x, y: loss(y, network(x, training=False)), variables, x, y))
+
+
+def product_flops(operator: HessianOperator) -> float:
+    """Floating-point operations of one product at a gradient that is there.
+
+    Args:
+        operator: The Hessian.
+
+    Returns:
+        The number, of the whole measurement set.
+    """
+    spec = tf.TensorSpec([operator.size], operator.dtype)
+    both = counted_flops(lambda vector: operator.linearize().matvec(vector), spec)
+    return both - counted_flops(lambda: operator.linearize().gradient)

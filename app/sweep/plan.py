@@ -51,7 +51,8 @@ def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, quest
     """Run id: a hash of everything that decides the run's numbers.
 
     Args:
-        config: The experiment; its name, grid, seeds, executor and pictures do not change a run.
+        config: The experiment; its name, grid, seeds, executor and pictures do not change a run, nor does XLA beyond
+            rounding.
         cell: The initialisation.
         exponent: x of c = 2^x; None for the measurement before training.
         question: Why the run may stop early; None for a whole trajectory.
@@ -64,6 +65,8 @@ def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, quest
         "lr_exponent": exponent,
         "question": question,
     }
+    if config.device.tensor_float_32:
+        description["tensor_float_32"] = True
     if question is None and exponent is not None and config.analysis.barrier:
         description["barrier"] = True
     if config.transient_steps < config.training.steps:

@@ -12,13 +12,31 @@ from typing import Any
 import tensorflow as tf
 
 
-def use_full_precision() -> None:
-    """Make float32 mean float32.
+def set_precision(tensor_float_32: bool) -> None:
+    """Choose what a float32 matrix product or convolution means on a recent GPU.
 
-    TensorFloat-32, the default on recent GPUs, keeps 10 bits of a factor's mantissa: too few for a sharpness good to
+    TensorFloat-32, TensorFlow's default there, keeps 10 bits of a factor's mantissa: too few for a sharpness good to
     1e-3.
+
+    Args:
+        tensor_float_32: Whether factors may be rounded so.
     """
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
+
+
+def uses_xla(setting: str) -> bool:
+    """Whether to compile by XLA.
+
+    On a CPU, TensorFlow's own kernels are as fast for dense networks, far faster for convolutions, and need no
+    compilation; on a GPU, XLA saves the start of many small kernels.
+
+    Args:
+        setting: "always", "never", or "auto" for on a GPU.
+
+    Returns:
+        The decision.
+    """
+    return setting == "always" or (setting == "auto" and bool(tf.config.list_physical_devices("GPU")))
 
 
 def share_memory() -> None:
@@ -30,12 +48,21 @@ def share_memory() -> None:
             return
 
 
-def describe_device() -> str:
-    """What computes, such as "CPU: Intel Xeon, 2 cores" or "GPU: NVIDIA H200"."""
+def describe_device(xla: str = "never") -> str:
+    """What computes, such as "CPU: Intel Xeon, 2 cores" or "GPU: NVIDIA H200, compiled by XLA".
+
+    Args:
+        xla: The setting of `uses_xla`.
+
+    Returns:
+        The description.
+    """
+    compiled = ", compiled by XLA" if uses_xla(xla) else ""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
-        return f"GPU: {tf.config.experimental.get_device_details(gpus[0]).get('device_name', gpus[0].name)}"
-    return f"CPU: {_cpu_name()}, {os.cpu_count()} cores"
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)
+        return f"GPU: {name}{compiled}"
+    return f"CPU: {_cpu_name()}, {os.cpu_count()} cores{compiled}"
 
 
 def matrix_product_rate(size: int = 1024, seconds: float = 0.5) -> float:

@@ -76,7 +76,6 @@ class SharpnessTracker:
         )
         self._examples = len(x)
         self._solver = solver
-        self._compiled = compiled
         size, dtype = self.operator.size, self.operator.dtype
         noise = tf.random.stateless_normal([size], [seed, 0], dtype=dtype)
         self._noise = _RANDOM_SHARE * tf.math.l2_normalize(noise)
@@ -146,7 +145,7 @@ class SharpnessTracker:
         start = tf.cond(_dot(start, start) > 0, lambda: start, lambda: at.gradient)
         start = _unit(start) + self._noise
         near = self._sample is not None
-        result = self._solver.solve(at.matvec, start, threshold, static_shapes=self._compiled, near=near)
+        result = self._solver.solve(at.matvec, start, threshold, near=near)
         return Measurement(at.loss, at.report, result)
 
     def _solve_sample_from(self, start: Any) -> tuple[Any, Any]:
@@ -157,7 +156,7 @@ class SharpnessTracker:
         start = tf.cond(
             _dot(start, start) > 0, lambda: start + tf.cast(turned, start.dtype) * gradient, lambda: gradient
         )
-        result = _SAMPLE_SOLVER.solve(at.matvec, start + self._noise, static_shapes=self._compiled)
+        result = _SAMPLE_SOLVER.solve(at.matvec, start + self._noise)
         return _if_finite(result), result.hvps
 
 

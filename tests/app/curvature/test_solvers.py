@@ -24,7 +24,7 @@ SOLVERS = {"lanczos": Lanczos(), "power": PowerIteration(iterations=2000, tolera
 def solve(solver, matrix, start=None, compiled=False, **options):
     start = np.random.default_rng(1).standard_normal(len(matrix)) if start is None else start
     matvec = matvec_of(np.asarray(matrix, start.dtype))
-    function = tf.function(lambda v: solver.solve(matvec, v, static_shapes=compiled, **options), jit_compile=compiled)
+    function = tf.function(lambda v: solver.solve(matvec, v, **options), jit_compile=compiled)
     return function(tf.constant(start)).to_python()
 
 

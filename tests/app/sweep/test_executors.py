@@ -167,3 +167,15 @@ def test_long_exhaustive_runs_give_the_constants_of_their_first_steps(tmp_path):
     pd.testing.assert_frame_equal(constants(long_config, long_store), constants(config, store), rtol=1e-3)
     steps = long_store.table().query("c == 1.0").set_index("step")["sharpness"].notna()
     assert steps[steps].index.tolist() == [0, 1, 2, 3, 4, 8, 12]
+
+
+def test_xla_gives_the_same_constants(adaptive_sweep, tmp_path):
+    config, store, _ = adaptive_sweep
+    compiled_config, compiled, _ = sweep(tmp_path, "device.xla=always")
+    pd.testing.assert_frame_equal(constants(compiled_config, compiled), constants(config, store), rtol=1e-3)
+    assert set(compiled.table()["run_id"]) == set(store.table()["run_id"])
+
+
+def test_tensor_float_32_makes_other_runs():
+    plain, rounded = (load_config("quickstart", [*TINY, *extra]) for extra in ([], ["device.tensor_float_32=true"]))
+    assert set(run_ids(plain)).isdisjoint(run_ids(rounded))

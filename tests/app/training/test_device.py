@@ -1,7 +1,14 @@
 import pytest
 import tensorflow as tf
 
-from app.training.device import counted_flops, describe_device, matrix_product_rate, share_memory, use_full_precision
+from app.training.device import (
+    counted_flops,
+    describe_device,
+    matrix_product_rate,
+    set_precision,
+    share_memory,
+    uses_xla,
+)
 
 
 def test_the_device_is_described_by_its_kind_and_name():
@@ -10,9 +17,29 @@ def test_the_device_is_described_by_its_kind_and_name():
     assert name
 
 
-def test_float32_products_are_not_rounded_to_tensor_float_32():
-    use_full_precision()
-    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+@pytest.mark.parametrize("setting", [True, False])
+def test_float32_products_are_rounded_to_tensor_float_32_only_if_asked(setting):
+    set_precision(setting)
+    assert tf.config.experimental.tensor_float_32_execution_enabled() is setting
+    set_precision(False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "gpus", "expected"),
+    [
+        ("auto", ["gpu"], True),
+        ("auto", [], False),
+        ("always", [], True),
+        ("never", ["gpu"], False),
+    ],
+)
+def test_xla_compiles_on_a_gpu_or_where_it_is_asked_for(setting, gpus, expected, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    assert uses_xla(setting) is expected
+
+
+def test_the_description_tells_of_xla():
+    assert describe_device("always") == f"{describe_device()}, compiled by XLA"
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("already initialized")])

@@ -69,7 +69,9 @@ def test_a_run_ends_when_its_question_is_answered(runner, initial):
     whole = runner.run(initial, 0.3, BATCHES)
     by_loss = runner.run(initial, 0.3, BATCHES, loss_limit=0.99 * whole.loss[1])
     by_sharpness = runner.run(initial, 0.3, BATCHES, sharpness_limit=0.99 * whole.sharpness[1])
-    within = runner.run(initial, 0.3, BATCHES, loss_limit=2 * whole.loss.max(), sharpness_limit=2 * whole.sharpness.max())
+    within = runner.run(
+        initial, 0.3, BATCHES, loss_limit=2 * whole.loss.max(), sharpness_limit=2 * whole.sharpness.max()
+    )
     assert (by_loss.steps, by_sharpness.steps, within.steps) == (1, 1, STEPS)
     assert not by_loss.diverged
     np.testing.assert_array_equal(within.loss, whole.loss)
