@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,7 @@ class PhaseAnalyzer:
     def __init__(self, runs: pd.DataFrame, config: ExperimentConfig) -> None:
         self.config = config
         self.runs = runs
+        self._labelled: dict[RegimeSettings | None, list[tuple[dict[str, Any], list[Segment]]]] = {}
 
     @classmethod
     def load(cls, folder: str | Path) -> PhaseAnalyzer:
@@ -90,7 +90,7 @@ class PhaseAnalyzer:
     @property
     def summary(self) -> pd.DataFrame:
         """A row per (depth, width, constant): mean, median, q25, q75, n, n_low, n_high, n_censored."""
-        return summary_table(self._constants, self._critical)
+        return self._summary.copy()
 
     def violations(self) -> pd.DataFrame:
         """The initialisations whose constants are not in the usual order c_loss <= c_sharp <= c_barrier <= c_max."""
@@ -99,7 +99,7 @@ class PhaseAnalyzer:
     @property
     def constants_are_known(self) -> bool:
         """Whether some constant of some network is known, not only censored."""
-        return bool((self.summary["n"] > 0).any())
+        return bool((self._summary["n"] > 0).any())
 
     @property
     def saturation_is_known(self) -> bool:
@@ -188,13 +188,19 @@ class PhaseAnalyzer:
         rows = [(*key, len(runs), agreement(runs)) for key, runs in sorted(initialisations.items()) if len(runs) > 1]
         return pd.DataFrame(rows, columns=["depth", "width", "c", "n", "agreement"])
 
-    def _long_runs(self, settings: RegimeSettings | None) -> Iterator[tuple[dict[str, Any], list[Segment]]]:
-        """What describes every long run, and its regimes."""
+    def _long_runs(self, settings: RegimeSettings | None) -> list[tuple[dict[str, Any], list[Segment]]]:
+        """What describes every long run, and its regimes; labelled once for each settings."""
         if self.config.transient_steps == self.config.training.steps:
-            return
-        for labels, run in split_runs(self.runs[self.runs["question"] == "whole"]):
-            described = {name: labels[name] for name in ("depth", "width", "seed", "c", "run_id")}
-            yield described, regimes(run, labels["c"] / run.sharpness[0], settings)
+            return []
+        if settings not in self._labelled:
+            self._labelled[settings] = [
+                (
+                    {name: labels[name] for name in ("depth", "width", "seed", "c", "run_id")},
+                    regimes(run, labels["c"] / run.sharpness[0], settings),
+                )
+                for labels, run in split_runs(self.runs[self.runs["question"] == "whole"])
+            ]
+        return self._labelled[settings]
 
     def phase(self, c: float, depth: int, width: int) -> Phase:
         """Phase of early training, with the constants averaged over initialisations as boundaries.
@@ -296,6 +302,10 @@ class PhaseAnalyzer:
         if config.model.activation != "linear":
             model += f", {names.get(config.model.activation, config.model.activation)}"
         return f"{model}, {names.get(config.loss, config.loss)} on {config.data.dataset}"
+
+    @cached_property
+    def _summary(self) -> pd.DataFrame:
+        return summary_table(self._constants, self._critical)
 
     @cached_property
     def _trajectories(self) -> pd.DataFrame:

@@ -227,6 +227,34 @@ def scaling(
 
 
 @app.command()
+def precision(
+    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config.")] = "quickstart",
+    overrides: Overrides = None,
+) -> None:
+    """Hold lambda_0 in float32 and in TensorFloat-32 (emulated) against float64."""
+    checked = _load(config, overrides)
+    from app.training.quiet import import_tensorflow
+
+    import_tensorflow()
+    from app.bench.precision import measure_precision
+    from app.views.console import plain_table
+
+    rows = [
+        [
+            f"{found.cell.depth}",
+            f"{found.cell.width}",
+            f"{found.cell.seed}",
+            f"{found.sharpness:.6g}",
+            f"{found.float_32:+.1e}",
+            f"{found.tensor_float_32:+.1e}",
+        ]
+        for found in measure_precision(checked)
+    ]
+    names = ("depth", "width", "seed", "lambda_0 in float64", "float32", "TensorFloat-32")
+    out.print(plain_table(f"Initial sharpness of {checked.name}: relative differences", names, rows))
+
+
+@app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that `phases run` has written.")],
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The sheet (.png, .svg or .pdf).")] = Path(

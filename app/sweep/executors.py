@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from app.analysis.critical import Question, undecided
 from app.config.schema import ExperimentConfig
+from app.errors import UserError
 from app.store.runs import RunStore
 from app.sweep.plan import Cell, criteria, identity, labels
 from app.sweep.search import Answer, adaptive, exhaustive
@@ -122,8 +123,11 @@ class CellSweep:
             if (found := known(index, question)) is not None:
                 return found
             runs.setdefault(index, []).append(self._trajectory(exponents[index], question))
-            found = known(index, question)
-            assert found is not None, "a run answers its question"
+            if (found := known(index, question)) is None:
+                raise UserError(
+                    f"{self._cell.name}: at c = {2.0 ** exponents[index]:.4g} the sharpness is not a number while the "
+                    "loss is finite: the second derivative of the loss, or of a layer, is not defined there"
+                )
             return found
 
         self.edges = adaptive([2.0**x for x in exponents], ask, known, self._guesses, self._criteria.barrier)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,3 +181,17 @@ def test_xla_gives_the_same_constants(adaptive_sweep, tmp_path):
 def test_tensor_float_32_makes_other_runs():
     plain, rounded = (load_config("quickstart", [*TINY, *extra]) for extra in ([], ["device.tensor_float_32=true"]))
     assert set(run_ids(plain)).isdisjoint(run_ids(rounded))
+
+
+def test_a_sharpness_that_is_not_defined_at_a_finite_loss_is_a_users_error(tmp_path, monkeypatch):
+    from app.sweep.cell import CellRuns
+
+    honest = CellRuns.trajectory
+
+    def undefined(self, exponent, question):
+        run = honest(self, exponent, question)
+        return replace(run, sharpness=np.where(np.arange(len(run.sharpness)) > 0, np.nan, run.sharpness))
+
+    monkeypatch.setattr(CellRuns, "trajectory", undefined)
+    with pytest.raises(UserError, match="d2_w8_s0: at c = 1 the sharpness is not a number while the loss is finite"):
+        sweep(tmp_path, "sweep.widths=[8]", "sweep.seeds=1")

@@ -1,0 +1,140 @@
+"""What the arithmetic does to the sharpness: float32 and TensorFloat-32 held against float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from app.config.schema import ExperimentConfig
+from app.curvature.hessian import HessianOperator
+from app.curvature.lanczos import Lanczos
+from app.errors import UserError
+from app.losses import build_loss
+from app.sweep.cell import Simulator
+from app.sweep.plan import Cell, cells
+
+TENSOR_FLOAT_32_BITS = 10
+"""Bits of the mantissa that TensorFloat-32 keeps of a factor (NVIDIA, A100 architecture whitepaper, 2020)."""
+
+_FLOAT_32_BITS = 23
+_SOLVER = Lanczos(tolerance=1e-3, max_products=60)
+
+
+class Precision(NamedTuple):
+    """The initial sharpness of one network in three arithmetics.
+
+    Attributes:
+        cell: The network.
+        sharpness: lambda_0 in float64.
+        float_32: Relative difference of float32.
+        tensor_float_32: Relative difference of float32 with factors of matrix products rounded to TensorFloat-32.
+    """
+
+    cell: Cell
+    sharpness: float
+    float_32: float
+    tensor_float_32: float
+
+
+def measure_precision(config: ExperimentConfig) -> Iterator[Precision]:
+    """Measure lambda_0 of every network of an experiment in three arithmetics; TensorFloat-32 is emulated.
+
+    Args:
+        config: The experiment, of networks that are chains of dense layers.
+
+    Yields:
+        The results, network by network.
+
+    Raises:
+        UserError: If a network has layers that are not dense, or the data cannot be loaded.
+    """
+    simulator = Simulator(config)
+    for cell in cells(config):
+        network = simulator.network(cell)
+        exact, single, rounded = (
+            _sharpness(network, config.loss, simulator.measurement, dtype, product)
+            for dtype, product in (
+                ("float64", tf.linalg.matmul),
+                ("float32", tf.linalg.matmul),
+                ("float32", rounded_product),
+            )
+        )
+        yield Precision(cell, exact, single / exact - 1, rounded / exact - 1)
+
+
+@tf.custom_gradient
+def rounded_product(a: Any, b: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+    """Matrix product whose factors, and those of its derivatives of every order, are rounded to TensorFloat-32.
+
+    Args:
+        a: float32 tensor of shape (m, k).
+        b: float32 tensor of shape (k, n).
+
+    Returns:
+        The product (m, n), and its gradient.
+    """
+
+    def gradient(upstream: Any) -> tuple[Any, Any]:
+        return rounded_product(upstream, tf.transpose(b)), rounded_product(tf.transpose(a), upstream)
+
+    return tf.linalg.matmul(round_mantissa(a), round_mantissa(b)), gradient
+
+
+def round_mantissa(x: Any, bits: int = TENSOR_FLOAT_32_BITS) -> Any:
+    """Round float32 numbers to the nearest with so many bits of mantissa.
+
+    Args:
+        x: A float32 tensor of finite numbers.
+        bits: Bits to keep, of 23.
+
+    Returns:
+        A tensor of the same shape.
+    """
+    dropped = _FLOAT_32_BITS - bits
+    as_integers = tf.bitcast(x, tf.int32) + (1 << (dropped - 1))
+    return tf.bitcast(tf.bitwise.bitwise_and(as_integers, -(1 << dropped)), tf.float32)
+
+
+def _sharpness(
+    network: keras.Model,
+    loss_name: str,
+    measurement: tuple[Any, Any],
+    dtype: str,
+    product: Callable[[Any, Any], Any],
+) -> float:
+    kernels = [tf.Variable(tf.cast(v.value, dtype)) for v in network.trainable_variables]
+    loss = build_loss(loss_name, dtype)
+    operator = HessianOperator(
+        lambda x, y: loss(y, _outputs(network, kernels, x, product)),
+        kernels,
+        *(tf.cast(part, dtype) for part in measurement),
+    )
+
+    @tf.function
+    def solve() -> Any:
+        at = operator.linearize()
+        return _SOLVER.solve(at.matvec, at.gradient).eigenvalue
+
+    return float(solve())
+
+
+def _outputs(network: keras.Model, kernels: list[Any], x: Any, product: Callable[[Any, Any], Any]) -> Any:
+    """The network's outputs with other kernels and another matrix product."""
+    rest = iter(kernels)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dense) and not layer.use_bias:
+            x = layer.activation(product(x, next(rest)))
+        elif isinstance(layer, keras.layers.Activation):
+            x = layer.activation(x)
+        elif isinstance(layer, keras.layers.Flatten):
+            x = tf.reshape(x, [len(x), -1])
+        elif isinstance(layer, keras.layers.Rescaling):
+            x = x * layer.scale
+        elif not isinstance(layer, keras.layers.InputLayer):
+            raise UserError(
+                f"phases precision: only chains of dense layers without biases; {layer.name} is a {type(layer).__name__}"
+            )
+    return x
