@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -10,24 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 
+from app.bench.commands import bench, precision, scaling
 from app.errors import UserError
+from app.terminal import Config, OptionalConfig, Output, Overrides, checked_config, err, out
 
 if TYPE_CHECKING:
     from app.analyzer import PhaseAnalyzer
-    from app.config.schema import ExperimentConfig
     from app.experiment import Experiment
-
-Config = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config (quickstart).")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Override a key: -s sweep.widths=[64,128]"),
-]
-Output = Annotated[Path | None, typer.Option("--output", metavar="DIR", help="Folder of the results [outputs/NAME].")]
 
 app = typer.Typer(
     name="phases",
@@ -36,8 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Phase diagrams of early training: how large may the learning rate be, and why?",
 )
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -138,7 +126,7 @@ def sharpness(config: Config, overrides: Overrides = None) -> None:
 
 @app.command()
 def uv(
-    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A config of the uv model.")] = "laptop/uv",
+    config: OptionalConfig = "laptop/uv",
     overrides: Overrides = None,
     output: Output = None,
 ) -> None:
@@ -162,96 +150,6 @@ def uv(
     names = ("n", "c_loss", "exact", "grid steps apart", "error of f", "error of lambda")
     out.print(plain_table("The uv model: simulated against exact", names, rows))
     out.print(f"Phase diagram: {experiment.folder / 'phase_diagram.png'}", markup=False)
-
-
-@app.command()
-def bench(
-    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config.")] = "quickstart",
-    overrides: Overrides = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Initialisations of each network.")] = 1,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Repetitions of our way; the median counts.")] = 3,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures here.")
-    ] = None,
-) -> None:
-    """Hold the default way against the published protocol: time, products, memory, constants, roofline."""
-    checked = _load(config, [*(overrides or ()), f"sweep.seeds={seeds}"])
-    from app.training.quiet import import_tensorflow
-
-    import_tensorflow()
-    from app.bench.compare import compare as compare_ways
-    from app.bench.report import conclusion, remarks, ways_table
-    from app.training.device import describe_device
-
-    out.print(f"On {describe_device(checked.device.xla)}", markup=False)
-    found = []
-    for comparison in compare_ways(checked, repeats):
-        found.append(comparison)
-        out.print(ways_table(comparison))
-        for line in remarks(comparison):
-            out.print(line, markup=False)
-        out.print()
-        if json_file is not None:
-            json_file.write_text(json.dumps([each.to_json() for each in found], indent=1, allow_nan=False) + "\n")
-    out.print(conclusion(found), markup=False)
-
-
-@app.command()
-def scaling(
-    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config.")] = "quickstart",
-    overrides: Overrides = None,
-    over: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--over", metavar="AXIS=VALUES", help="Vary width, depth, examples or initialisations: width=64,128"
-        ),
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures here.")
-    ] = None,
-) -> None:
-    """Measure how time and memory of the critical constants grow with width, depth, examples and initialisations."""
-    from app.bench.scaling import parse_axes, scale
-
-    axes, checked = parse_axes(over or ()), _load(config, overrides)
-    from app.bench.report import scaling_table
-
-    found = []
-    for axis, values in axes.items():
-        points = list(scale(checked, {axis: values}))
-        found += points
-        out.print(scaling_table(points))
-        out.print()
-        if json_file is not None:
-            json_file.write_text(json.dumps([point.to_json() for point in found], indent=1) + "\n")
-
-
-@app.command()
-def precision(
-    config: Annotated[str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config.")] = "quickstart",
-    overrides: Overrides = None,
-) -> None:
-    """Hold lambda_0 in float32 and in TensorFloat-32 (emulated) against float64."""
-    checked = _load(config, overrides)
-    from app.training.quiet import import_tensorflow
-
-    import_tensorflow()
-    from app.bench.precision import measure_precision
-    from app.views.console import plain_table
-
-    rows = [
-        [
-            f"{found.cell.depth}",
-            f"{found.cell.width}",
-            f"{found.cell.seed}",
-            f"{found.sharpness:.6g}",
-            f"{found.float_32:+.1e}",
-            f"{found.tensor_float_32:+.1e}",
-        ]
-        for found in measure_precision(checked)
-    ]
-    names = ("depth", "width", "seed", "lambda_0 in float64", "float32", "TensorFloat-32")
-    out.print(plain_table(f"Initial sharpness of {checked.name}: relative differences", names, rows))
 
 
 @app.command()
@@ -279,6 +177,10 @@ def configs() -> None:
         out.print(f"{name:<28} {line}", markup=False)
 
 
+for measures_itself in (bench, scaling, precision):
+    app.command()(measures_itself)
+
+
 def main() -> None:
     """Run the command line; errors of the user's leave one message and exit status 2."""
     _set_up_logging()
@@ -300,17 +202,10 @@ def main() -> None:
 
 
 def _experiment(config: str, overrides: list[str] | None, output: Path | None) -> Experiment:
-    checked = _load(config, overrides)
+    checked = checked_config(config, overrides)
     from app.experiment import Experiment
 
     return Experiment(checked, output)
-
-
-def _load(config: str, overrides: list[str] | None) -> ExperimentConfig:
-    """Check a config before anything heavy is imported."""
-    from app.config.loading import load_config
-
-    return load_config(config, overrides or ())
 
 
 def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:

@@ -135,6 +135,7 @@ def _outputs(network: keras.Model, kernels: list[Any], x: Any, product: Callable
             x = x * layer.scale
         elif not isinstance(layer, keras.layers.InputLayer):
             raise UserError(
-                f"phases precision: only chains of dense layers without biases; {layer.name} is a {type(layer).__name__}"
+                f"phases precision: only chains of dense layers without biases; {layer.name} is not one "
+                f"({type(layer).__name__})"
             )
     return x

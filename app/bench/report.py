@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from app.bench.compare import CONSTANTS, Comparison
-from app.bench.scaling import Point, growth
 from app.views.console import plain_table
 
 _WAYS = (("default", "adaptive search"), ("exhaustive", "whole grid"), ("protocol", "published protocol"))
-
-_SCALING = ("parameters", "setup", "time", "HVPs", "memory")
 
 
 def ways_table(comparison: Comparison) -> Table:
@@ -49,30 +46,6 @@ def remarks(comparison: Comparison) -> list[str]:
         f"vector work of Lanczos adds {comparison.vector_share:.0%}; a product takes "
         f"{comparison.overhead_seconds * 1e3:.2f} ms beyond its arithmetic.",
     ]
-
-
-def scaling_table(points: Sequence[Point]) -> Table:
-    """Cost over the values of one axis, with the exponents of growth between the two largest.
-
-    Args:
-        points: Points of one axis.
-
-    Returns:
-        A table to print.
-    """
-    rows = [
-        [
-            f"{point.value}",
-            f"{point.parameters:,}",
-            f"{point.setup_seconds:.1f} s",
-            f"{point.seconds:.2f} s",
-            f"{point.products}",
-            f"{point.memory / 2**30:.2f} GB",
-        ]
-        for point in points
-    ]
-    rows.append(["grows as", "", "", *(f"^{growth(points, name):.2f}" for name in ("seconds", "products", "memory"))])
-    return plain_table(f"Over {points[0].axis}", (points[0].axis, *_SCALING), rows)
 
 
 def conclusion(comparisons: Sequence[Comparison]) -> str:

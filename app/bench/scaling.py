@@ -14,8 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from app.config.schema import ExperimentConfig
 from app.errors import UserError
+from app.views.console import plain_table
 
 AXES: dict[str, tuple[int, ...]] = {
     "width": (64, 128, 256, 512, 1024, 2048),
@@ -24,6 +27,8 @@ AXES: dict[str, tuple[int, ...]] = {
     "initialisations": (1, 2, 4, 8),
 }
 """What can be varied, and over which values by default."""
+
+_COLUMNS = ("parameters", "setup", "time", "HVPs", "memory")
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,30 @@ def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
             raise UserError(f"--over {text}: must look like width=64,128, with one of {', '.join(AXES)}")
         axes[name] = numbers
     return axes or dict(AXES)
+
+
+def scaling_table(points: Sequence[Point]) -> Table:
+    """Cost over the values of one axis, with the exponents of growth between the two largest.
+
+    Args:
+        points: Points of one axis.
+
+    Returns:
+        A table to print.
+    """
+    rows = [
+        [
+            f"{point.value}",
+            f"{point.parameters:,}",
+            f"{point.setup_seconds:.1f} s",
+            f"{point.seconds:.2f} s",
+            f"{point.products}",
+            f"{point.memory / 2**30:.2f} GB",
+        ]
+        for point in points
+    ]
+    rows.append(["grows as", "", "", *(f"^{growth(points, name):.2f}" for name in ("seconds", "products", "memory"))])
+    return plain_table(f"Over {points[0].axis}", (points[0].axis, *_COLUMNS), rows)
 
 
 def _with(config: ExperimentConfig, **sweep: Any) -> ExperimentConfig:

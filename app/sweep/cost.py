@@ -19,10 +19,10 @@ from app.training.runner import LINE_POINTS
 # Per initialisation, counted in the stored runs of configs/quickstart.yaml.
 _ADAPTIVE_RUNS = 12
 _ADAPTIVE_STEPS = 0.6  # share of T that a run takes before its question is answered
-_ADAPTIVE_MEASUREMENTS = 18  # of the sharpness
-_ADAPTIVE_PRODUCTS = 52
-_COLD_PRODUCTS = 10
-_WARM_PRODUCTS = 5  # of a measurement to full tolerance
+_ADAPTIVE_MEASUREMENTS = 19  # of the sharpness
+_ADAPTIVE_PRODUCTS = 44
+_COLD_PRODUCTS = 7
+_WARM_PRODUCTS = 4  # of a measurement to full tolerance
 _POWER_PRODUCTS = 21
 _BARRIER_LINES = 6  # that an adaptive search measures
 _LAST_C = 12.0  # where an exhaustive search typically meets divergence

@@ -3,8 +3,7 @@ import math
 import pytest
 from tiny import TINY
 
-from app.bench.report import scaling_table
-from app.bench.scaling import AXES, Point, growth, parse_axes, scale
+from app.bench.scaling import AXES, Point, growth, parse_axes, scale, scaling_table
 from app.config.loading import load_config
 from app.errors import UserError
 

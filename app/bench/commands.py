@@ -1,0 +1,91 @@
+"""The commands that measure the program itself: bench, scaling, precision."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from app.terminal import JsonFile, OptionalConfig, Overrides, checked_config, out
+
+
+def bench(
+    config: OptionalConfig = "quickstart",
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Initialisations of each network.")] = 1,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Repetitions of our way; the median counts.")] = 3,
+    json_file: JsonFile = None,
+) -> None:
+    """Hold the default way against the published protocol: time, products, memory, constants, roofline."""
+    checked = checked_config(config, [*(overrides or ()), f"sweep.seeds={seeds}"])
+    from app.training.quiet import import_tensorflow
+
+    import_tensorflow()
+    from app.bench.compare import compare
+    from app.bench.report import conclusion, remarks, ways_table
+    from app.training.device import describe_device
+
+    out.print(f"On {describe_device(checked.device.xla)}", markup=False)
+    found = []
+    for comparison in compare(checked, repeats):
+        found.append(comparison)
+        out.print(ways_table(comparison))
+        for line in remarks(comparison):
+            out.print(line, markup=False)
+        out.print()
+        if json_file is not None:
+            json_file.write_text(json.dumps([each.to_json() for each in found], indent=1, allow_nan=False) + "\n")
+    out.print(conclusion(found), markup=False)
+
+
+def scaling(
+    config: OptionalConfig = "quickstart",
+    overrides: Overrides = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over", metavar="AXIS=VALUES", help="Vary width, depth, examples or initialisations: width=64,128"
+        ),
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure how time and memory of the critical constants grow with width, depth, examples and initialisations."""
+    from app.bench.scaling import parse_axes, scale, scaling_table
+
+    axes, checked = parse_axes(over or ()), checked_config(config, overrides)
+    found = []
+    for axis, values in axes.items():
+        points = list(scale(checked, {axis: values}))
+        found += points
+        out.print(scaling_table(points))
+        out.print()
+        if json_file is not None:
+            json_file.write_text(json.dumps([point.to_json() for point in found], indent=1) + "\n")
+
+
+def precision(
+    config: OptionalConfig = "quickstart",
+    overrides: Overrides = None,
+) -> None:
+    """Hold lambda_0 in float32 and in TensorFloat-32 (emulated) against float64."""
+    checked = checked_config(config, overrides)
+    from app.training.quiet import import_tensorflow
+
+    import_tensorflow()
+    from app.bench.precision import measure_precision
+    from app.views.console import plain_table
+
+    rows = [
+        [
+            f"{found.cell.depth}",
+            f"{found.cell.width}",
+            f"{found.cell.seed}",
+            f"{found.sharpness:.6g}",
+            f"{found.float_32:+.1e}",
+            f"{found.tensor_float_32:+.1e}",
+        ]
+        for found in measure_precision(checked)
+    ]
+    names = ("depth", "width", "seed", "lambda_0 in float64", "float32", "TensorFloat-32")
+    out.print(plain_table(f"Initial sharpness of {checked.name}: relative differences", names, rows))
