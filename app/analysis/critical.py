@@ -104,20 +104,18 @@ class Criteria:
         return False if ended and measured else None
 
     def closeness(self, question: Question, run: Trajectory) -> float:
-        """How near the run came to its threshold while it was rising again.
+        """How near the run came to its threshold while it was rising.
 
-        Only values clearly above a lower one, to which the quantity had fallen, count: at small c a quantity has
-        barely moved, which is close to the initial value without meaning anything; a value measured loosely wobbles on
-        its way down; and a loss that rises from the first step to its peak is a catapult, however wide the network.
+        Only values clearly above the lowest one so far count: at small c a quantity has barely moved, which is close
+        to the initial value without meaning anything, and a value measured loosely wobbles on its way down.
 
         Args:
             question: What is asked.
             run: A trajectory.
 
         Returns:
-            The largest share of the threshold at a step t with v_t > (1 + `RISE`) v_s, where v_s, s < t, is below an
-            earlier value, or 0; for divergence as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic
-            scale.
+            The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for
+            divergence as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale.
         """
         if question is Question.BARRIER:
             return run.barrier / float(run.loss[0]) if np.isfinite(run.barrier) else 0.0
@@ -125,9 +123,9 @@ class Criteria:
             values, threshold = run.sharpness, self.sharpness_threshold(run.sharpness[0])
         else:
             values, threshold = run.loss, self.loss_threshold(run.loss[0])
-        values = values[: self.steps + 1]
-        fallen = np.where(values < np.fmax.accumulate(values), values, np.inf)
-        rising = values[1:][values[1:] > (1 + RISE) * np.minimum.accumulate(fallen)[:-1]]
+        values = values[1 : self.steps + 1]
+        lowest = np.fmin.accumulate(values)
+        rising = values[1:][values[1:] > (1 + RISE) * lowest[:-1]]
         highest = float(np.max(rising, initial=0.0))
         if question is Question.DIVERGENCE:
             rise, way = highest / float(run.loss[0]), DIVERGENCE_LOSS / float(run.loss[0])

@@ -13,8 +13,8 @@ from app.curvature.result import EigenResult
 CLEARLY = 0.1
 MARGIN = 3.0
 CLOSE = 10.0
-SAFETY = 10.0
-NEARLY = 0.05
+SAFETY = 30.0
+NEARLY = 0.01
 BASIS_BYTES = 2**31
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import classification, dense_hessian, matvec_of, operator_of, symmetric
 
-from app.curvature.lanczos import Lanczos
+from app.curvature.lanczos import SAFETY, Lanczos
 from app.curvature.power import PowerIteration
 from app.losses import LOSSES, build_loss
 from models import FCN
@@ -116,7 +116,7 @@ def test_from_near_the_top_eigenvector_lanczos_stops_at_its_error():
     assert by_error.hvps < by_residual.hvps
     assert by_error.converged
     assert by_error.residual > 1e-3 * by_error.eigenvalue
-    assert by_error.error <= 1e-4 * 10.0
+    assert by_error.error <= 1e-3 * 10.0 / SAFETY
     assert abs(by_error.eigenvalue - 10.0) <= 1e-3 * 10.0
 
 
