@@ -1,21 +1,16 @@
 import numpy as np
 import pytest
-import tensorflow as tf
-from problems import operator_of
+from problems import classification, operator_of
 
 from app.bench.roofline import Roofline, measure_roofline
 from app.losses import build_loss
 from app.sweep.cost import product_flops
 from models import FCN
 
-EXAMPLES, INPUTS, WIDTH, CLASSES = 64, 50, 32, 10
-
 
 def operator():
-    network = FCN(width=WIDTH, depth=3).build((INPUTS,), CLASSES, seed=0)
-    x = tf.random.stateless_normal([EXAMPLES, INPUTS], [0, 0])
-    y = tf.one_hot(tf.range(EXAMPLES) % CLASSES, CLASSES)
-    return operator_of(network, build_loss("mse"), x, y)
+    network = FCN(width=32, depth=3).build((50,), 10, seed=0)
+    return operator_of(network, build_loss("mse"), *classification(64, (50,), 10, dtype=np.float32))
 
 
 def test_rates_follow_from_times_and_counts():
