@@ -107,7 +107,7 @@ class SharpnessModel(keras.Model):
         """Measure the sharpness at the present weights.
 
         Args:
-            warm_start: Start from the last measurement; else from a sixteenth of the examples, or the gradient where
+            warm_start: Start from the last measurement; else from a sample of the examples, or the gradient where
                 they are few (see `SharpnessTracker`).
 
         Returns:
