@@ -2,14 +2,35 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := --numprocesses 2 --dist loadscope
 
-.PHONY: demo test reproduce lint clean
+.PHONY: demo test test-long test-lowest coverage audit reproduce lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/phases run quickstart
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+# The tests that take minutes: fifty kills, thousands of configs, every bit flipped.
+test-long: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m long
+
+# The same tests, with what they reach of the parts that must be right; each has a floor.
+coverage: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
+	$(BIN)/coverage report
+	for part in curvature analysis sweep; do $(BIN)/coverage report --include="app/$$part/*" --fail-under=90 || exit 1; done
+
+# The tests with the oldest versions that setup.cfg allows.
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --constraint tests/lowest_versions.txt --editable '.[test]'
+	.venv-lowest/bin/python -m pytest $(PARALLEL)
+
+# Known vulnerabilities of what is installed; needs the network.
+audit: $(VENV)/.installed-dev
+	$(BIN)/pip-audit --skip-editable
 
 # Every experiment of docs/reproduction.md, each in under ten minutes on two cores.
 reproduce: $(VENV)/.installed
@@ -23,7 +44,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed; $(PYTHON) is %d.%d. Choose another: make PYTHON=python3.12 ..." % v)'

@@ -16,7 +16,7 @@ from app.config.loading import load_config
 from app.config.schema import ExperimentConfig
 from app.errors import UserError
 from app.store.runs import RunStore
-from app.sweep.plan import criteria, run_ids
+from app.sweep.plan import belonging, criteria
 from app.trajectory import Trajectory
 from app.views.diagram import Over, PhaseDiagram
 from app.views.regimes import LabelledRun, RegimeFigure
@@ -71,12 +71,13 @@ class PhaseAnalyzer:
             The analyzer.
 
         Raises:
-            UserError: If the store holds none of the config's runs, or a run that cannot be read.
+            UserError: If the store holds none of the config's runs.
         """
-        wanted = [name for name in run_ids(config) if name in store]
-        if not wanted:
+        runs = store.table()
+        mine = belonging(config, runs)
+        if mine.empty:
             raise UserError(f"{store.folder}: no finished runs of this config; start them with `phases run`")
-        return cls(store.table(wanted), config)
+        return cls(mine, config)
 
     def critical_constants(self) -> pd.DataFrame:
         """Critical constants of every initialisation whose search is complete.

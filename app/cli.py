@@ -12,8 +12,8 @@ import typer
 from rich.logging import RichHandler
 
 from app.bench.commands import bench, precision, scaling
-from app.errors import UserError
-from app.terminal import Config, OptionalConfig, Output, Overrides, checked_config, err, out
+from app.errors import MachineError, UserError
+from app.terminal import AllowCode, Config, OptionalConfig, Output, Overrides, checked_config, err, out
 
 if TYPE_CHECKING:
     from app.analyzer import PhaseAnalyzer
@@ -34,23 +34,41 @@ def run(
     overrides: Overrides = None,
     output: Output = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set stored runs aside and run everything.")] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Run the I-th of N shares of the networks, for arrays of jobs."),
+    ] = None,
+    allow_custom_code: AllowCode = False,
 ) -> None:
     """Run what is missing of an experiment, analyse it, draw it. Run again to resume."""
     from app.views.console import ConsoleProgress
 
-    experiment = _experiment(config, overrides, output)
+    share = None if shard is None else _share(shard)
+    if share is not None and fresh:
+        raise UserError("--fresh: not with --shard, whose store others share; remove or rename the runs instead")
+    experiment = _experiment(config, overrides, output, allow_custom_code)
     try:
         with ConsoleProgress(err) as progress:
-            analyzer = experiment.run(progress, fresh=fresh)
+            if share is not None:
+                count = experiment.run_shard(share, progress)
+            else:
+                analyzer = experiment.run(progress, fresh=fresh)
     except KeyboardInterrupt:
         words = ["phases", "run", config, *(word for text in overrides or () for word in ("-s", text))]
         words += ["--output", str(output)] if output else []
+        words += ["--shard", shard] if shard else []
         err.print(
             f"Interrupted. Finished runs are kept in {experiment.folder}; go on with: {' '.join(words)}",
             markup=False,
         )
         raise typer.Exit(130) from None
-    _show_results(experiment, analyzer)
+    if share is None:
+        _show_results(experiment, analyzer)
+    else:
+        out.print(
+            f"Shard {shard} is complete: {count} networks. When all are: phases analyze {experiment.folder}",
+            markup=False,
+        )
 
 
 @app.command()
@@ -61,11 +79,12 @@ def plan(
         float | None,
         typer.Option("--tflops", min=1e-3, help="Estimate for a device of this rate, such as 67 for an H100."),
     ] = None,
+    allow_custom_code: AllowCode = False,
 ) -> None:
     """Print the runs, products, FLOPs and time of an experiment; run nothing."""
     from app.views.console import plain_table
 
-    experiment = _experiment(config, overrides, None)
+    experiment = _experiment(config, overrides, None, allow_custom_code)
     estimates = experiment.plan(None if tflops is None else tflops * 1e12)
     rows = [
         [
@@ -102,11 +121,11 @@ def analyze(
 
 
 @app.command()
-def sharpness(config: Config, overrides: Overrides = None) -> None:
+def sharpness(config: Config, overrides: Overrides = None, allow_custom_code: AllowCode = False) -> None:
     """Print the initial sharpness lambda_0 of each network of a config."""
     from app.views.console import plain_table
 
-    experiment = _experiment(config, overrides, None)
+    experiment = _experiment(config, overrides, None, allow_custom_code)
     rows = [
         [
             f"{cell.depth}",
@@ -190,6 +209,9 @@ def main() -> None:
     except UserError as error:
         err.print(str(error), style="red", markup=False)
         status = 2
+    except MachineError as error:
+        err.print(str(error), style="red", markup=False)
+        status = 1
     except (KeyboardInterrupt, typer.Abort):
         err.print("Interrupted.")
         status = 130
@@ -201,11 +223,21 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _experiment(config: str, overrides: list[str] | None, output: Path | None) -> Experiment:
-    checked = checked_config(config, overrides)
+def _experiment(
+    config: str, overrides: list[str] | None, output: Path | None, allow_custom_code: bool = False
+) -> Experiment:
+    checked = checked_config(config, overrides, allow_custom_code)
     from app.experiment import Experiment
 
     return Experiment(checked, output)
+
+
+def _share(text: str) -> tuple[int, int]:
+    """The (i, n) of --shard i/n."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise UserError(f"--shard: must be i/n with 1 <= i <= n, such as 3/8; got {text!r}")
+    return int(index), int(count)
 
 
 def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:

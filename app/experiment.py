@@ -19,7 +19,9 @@ from app.analysis.uv import compare_with_exact
 from app.analyzer import CONFIG_FILE, RUNS_FOLDER, PhaseAnalyzer, stored_config
 from app.config.loading import ConfigError, dump_config, load_config
 from app.config.schema import ExperimentConfig
-from app.errors import UserError
+from app.errors import MachineError, UserError
+from app.store.claims import Claims
+from app.store.files import remove_unfinished, whole_file
 from app.store.runs import RunStore
 from app.sweep.executors import build_executor
 from app.sweep.plan import Cell, cells, identity
@@ -101,6 +103,8 @@ class Experiment:
     def run(self, progress: Progress | None = None, fresh: bool = False) -> PhaseAnalyzer:
         """Run what the search asks for and the folder does not hold; then analyse and draw.
 
+        Several processes may do so in one folder: they share the cells, and each draws when all are complete.
+
         Args:
             progress: Told of every finished cell.
             fresh: Set old runs aside (in `runs.old-1`, ...) and run everything.
@@ -109,19 +113,36 @@ class Experiment:
             The analyzer of the runs.
 
         Raises:
-            UserError: If the folder cannot be written, or the data cannot be loaded; nothing is left behind then.
+            UserError: If the folder cannot be written, or the data cannot be loaded; nothing is left behind then. With
+                `fresh`, also if another process works in the folder.
+            MachineError: If the disk is full, or memory does not suffice; finished runs are kept.
         """
-        with _new_folder(self.folder, keep=lambda: len(self._store()) > 0):
+        with self._at_work() as claims:
             if fresh:
-                self._set_runs_aside()
-            store, todo = self._store(), cells(self.config)
-            self._write_config(store)
-            if progress is not None:
-                progress.started(todo)
-            for cell, computed in build_executor(self.config).run(self.config, todo, store):
-                if progress is not None:
-                    progress.finished(cell, computed)
+                self._set_runs_aside(claims)
+            store = self._compute(cells(self.config), progress, claims)
+            claims.wait("analysis")
             return self._analyze(PhaseAnalyzer.from_store(store, self.config))
+
+    def run_shard(self, shard: tuple[int, int], progress: Progress | None = None) -> int:
+        """Run the shard's share of the cells, for arrays of jobs: all shards together run all; nothing is drawn.
+
+        Args:
+            shard: (i, n): every n-th cell, from the i-th on, 1 <= i <= n.
+            progress: Told of every finished cell.
+
+        Returns:
+            Number of the shard's cells.
+
+        Raises:
+            UserError: As for `run`.
+            MachineError: As for `run`.
+        """
+        index, of = shard
+        todo = cells(self.config)[index - 1 :: of]
+        with self._at_work() as claims:
+            self._compute(todo, progress, claims)
+        return len(todo)
 
     def analyze(self) -> PhaseAnalyzer:
         """Redo the analysis and the pictures from stored runs only.
@@ -132,7 +153,8 @@ class Experiment:
         Raises:
             UserError: If none of the experiment's runs is stored.
         """
-        return self._analyze(PhaseAnalyzer.from_store(self._store(), self.config))
+        with _telling(self.folder):
+            return self._analyze(PhaseAnalyzer.from_store(self._store(), self.config))
 
     def run_uv(self, progress: Progress | None = None) -> pd.DataFrame:
         """Run an experiment of the uv model, hold it against the exact solution, draw the exact c_loss on top.
@@ -187,11 +209,32 @@ class Experiment:
         simulator = Simulator(self.config)
         return [(cell, CellRuns(simulator, self.config, cell).initial) for cell in cells(self.config)]
 
+    @contextmanager
+    def _at_work(self) -> Iterator[Claims]:
+        """The folder, made if need be, cleared of what a killed process left, with the claims of this process on it."""
+        with _new_folder(self.folder, keep=lambda: len(self._store()) > 0), Claims(self.folder) as claims:
+            if claims.is_alone():
+                remove_unfinished(self.folder, self.folder / RUNS_FOLDER)
+            yield claims
+
+    def _compute(self, todo: Sequence[Cell], progress: Progress | None, claims: Claims) -> RunStore:
+        """Carry out what is missing of the cells."""
+        store = self._store()
+        self._write_config(store)
+        if progress is not None:
+            progress.started(todo)
+        for cell, computed in build_executor(self.config).run(self.config, todo, store, claims):
+            if claims.claim("packing"):
+                store.pack()
+                claims.release("packing")
+            if progress is not None:
+                progress.finished(cell, computed)
+        return store
+
     def _analyze(self, analyzer: PhaseAnalyzer) -> PhaseAnalyzer:
         constants = analyzer.critical_constants()
-        constants.to_csv(self.folder / "critical_constants.csv", index=False)
-        summary = json.dumps(summary_json(analyzer.summary), indent=1, allow_nan=False)
-        (self.folder / "summary.json").write_text(summary + "\n")
+        self._write("critical_constants.csv", constants.to_csv(index=False))
+        self._write("summary.json", json.dumps(summary_json(analyzer.summary), indent=1, allow_nan=False) + "\n")
         out_of_order = len(analyzer.violations())
         if out_of_order:
             logger.warning(
@@ -213,7 +256,7 @@ class Experiment:
             pictures["saturation_diagram"] = analyzer.saturation_diagram().save(self.folder / "saturation_diagram.png")
         labels = analyzer.regime_table()
         if not labels.empty:
-            labels.to_csv(self.folder / "regimes.csv", index=False)
+            self._write("regimes.csv", labels.to_csv(index=False))
             pictures["regimes"] = analyzer.regime_figure().save(self.folder / "regimes.png")
         trajectories = analyzer.trajectories()
         if not trajectories.empty:
@@ -248,9 +291,15 @@ class Experiment:
             logger.info("Computing on %s", now["device"])
         elif "device" in before:
             now["device"] = before["device"]
-        path.write_text(dump_config(self.config.model_copy(update={"environment": now})))
+        self._write(CONFIG_FILE, dump_config(self.config.model_copy(update={"environment": now})))
 
-    def _set_runs_aside(self) -> None:
+    def _write(self, name: str, text: str) -> None:
+        with whole_file(self.folder / name) as path:
+            path.write_text(text)
+
+    def _set_runs_aside(self, claims: Claims) -> None:
+        if not claims.is_alone():
+            raise UserError(f"{self.folder}: another process is running this experiment; --fresh has to wait for it")
         runs = self.folder / RUNS_FOLDER
         if runs.exists():
             number = 1
@@ -296,11 +345,26 @@ def _new_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
             shutil.rmtree(made)
         raise UserError(f"{folder}: results cannot be written there: {error.strerror}") from None
     try:
-        yield
+        with _telling(folder):
+            yield
     except UserError:
         if made is not None and not keep():
             shutil.rmtree(made)
         raise
+
+
+@contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    """Say what to do where space, permission or memory is lacking."""
+    try:
+        yield
+    except OSError as error:
+        place, reason = error.filename or folder, error.strerror or error
+        raise MachineError(
+            f"{place}: {reason}. Finished runs are kept; once this is mended, `phases run` goes on where it stopped."
+        ) from None
+    except MemoryError:
+        raise MachineError("Out of memory. Finished runs are kept; take a machine with more, then run again.") from None
 
 
 def _version(package: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +40,18 @@ def load_own(location: str, key: str) -> Any:
 
 def own_digest(location: str) -> str:
     """A hash of the file that the user's object is in, so that a change of it makes new runs; "" if it is not found."""
-    _look_in_the_current_folder()
-    try:
-        spec = find_spec(location.partition(":")[0])
-    except (ImportError, ValueError):
-        return ""
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        return ""
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    file = own_file(location)
+    return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def own_file(location: str) -> Path | None:
+    """The file that the user's object is in, found without running any of it; None if there is none."""
+    module = Path(*location.partition(":")[0].split("."))
+    for folder in (Path.cwd(), *map(Path, sys.path)):
+        for file in (folder / f"{module}.py", folder / module / "__init__.py"):
+            if file.is_file():
+                return file.resolve()
+    return None
 
 
 def _look_in_the_current_folder() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.terminal import JsonFile, OptionalConfig, Overrides, checked_config, out
+from app.terminal import AllowCode, JsonFile, OptionalConfig, Overrides, checked_config, out
 
 
 def bench(
@@ -16,9 +16,10 @@ def bench(
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Initialisations of each network.")] = 1,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Repetitions of our way; the median counts.")] = 3,
     json_file: JsonFile = None,
+    allow_custom_code: AllowCode = False,
 ) -> None:
     """Hold the default way against the published protocol: time, products, memory, constants, roofline."""
-    checked = checked_config(config, [*(overrides or ()), f"sweep.seeds={seeds}"])
+    checked = checked_config(config, [*(overrides or ()), f"sweep.seeds={seeds}"], allow_custom_code)
     from app.training.quiet import import_tensorflow
 
     import_tensorflow()
@@ -49,11 +50,12 @@ def scaling(
         ),
     ] = None,
     json_file: JsonFile = None,
+    allow_custom_code: AllowCode = False,
 ) -> None:
     """Measure how time and memory of the critical constants grow with width, depth, examples and initialisations."""
     from app.bench.scaling import parse_axes, scale, scaling_table
 
-    axes, checked = parse_axes(over or ()), checked_config(config, overrides)
+    axes, checked = parse_axes(over or ()), checked_config(config, overrides, allow_custom_code)
     found = []
     for axis, values in axes.items():
         points = list(scale(checked, {axis: values}))
@@ -67,9 +69,10 @@ def scaling(
 def precision(
     config: OptionalConfig = "quickstart",
     overrides: Overrides = None,
+    allow_custom_code: AllowCode = False,
 ) -> None:
     """Hold lambda_0 in float32 and in TensorFloat-32 (emulated) against float64."""
-    checked = checked_config(config, overrides)
+    checked = checked_config(config, overrides, allow_custom_code)
     from app.training.quiet import import_tensorflow
 
     import_tensorflow()

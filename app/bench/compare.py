@@ -24,8 +24,8 @@ from app.errors import UserError
 from app.losses import build_loss
 from app.store.runs import RunStore
 from app.sweep.cell import Simulator
+from app.sweep.cell_sweep import CellSweep
 from app.sweep.cost import forward_flops, product_flops
-from app.sweep.executors import CellSweep
 from app.sweep.plan import Cell, cells, criteria
 from app.training.tracker import sample_size
 

@@ -160,7 +160,7 @@ def _measure(config: ExperimentConfig, axis: str, value: int) -> Point:
     import_tensorflow()
     from app.store.runs import RunStore
     from app.sweep.cell import Simulator
-    from app.sweep.executors import CellSweep
+    from app.sweep.cell_sweep import CellSweep
     from app.sweep.plan import cells
 
     simulator, todo, products = Simulator(config), cells(config), 0

@@ -216,10 +216,22 @@ class DeviceConfig(Section):
     """Whether training steps and measurements are compiled by XLA; auto: on a GPU."""
     tensor_float_32: bool = False
     """Whether recent GPUs may round the factors of float32 products to TensorFloat-32, 10 bits of mantissa."""
+    deterministic: bool = False
+    """Whether only operations that always give the same bits may be used, also on a GPU."""
 
 
 class ExecutorConfig(Section):
     """Where the runs are carried out."""
 
-    kind: Literal["serial"] = "serial"
-    """One cell after the other, in this process."""
+    kind: Literal["serial", "ray"] = "serial"
+    """One initialisation after the other in this process, or each as a task of Ray (extra `ray`)."""
+    address: Annotated[str, Field(pattern=r"^(auto|local|([A-Za-z]+://)?[A-Za-z0-9._\[\]:-]+)$", max_length=200)] = (
+        "local"
+    )
+    """Ray's cluster: local starts one on this machine, auto joins the running one, host:port a certain one."""
+    cpus_per_run: Annotated[float, Field(gt=0)] = 1.0
+    """Cores of a task."""
+    gpus_per_run: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of a task; a fraction shares one."""
+    store: Literal["driver", "shared"] = "driver"
+    """Whether runs are sent back and stored by `phases run`, or stored by the workers in a folder that all share."""

@@ -9,6 +9,7 @@ import numpy as np
 from app.config.image_sets import ONE_POINT
 from app.config.sections import DataConfig
 from app.data.image_sets import load_image_set
+from app.errors import UserError
 
 _CHUNK = 4096  # images standardised at once: float64 copies stay small
 
@@ -48,12 +49,15 @@ def prepare(config: DataConfig) -> TrainingData:
         The examples.
 
     Raises:
-        UserError: If the image set cannot be loaded.
+        UserError: If the image set cannot be loaded, or holds values that are not finite.
     """
     if config.dataset == ONE_POINT:
         return TrainingData(ONE_POINT, np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32), classes=1)
     images = load_image_set(config.dataset, config.data_dir)
     x, labels = images.train_images, images.train_labels
+    broken = 0 if x.dtype.kind in "iu" else int((~np.isfinite(x)).any(axis=tuple(range(1, x.ndim))).sum())
+    if broken:
+        raise UserError(f"data.dataset: {broken} of {len(x)} images of {images.name} hold NaN or infinite values")
     if config.train_examples is not None:
         chosen = balanced_subset(labels, config.train_examples, config.seed)
         x, labels = x[chosen], labels[chosen]

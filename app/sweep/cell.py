@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from app.analysis.critical import Criteria, Question
 from app.config.schema import ExperimentConfig
 from app.curvature.lanczos import Lanczos
 from app.curvature.power import PowerIteration
 from app.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
-from app.errors import UserError
+from app.errors import MachineError, UserError
 from app.losses import build_loss
 from app.sweep.networks import build_network
 from app.sweep.plan import Cell, criteria, saturation_steps
-from app.training.device import set_precision, share_memory, uses_xla
+from app.training.device import set_determinism, set_precision, share_memory, uses_xla
 from app.training.runner import InitialState, TrajectoryRunner
 from app.training.sharpness_model import SharpnessModel
 from app.trajectory import Trajectory
+
+T = TypeVar("T")
+
+_FEWEST_AT_ONCE = 8  # measurement examples; with fewer, memory goes to other things
+
+logger = logging.getLogger(__name__)
 
 
 class Simulator:
@@ -31,8 +40,10 @@ class Simulator:
 
     def __init__(self, config: ExperimentConfig) -> None:
         set_precision(config.device.tensor_float_32)
+        set_determinism(config.device.deterministic)
         share_memory()
         self._config = config
+        self._chunk_size = config.sharpness.chunk_size
         self._architecture: tuple[int, int] | None = None
         self._runner: TrajectoryRunner | None = None
 
@@ -61,6 +72,36 @@ class Simulator:
             self._architecture = (cell.depth, cell.width)
         return self._runner
 
+    def within_memory(self, compute: Callable[[], T]) -> T:
+        """Compute; where memory does not suffice, again with half as many measurement examples at once.
+
+        Args:
+            compute: What; it asks for the runner itself.
+
+        Returns:
+            Its result, which the number at once changes by rounding only.
+
+        Raises:
+            MachineError: If it does not suffice for a few examples, either.
+        """
+        while True:
+            try:
+                return compute()
+            except (tf.errors.ResourceExhaustedError, MemoryError):
+                at_once = min(self._chunk_size or self._config.sharpness.examples, self._config.sharpness.examples)
+                if at_once <= _FEWEST_AT_ONCE:
+                    raise MachineError(
+                        f"Out of memory, even with {at_once} measurement examples at once. Finished runs are kept. "
+                        "Lower sweep.widths or training.batch_size, or take a device with more memory, then run again."
+                    ) from None
+                self._chunk_size = at_once // 2
+                self._runner = None
+            logger.warning(
+                "Out of memory with %d measurement examples at once; going on with %d (sharpness.chunk_size).",
+                at_once,
+                self._chunk_size,
+            )
+
     def model(self, cell: Cell) -> SharpnessModel:
         """A compiled `SharpnessModel` of a cell's network."""
         config = self._config
@@ -69,7 +110,7 @@ class Simulator:
             measurement=self.measurement,
             solver=build_solver(config.sharpness.solver, config.sharpness.tolerance),
             every=0,
-            chunk_size=config.sharpness.chunk_size,
+            chunk_size=self._chunk_size,
             seed=config.sharpness.seed,
         )
         optimizer = keras.optimizers.SGD(0.0, momentum=config.training.momentum)
@@ -100,7 +141,7 @@ class CellRuns:
             UserError: If lambda_0 is not above 0: c = eta lambda_0 has no meaning then.
         """
         weights = self._simulator.network(self._cell).get_weights()
-        state = self._simulator.runner(self._cell).initial_state(weights)
+        state = self._simulator.within_memory(lambda: self._simulator.runner(self._cell).initial_state(weights))
         if not state.sharpness > 0:
             raise UserError(
                 f"The initial sharpness of {self._cell.name} is {state.sharpness:g}; c = eta lambda_0 needs a positive "
@@ -146,7 +187,9 @@ class CellRuns:
             limits["measure"] = (at == 1) | (at == len(batches)) if question is Question.ONSET else at > 0
             limits["sharpness_limit"] = self._criteria.sharpness_threshold(initial.sharpness)
         learning_rate = 2.0**exponent / initial.sharpness
-        return self._simulator.runner(self._cell).run(initial, learning_rate, batches, **limits)
+        return self._simulator.within_memory(
+            lambda: self._simulator.runner(self._cell).run(initial, learning_rate, batches, **limits)
+        )
 
 
 def build_solver(name: str, tolerance: float) -> Lanczos | PowerIteration:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.analysis.critical import Criteria, Question
 from app.config.schema import ExperimentConfig
 from app.config.sections import DataConfig, ModelConfig, SharpnessConfig, TrainingConfig
 from app.own import is_own, own_digest
-from app.store.runs import run_id
+from app.store.records import run_id
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NUMERICS = 3
 """Raised whenever a change of the code changes the numbers of a run, so that old runs are not taken for new ones."""
+
+INITIAL, WHOLE = "initial", "whole"
+"""What stands for the question in the table of the measurement before training, and of a whole trajectory."""
 
 
 @dataclass(frozen=True)
@@ -97,26 +102,40 @@ def _shared(
     }
 
 
-def run_ids(config: ExperimentConfig) -> Iterator[str]:
-    """Ids of all runs that can belong to an experiment, whether its search needs them or not.
+def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a table that an experiment asks for, or can ask for; runs of other configs are left out.
 
     Args:
         config: The experiment.
+        runs: A row per step, the rows of a run together.
 
-    Yields:
-        Run ids.
+    Returns:
+        Their rows.
     """
-    asked = (
-        None,
-        *criteria(config).questions,
-        Question.ONSET,
-        *((Question.SATURATION,) if config.analysis.saturation else ()),
-    )
-    for cell in cells(config):
-        yield identity(config, cell, None, None)
-        for exponent in config.sweep.lr_exponents.exponents():
-            for question in asked:
-                yield identity(config, cell, exponent, question)
+    first = runs[~runs["run_id"].duplicated()]
+    grid, asked, reasons = set(config.sweep.lr_exponents.exponents()), set(cells(config)), _reasons(config)
+    kept = []
+    for name, depth, width, seed, exponent, why in zip(
+        *(first[column] for column in ("run_id", "depth", "width", "seed", "lr_exponent", "question")), strict=True
+    ):
+        cell = Cell(depth, width, seed)
+        if cell not in asked or why not in reasons or not (why == INITIAL or exponent in grid):
+            continue
+        if name == identity(config, cell, None if why == INITIAL else exponent, reasons[why]):
+            kept.append(name)
+    return runs[runs["run_id"].isin(kept)].reset_index(drop=True)
+
+
+def _reasons(config: ExperimentConfig) -> dict[str, Question | None]:
+    """Why a run of this experiment may have been carried out, and the question that stands for."""
+    questions = [*criteria(config).questions, Question.ONSET]
+    questions += [Question.SATURATION] if config.analysis.saturation else []
+    return {INITIAL: None, WHOLE: None} | {question.value: question for question in questions}
+
+
+def reason(exponent: float | None, question: Question | None) -> str:
+    """Why a run was carried out, as it stands in its table."""
+    return INITIAL if exponent is None else WHOLE if question is None else question.value
 
 
 def saturation_steps(config: ExperimentConfig, exponent: float) -> int:

@@ -46,27 +46,24 @@ def adaptive(
     grid: Sequence[float],
     ask: Callable[[int, Question], Answer],
     known: Callable[[int, Question], Answer | None] = lambda index, question: None,
-    guesses: Mapping[Question, int] | None = None,
     barrier: bool = False,
 ) -> dict[Question, int | None]:
     """Ask what decides c_max, c_loss, c_sharp and c_barrier, and little more.
 
     The low end comes first: a sharpness that grows there grows from the first step to the last, so that two
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
-    costs most, is asked last: near the guess, or two fifths of the way from c_loss to the first diverging c, where
+    costs most, is asked last: two fifths of the way from c_loss to the first diverging c, where
     c_sharp lies in many networks.
 
     Args:
         grid: The c of the grid, increasing.
         ask: Answers a question at a grid index, by a training run if need be.
         known: Answers a question if the runs so far can.
-        guesses: Where the edges are expected.
         barrier: Whether c_barrier is asked for.
 
     Returns:
         The first index at which each condition holds, None where it holds at none that was asked.
     """
-    guesses = dict(guesses or {})
     last = len(grid) - 1
 
     def edge(question: Question, high: int, guess: int, doubts: Doubts, split: float) -> int | None:
@@ -74,7 +71,7 @@ def adaptive(
             lambda i: ask(i, question),
             0,
             high,
-            guesses.get(question, guess),
+            guess,
             doubts,
             lambda i: known(i, question) or (low if i == 0 and question is Question.SHARPNESS else None),
             split,

@@ -48,6 +48,29 @@ def share_memory() -> None:
             return
 
 
+def limit_threads(count: int) -> None:
+    """Share a machine's cores with other processes; without effect once TensorFlow has begun to compute.
+
+    Args:
+        count: Threads within one operation.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+    except RuntimeError:  # "cannot be modified after initialization"
+        return
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Have the same inputs give the same bits, on a GPU too; once on in a process, it stays on.
+
+    Args:
+        deterministic: Whether kernels that add in an order of their own are replaced or refused.
+    """
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
 def describe_device(xla: str = "never") -> str:
     """What computes, such as "CPU: Intel Xeon, 2 cores" or "GPU: NVIDIA H200, compiled by XLA".
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from app.analysis.phases import Phase
+from app.store.files import whole_file
 
 PHASE_FILLS = {
     Phase.SHARPNESS_REDUCTION: "#deedf8",
@@ -88,10 +89,9 @@ class Picture(abc.ABC):
             The path.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with house_style():
-            self.draw().savefig(path, bbox_inches="tight", metadata=dates.get(path.suffix.lower()))
+        with house_style(), whole_file(path) as unfinished:
+            self.draw().savefig(unfinished, bbox_inches="tight", metadata=dates.get(path.suffix.lower()))
         return path
 
 

@@ -5,6 +5,7 @@ The files are written with TensorBoard's own protocol buffers, without TensorFlo
 
 from __future__ import annotations
 
+import logging
 import shutil
 import struct
 import time
@@ -25,8 +26,13 @@ from tensorboard.util import tensor_util
 
 from app.analysis.tables import CELL, CONSTANTS
 
+logger = logging.getLogger(__name__)
+
 SWEEP = "sweep"
 """Folder of what belongs to no single run: the list of hyperparameters and the pictures."""
+
+MAX_INITIALISATIONS, MAX_RUNS = 200, 500
+"""Shown in TensorBoard, which is slow with more; the first initialisations of all networks come first."""
 
 _HPARAMS = ("depth", "width", "seed")
 _METRICS = ("lambda_0", "loss_0", *CONSTANTS)
@@ -44,6 +50,15 @@ def write_tensorboard(
         pictures: Names and PNG files of the pictures to show.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    every_run, every_row = runs, constants
+    runs, constants = _few_runs(runs), constants.sort_values("seed", kind="stable").head(MAX_INITIALISATIONS)
+    if len(runs) < len(every_run) or len(constants) < len(every_row):
+        logger.info(
+            "TensorBoard shows the first initialisations only: %d of %d with their constants, the trajectories of %d.",
+            len(constants),
+            len(every_row),
+            runs.groupby(CELL).ngroups,
+        )
     for (depth, width, seed), row in constants.groupby(["depth", "width", "seed"]):
         _write_session(folder / f"d{depth}_w{width}_s{seed}", row.iloc[0])
     for key, run in runs.groupby([*CELL, "lr_exponent"], sort=False):
@@ -51,6 +66,15 @@ def write_tensorboard(
         session = f"d{labels['depth']}_w{labels['width']}_s{labels['seed']}"
         _write_run(folder / session / f"c=2^{labels['lr_exponent']:g}", run)
     _write_sweep(folder / SWEEP, constants, pictures or {})
+
+
+def _few_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the first initialisations: of all, if there are few enough."""
+    first = runs[runs["step"] == 0]
+    sizes = first.groupby(["seed", *CELL[:-1]], sort=True).size()
+    kept = sizes[sizes.cumsum() <= max(MAX_RUNS, sizes.iloc[0])] if len(sizes) else sizes
+    chosen = pd.MultiIndex.from_frame(runs[["seed", *CELL[:-1]]]).isin(kept.index)
+    return runs[chosen]
 
 
 class _EventFile:

@@ -1,12 +1,12 @@
 """The command line as a user meets it: in a process of its own."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from command_line import overridden, phases, start
 
 _OVERRIDES = (
     "sweep.widths=[8]",
@@ -18,18 +18,7 @@ _OVERRIDES = (
     "sharpness.examples=64",
     "sweep.lr_exponents.step=0.5",
 )
-TINY = [word for override in _OVERRIDES for word in ("-s", override)]
-
-
-def phases(*arguments, folder, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "app", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
+TINY = overridden(_OVERRIDES)
 
 
 BAD = {
@@ -108,8 +97,7 @@ def test_analyze_of_a_folder_that_is_none_has_status_2(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(tmp_path):
-    command = [sys.executable, "-m", "app", "run", "quickstart", "-s", "sweep.widths=[64]", "-s", "sweep.seeds=50"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ)
+    process = start("run", "quickstart", "-s", "sweep.widths=[64]", "-s", "sweep.seeds=50", folder=tmp_path)
     runs = tmp_path / "outputs" / "quickstart" / "runs"
     deadline = time.monotonic() + 120
     while len(list(runs.glob("*.parquet"))) < 30 and time.monotonic() < deadline:

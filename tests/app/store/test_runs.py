@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from made_up import run
 
-import app.store.runs as runs_module
-from app.store.runs import SCHEMA, RunStore, run_id
+import app.store.records as records
+import app.store.runs as runs
+from app.store.records import SCHEMA, run_id
+from app.store.runs import RunStore
 
 LABELS = {
     "question": "whole",
@@ -28,7 +32,7 @@ def store(tmp_path):
 def test_a_run_is_read_back_exactly(store):
     written = run(diverged=True)
     store.write("a", LABELS, written)
-    read = store.read("a")
+    read = store.find("a")
     for name in ("loss", "accuracy", "sharpness", "residual", "hvps"):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
     assert read.diverged is True
@@ -59,22 +63,21 @@ def test_a_write_that_fails_leaves_no_run_and_no_rubbish(store, monkeypatch):
         path.write_bytes(b"half a file")
         raise OSError("disk full")
 
-    monkeypatch.setattr(runs_module.pq, "write_table", fail)
+    monkeypatch.setattr(records.pq, "write_table", fail)
     with pytest.raises(OSError, match="disk full"):
         store.write("a", LABELS, run())
     assert "a" not in store
     assert list(store.folder.iterdir()) == []
 
 
-def test_a_temporary_file_of_a_killed_process_is_not_a_run(store):
+def test_an_unfinished_file_of_a_killed_process_is_not_a_run(store):
     store.write("a", LABELS, run())
-    (store.folder / ".b.parquet.123.tmp").write_bytes(b"half")
+    (store.folder / ".unfinished-01234567-b.parquet").write_bytes(b"half")
     assert len(RunStore(store.folder)) == 1
 
 
-def test_an_absent_run_is_a_key_error(store):
-    with pytest.raises(KeyError, match="'a'"):
-        store.read("a")
+def test_an_absent_run_is_not_found(store):
+    assert store.find("a") is None
 
 
 def test_the_table_is_sorted_whatever_the_order_of_writing(store):
@@ -82,7 +85,6 @@ def test_the_table_is_sorted_whatever_the_order_of_writing(store):
         store.write(f"{seed}-{exponent}", LABELS | {"seed": seed, "lr_exponent": exponent}, run())
     table = store.table().drop_duplicates("run_id")
     assert list(zip(table["seed"], table["lr_exponent"], strict=True)) == [(0, 0.1), (0, 0.2), (1, 0.1)]
-    assert set(store.table(["1-0.1"])["run_id"]) == {"1-0.1"}
 
 
 def test_an_empty_store_gives_an_empty_table(store):
@@ -94,3 +96,87 @@ def test_a_run_id_depends_on_values_and_not_on_their_order():
     assert run_id({"a": 1, "b": [2, 3]}) == run_id({"b": [2, 3], "a": 1})
     assert run_id({"a": 1}) != run_id({"a": 2})
     assert run_id({"a": 1}) != run_id({"a": 1.5})
+
+
+def written(store, count, start=0):
+    """Runs with equal trajectories but for one number, and their table."""
+    for seed in range(start, start + count):
+        trajectory = replace(run(), barrier=float(seed))
+        store.write(f"{seed:024x}", LABELS | {"seed": seed}, trajectory)
+    return store.table()
+
+
+def files(store):
+    return sorted(path.name for path in store.folder.iterdir())
+
+
+def test_many_runs_are_packed_and_read_as_before(store):
+    table = written(store, 25)
+    store.pack(enough=20)
+    (pack,) = files(store)
+    assert pack.startswith("pack-")
+    for each in (store, RunStore(store.folder)):
+        assert len(each) == 25
+        assert each.find(f"{7:024x}").barrier == 7.0
+        pd.testing.assert_frame_equal(each.table(), table)
+
+
+def test_few_runs_are_left_alone(store):
+    written(store, 5)
+    before = files(store)
+    store.pack(enough=6)
+    assert files(store) == before
+
+
+def test_a_pack_holds_so_many_runs_at_most(store, monkeypatch):
+    monkeypatch.setattr(runs, "PACK_SIZE", 10)
+    table = written(store, 25)
+    store.pack(enough=20)
+    packs = [name for name in files(store) if name.startswith("pack-")]
+    assert [pd.read_parquet(store.folder / name)["run_id"].nunique() for name in packs] == [10, 10]
+    assert len(files(store)) == 2 + 5
+    pd.testing.assert_frame_equal(RunStore(store.folder).table(), table)
+
+
+def test_packing_that_was_cut_off_doubles_no_row_and_is_finished_later(store):
+    table = written(store, 4)
+    singles = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    store.pack(enough=1)
+    for name, content in list(singles.items())[:2]:
+        (store.folder / name).write_bytes(content)
+    again = RunStore(store.folder)
+    pd.testing.assert_frame_equal(again.table(), table)
+    again.pack()
+    assert len(files(again)) == 1
+
+
+def test_runs_that_are_in_two_packs_are_there_once(store, tmp_path):
+    table = written(store, 4)
+    other = RunStore(tmp_path / "other")
+    written(other, 2)
+    for each in (store, other):
+        each.pack(enough=1)
+    (pack,) = files(other)
+    (store.folder / pack).write_bytes((other.folder / pack).read_bytes())
+    pd.testing.assert_frame_equal(RunStore(store.folder).table(), table)
+
+
+def test_a_reader_finds_runs_that_another_process_has_packed_meanwhile(store):
+    table = written(store, 4)
+    reader = RunStore(store.folder)
+    store.pack(enough=1)
+    assert reader.find(f"{2:024x}").barrier == 2.0
+    reader = RunStore(store.folder)
+    written(store, 3, start=4)
+    reader.refresh()
+    store.pack(enough=1)
+    pd.testing.assert_frame_equal(reader.table().query("seed < 4"), table)
+    assert len(reader.table()["run_id"].unique()) == 7
+
+
+def test_a_store_sees_what_others_wrote_when_it_looks_again(store):
+    reader = RunStore(store.folder)
+    store.write("a", LABELS, run())
+    assert reader.find("a") is None
+    reader.refresh()
+    assert reader.find("a") is not None

@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 from tiny import TINY
 
+from app.analysis.critical import Question
 from app.analysis.tables import constants_table
 from app.config.loading import load_config
 from app.errors import UserError
 from app.store.runs import RunStore
-from app.sweep.executors import CellSweep, build_executor
-from app.sweep.plan import Cell, cells, criteria, run_ids
+from app.sweep.cell_sweep import CellSweep, Incomplete
+from app.sweep.executors import build_executor
+from app.sweep.plan import Cell, belonging, cells, criteria, identity
 
 
 def sweep(folder, *overrides):
@@ -21,7 +23,7 @@ def sweep(folder, *overrides):
 
 
 def constants(config, store):
-    runs = store.table([name for name in run_ids(config) if name in store])
+    runs = belonging(config, store.table())
     return constants_table(runs, config.sweep.lr_exponents.exponents(), criteria(config))
 
 
@@ -180,7 +182,29 @@ def test_xla_gives_the_same_constants(adaptive_sweep, tmp_path):
 
 def test_tensor_float_32_makes_other_runs():
     plain, rounded = (load_config("quickstart", [*TINY, *extra]) for extra in ([], ["device.tensor_float_32=true"]))
-    assert set(run_ids(plain)).isdisjoint(run_ids(rounded))
+    assert identity(plain, Cell(2, 8, 0), 0.0, None) != identity(rounded, Cell(2, 8, 0), 0.0, None)
+
+
+def test_a_sweep_that_may_not_compute_says_whether_anything_is_missing(adaptive_sweep, tmp_path):
+    config, store, _ = adaptive_sweep
+    CellSweep(config, Cell(2, 8, 0), store, compute=False).complete()
+    with pytest.raises(Incomplete, match="d2_w8_s0"):
+        CellSweep(config, Cell(2, 8, 0), RunStore(tmp_path), compute=False).complete()
+
+
+@pytest.mark.parametrize("exponent", [None, 0.0])
+def test_a_damaged_run_is_computed_again_with_the_same_bits(exponent, adaptive_sweep, tmp_path):
+    config, whole, _ = adaptive_sweep
+    for path in whole.folder.glob("*.parquet"):
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        (tmp_path / "runs" / path.name).write_bytes(path.read_bytes())
+    asked = [None] if exponent is None else [None, Question.ONSET, Question.SHARPNESS, Question.LOSS]
+    names = [identity(config, Cell(2, 16, 1), exponent, question) for question in asked]
+    name = next(name for name in names if name in whole)
+    (tmp_path / "runs" / f"{name}.parquet").write_bytes(b"damaged")
+    _, store, computed = sweep(tmp_path / "runs")
+    assert computed == 1
+    pd.testing.assert_frame_equal(store.table(), whole.table(), check_exact=True)
 
 
 def test_a_sharpness_that_is_not_defined_at_a_finite_loss_is_a_users_error(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
+import numpy as np
+import pandas as pd
 import pytest
 
 from app.analysis.critical import Question
 from app.config.loading import load_config
-from app.sweep.plan import Cell, cells, identity, run_ids, saturation_steps
+from app.sweep.plan import Cell, belonging, cells, identity, reason, saturation_steps
 
 CELL = Cell(4, 64, 0)
 
@@ -62,19 +64,42 @@ def test_a_tolerance_matters_only_where_it_ends_runs():
     assert name(tolerant) == name()
 
 
-def test_cells_exponents_and_questions_have_ids_of_their_own():
+def rows(config, seed=0, exponent=-1.0, question=None):
+    """A table of one run, as the store gives it."""
+    cell = Cell(4, 64, seed)
+    return pd.DataFrame(
+        {
+            "run_id": identity(config, cell, exponent, question),
+            "question": reason(exponent, question),
+            "depth": 4,
+            "width": 64,
+            "seed": seed,
+            "lr_exponent": np.nan if exponent is None else exponent,
+            "step": [0, 1],
+        }
+    )
+
+
+def test_only_runs_of_the_experiment_belong_to_it():
     config = load_config("quickstart", ["sweep.widths=[64]", "sweep.seeds=2"])
-    ids = list(run_ids(config))
-    assert len(set(ids)) == len(ids) == 2 * (1 + 71 * 5)
-    assert name() in ids
-    assert name(exponent=0.123) not in ids
+    mine = [rows(config), rows(config, exponent=None), rows(config, seed=1, question=Question.ONSET)]
+    others = [
+        rows(load_config("quickstart", ["training.steps=5"])),
+        rows(config, seed=2),
+        rows(config, exponent=0.123),
+        rows(config).assign(question="why not"),
+        rows(config).assign(lr_exponent=0.0),
+    ]
+    found = belonging(config, pd.concat([*others[:3], *mine]))
+    assert found["run_id"].tolist() == pd.concat(mine)["run_id"].tolist()
+    assert all(belonging(config, other).empty for other in others)
 
 
 def test_runs_for_the_barrier_and_the_saturation_belong_to_experiments_that_ask_for_them():
-    shape = ["sweep.widths=[64]", "sweep.seeds=1", "sweep.lr_exponents.stop=-1.0"]
-    both = ["analysis.barrier=true", "analysis.saturation=true"]
-    assert len(list(run_ids(load_config("quickstart", shape)))) == 1 + 5
-    assert len(list(run_ids(load_config("quickstart", [*shape, *both])))) == 1 + 7
+    for question, asked in ((Question.BARRIER, "barrier"), (Question.SATURATION, "saturation")):
+        plain, asking = load_config("quickstart"), load_config("quickstart", [f"analysis.{asked}=true"])
+        assert belonging(plain, rows(plain, question=question)).empty
+        assert len(belonging(asking, rows(asking, question=question))) == 2
 
 
 def test_the_saturated_sharpness_is_measured_where_c_tau_is_200_or_100_with_cross_entropy():

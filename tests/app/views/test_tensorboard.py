@@ -7,6 +7,7 @@ import tables
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
+from app.views import tensorboard
 from app.views.tensorboard import SWEEP, write_tensorboard
 
 
@@ -80,6 +81,17 @@ def test_writing_again_replaces_what_was_there(tmp_path):
         shape = {"depths": depths, "widths": (8,), "seeds": 1}
         write_tensorboard(tmp_path / "tb", tables.trajectories(**shape), tables.constants(**shape))
     assert sorted(p.name for p in (tmp_path / "tb").iterdir()) == ["d2_w8_s0", SWEEP]
+
+
+def test_of_very_many_runs_those_of_the_first_initialisations_are_shown_and_it_is_said(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(tensorboard, "MAX_RUNS", 60)
+    monkeypatch.setattr(tensorboard, "MAX_INITIALISATIONS", 8)
+    write_tensorboard(tmp_path, tables.trajectories(), tables.constants())
+    with_runs = {path.name for path in tmp_path.iterdir() if list(path.glob("c=*"))}
+    assert with_runs == {f"d{d}_w{w}_s0" for d in (2, 4) for w in (8, 16, 32)} | {"d2_w8_s1"}
+    assert len([path for path in tmp_path.iterdir() if path.name != SWEEP]) == 8
+    assert "8 of 18 with their constants, the trajectories of 7" in caplog.text
 
 
 def test_no_complete_initialisation_is_no_obstacle(tmp_path):

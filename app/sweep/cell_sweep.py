@@ -1,0 +1,140 @@
+"""Completing a cell: the search asks, stored runs answer, or new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from app.analysis.critical import Question, undecided
+from app.config.schema import ExperimentConfig
+from app.errors import UserError
+from app.sweep.plan import Cell, criteria, identity, labels, reason
+from app.sweep.search import Answer, adaptive, exhaustive
+from app.training.quiet import import_tensorflow
+from app.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from app.sweep.cell import CellRuns, Simulator
+
+
+class Runs(Protocol):
+    """Where a cell's runs are kept, such as `app.store.runs.RunStore`."""
+
+    def find(self, run_id: str) -> Trajectory | None:
+        """A run, None if there is none."""
+        ...
+
+    def write(self, run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> None:
+        """Keep a run."""
+        ...
+
+
+class Incomplete(Exception):
+    """A run is missing, and none may be computed."""
+
+
+class CellSweep:
+    """Completes a cell: asks the search's questions, answers from the store or by a training run.
+
+    Args:
+        config: The experiment.
+        cell: The initialisation.
+        store: Where runs are read from and written to.
+        simulator: A simulator of the same experiment to go on with; made when the first run has to be computed.
+        compute: Whether missing runs are computed; else `complete` raises `Incomplete` at the first.
+        runs: What computes them; that of the simulator by default.
+
+    Attributes:
+        computed: Number of runs computed so far.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        cell: Cell,
+        store: Runs,
+        simulator: Simulator | None = None,
+        compute: bool = True,
+        runs: CellRuns | None = None,
+    ) -> None:
+        self._config = config
+        self._cell = cell
+        self._store = store
+        self._criteria = criteria(config)
+        self._runs = runs
+        self._compute = compute
+        self.simulator = simulator
+        self.computed = 0
+
+    def complete(self) -> None:
+        """Run what the experiment asks for and the store does not hold."""
+        exponents = self._config.sweep.lr_exponents.exponents()
+        self._before_training()
+        if self._config.sweep.search == "exhaustive":
+            exhaustive(len(exponents), lambda i: self._diverges_early(self._trajectory(exponents[i], None)))
+        else:
+            self._search(exponents)
+        if self._config.analysis.saturation:
+            exhaustive(len(exponents), lambda i: self._trajectory(exponents[i], Question.SATURATION).diverged)
+
+    def _diverges_early(self, run: Trajectory) -> bool:
+        return self._criteria.answer(Question.DIVERGENCE, run) is True
+
+    def _search(self, exponents: list[float]) -> None:
+        runs: dict[int, list[Trajectory]] = {}
+
+        def known(index: int, question: Question) -> Answer | None:
+            for run in runs.get(index, ()):
+                answer = self._criteria.answer(question, run)
+                if answer is not None:
+                    return Answer(answer, self._criteria.closeness(question, run))
+            return None
+
+        def ask(index: int, question: Question) -> Answer:
+            if (found := known(index, question)) is not None:
+                return found
+            runs.setdefault(index, []).append(self._trajectory(exponents[index], question))
+            if (found := known(index, question)) is None:
+                raise UserError(
+                    f"{self._cell.name}: at c = {2.0 ** exponents[index]:.4g} the sharpness is not a number while the "
+                    "loss is finite: the second derivative of the loss, or of a layer, is not defined there"
+                )
+            return found
+
+        adaptive([2.0**x for x in exponents], ask, known, barrier=self._criteria.barrier)
+        # A run for one question may have answered another where the search had not looked.
+        while (missing := undecided(len(exponents), runs, self._criteria)) is not None:
+            ask(*missing)
+
+    def _before_training(self) -> None:
+        name = identity(self._config, self._cell, None, None)
+        if self._store.find(name) is None:
+            self._keep(name, None, None, self._cell_runs().before_training())
+
+    def _trajectory(self, exponent: float, question: Question | None) -> Trajectory:
+        # A whole run answers every yes-or-no question, too.
+        for asked in (question,) if question is Question.SATURATION else (None, question):
+            name = identity(self._config, self._cell, exponent, asked)
+            if (found := self._store.find(name)) is not None:
+                return found
+        run = self._cell_runs().trajectory(exponent, question)
+        self._keep(name, exponent, question, run)
+        return run
+
+    def _keep(self, name: str, exponent: float | None, question: Question | None, run: Trajectory) -> None:
+        columns = labels(self._config, self._cell, exponent, float(run.sharpness[0]))
+        self._store.write(name, columns | {"question": reason(exponent, question)}, run)
+        self.computed += 1
+
+    def _cell_runs(self) -> CellRuns:
+        """The cell's runs; TensorFlow is imported here, when the first run has to be computed."""
+        if not self._compute:
+            raise Incomplete(self._cell.name)
+        if self._runs is None:
+            import_tensorflow()
+            from app.sweep.cell import CellRuns, Simulator
+
+            if self.simulator is None:
+                self.simulator = Simulator(self._config)
+            self._runs = CellRuns(self.simulator, self._config, self._cell)
+        return self._runs

@@ -1,0 +1,291 @@
+"""Cells on a Ray cluster: each is a task, retried elsewhere when its worker or node dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.config.schema import ExperimentConfig
+from app.config.sections import ExecutorConfig
+from app.errors import UserError
+from app.store.claims import Claims
+from app.store.runs import RunStore
+from app.sweep.cell_sweep import CellSweep, Incomplete
+from app.sweep.plan import Cell
+from app.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from app.sweep.cell import Simulator
+
+logger = logging.getLogger(__name__)
+
+_RETRIES = 10  # of a cell whose worker or node died
+_AHEAD = 1000  # cells handed to Ray at a time
+
+Written = tuple[str, Mapping[str, Any], Trajectory]
+
+
+@dataclass
+class Memory:
+    """Runs of one cell without a folder: those known already, and those written since."""
+
+    known: dict[str, Trajectory] = field(default_factory=dict)
+    written: list[Written] = field(default_factory=list)
+
+    def find(self, run_id: str) -> Trajectory | None:
+        """See `app.sweep.cell_sweep.Runs`."""
+        return self.known.get(run_id)
+
+    def write(self, run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> None:
+        """See `app.sweep.cell_sweep.Runs`."""
+        self.known[run_id] = trajectory
+        self.written.append((run_id, labels, trajectory))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker sends back.
+
+    Attributes:
+        computed: Number of runs it computed.
+        written: The runs, where the driver is to store them.
+        messages: What it logged.
+    """
+
+    computed: int
+    written: list[Written]
+    messages: list[str]
+
+
+class RayExecutor:
+    """Carries out every cell as a Ray task; see `Executor`.
+
+    Args:
+        settings: The `executor` section.
+    """
+
+    def __init__(self, settings: ExecutorConfig) -> None:
+        self._settings = settings
+
+    def run(
+        self, config: ExperimentConfig, cells: Sequence[Cell], store: RunStore, claims: Claims | None = None
+    ) -> Iterator[tuple[Cell, int]]:
+        """See `Executor.run`.
+
+        Raises:
+            UserError: If Ray is not installed, there is no such cluster, or it never has what a run asks for.
+        """
+        todo = []
+        for cell in cells:
+            known = _Seen(store)
+            try:
+                CellSweep(config, cell, known, compute=False).complete()
+                yield cell, 0
+            except Incomplete:
+                todo.append((cell, known.seen))
+        if todo:
+            ray = _import_ray()
+            with _connected(ray, self._settings):
+                yield from self._carry_out(ray, config, todo, store)
+
+    def _carry_out(
+        self, ray: Any, config: ExperimentConfig, todo: list[tuple[Cell, dict[str, Trajectory]]], store: RunStore
+    ) -> Iterator[tuple[Cell, int]]:
+        """Hand out cells and take in what comes back, in whatever order."""
+        settings = self._settings
+        _require(ray, settings)
+        task = ray.remote(num_cpus=settings.cpus_per_run, num_gpus=settings.gpus_per_run, max_retries=_RETRIES)(
+            carry_out
+        )
+        shared = store.folder.resolve() if settings.store == "shared" else None
+        handed = ray.put(_with_absolute_paths(config))
+        waiting = list(reversed(todo))
+        running: dict[Any, Cell] = {}
+        while waiting or running:
+            while waiting and len(running) < _AHEAD:
+                cell, known = waiting.pop()
+                running[task.remote(handed, cell, shared, known if shared is None else {}, settings.cpus_per_run)] = (
+                    cell
+                )
+            (done, *_), _ = ray.wait(list(running), num_returns=1)
+            cell = running.pop(done)
+            report = _result(ray, done, cell)
+            for message in report.messages:
+                logger.info("%s", message)
+            for written in report.written:
+                store.write(*written)
+            if shared is not None:
+                store.refresh()
+                _must_be_here(config, cell, store)
+            yield cell, report.computed
+
+
+def carry_out(
+    config: ExperimentConfig, cell: Cell, folder: Path | None, known: dict[str, Trajectory], cpus: float
+) -> Report:
+    """Complete a cell; what a worker does.
+
+    Args:
+        config: The experiment.
+        cell: Which cell.
+        folder: Where runs are stored; None to send them back.
+        known: Runs that are stored already, where they are sent back.
+        cpus: Cores that this task may use.
+
+    Returns:
+        What was done.
+    """
+    messages: list[str] = []
+    heard = _Heard(messages)
+    logging.getLogger("app").addHandler(heard)
+    logging.getLogger("app").setLevel(logging.INFO)
+    try:
+        simulator = _simulator(config, max(1, round(cpus)))
+        if folder is None:
+            memory = Memory(dict(known))
+            sweep = CellSweep(config, cell, memory, simulator)
+            sweep.complete()
+            return Report(sweep.computed, memory.written, messages)
+        folder.mkdir(parents=True, exist_ok=True)
+        with Claims(folder.parent) as claims:
+            claims.wait(cell.name)
+            sweep = CellSweep(config, cell, RunStore(folder), simulator)
+            sweep.complete()
+            return Report(sweep.computed, [], messages)
+    finally:
+        logging.getLogger("app").removeHandler(heard)
+
+
+_simulators: dict[str, Simulator] = {}  # the one of the experiment that this worker is at
+
+
+def _simulator(config: ExperimentConfig, threads: int) -> Simulator:
+    """The worker's simulator, which keeps data and traced functions from one cell to the next."""
+    from app.training.quiet import import_tensorflow
+
+    import_tensorflow()
+    from app.sweep.cell import Simulator
+    from app.training.device import limit_threads
+
+    key = config.model_dump_json()
+    if key not in _simulators:
+        limit_threads(threads)
+        _simulators.clear()
+        _simulators[key] = Simulator(config)
+    return _simulators[key]
+
+
+class _Heard(logging.Handler):
+    """Keeps messages."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__(logging.INFO)
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._messages.append(record.getMessage())
+
+
+class _Seen:
+    """A store that remembers what was found in it."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self.seen: dict[str, Trajectory] = {}
+
+    def find(self, run_id: str) -> Trajectory | None:
+        """See `app.sweep.cell_sweep.Runs`."""
+        found = self._store.find(run_id)
+        if found is not None:
+            self.seen[run_id] = found
+        return found
+
+    def write(self, run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> None:
+        """See `app.sweep.cell_sweep.Runs`."""
+        self._store.write(run_id, labels, trajectory)
+
+
+def _result(ray: Any, done: Any, cell: Cell) -> Report:
+    """A task's report, or its error as ours."""
+    try:
+        return ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{cell.name}: its worker died {_RETRIES + 1} times; finished cells are kept. {reason}"
+        ) from None
+
+
+def _must_be_here(config: ExperimentConfig, cell: Cell, store: RunStore) -> None:
+    try:
+        CellSweep(config, cell, store, compute=False).complete()
+    except Incomplete:
+        raise UserError(
+            f"executor.store: shared needs a folder that every node sees under the same path; the runs of {cell.name} "
+            f"did not arrive in {store.folder}. Use `executor.store: driver`, or --output with a shared folder"
+        ) from None
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "executor.kind: ray needs the extra `ray`: pip install 'sharpness-phases[ray]', on every node"
+        ) from None
+    return ray
+
+
+@contextmanager
+def _connected(ray: Any, settings: ExecutorConfig) -> Iterator[None]:
+    """A connection to the cluster of the config, or the one there is in this process."""
+    if ray.is_initialized():
+        yield
+        return
+    paths = os.pathsep.join(path for path in (str(Path.cwd()), os.environ.get("PYTHONPATH", "")) if path)
+    options: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": paths}}, "log_to_driver": False}
+    if settings.address == "local":
+        options["include_dashboard"] = False
+    try:
+        ray.init(address=settings.address, logging_level=logging.WARNING, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"executor.address: no Ray cluster at {settings.address!r} ({reason}); start one with `ray start --head`, "
+            "or say local for one on this machine"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require(ray: Any, settings: ExecutorConfig) -> None:
+    """Refuse what would wait for ever."""
+    most = {
+        name: max((node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+        for name in ("CPU", "GPU")
+    }
+    for key, name, asked in (
+        ("cpus_per_run", "CPU", settings.cpus_per_run),
+        ("gpus_per_run", "GPU", settings.gpus_per_run),
+    ):
+        if asked > most[name]:
+            raise UserError(f"executor.{key}: must be at most {most[name]:g}, what the largest node has; got {asked:g}")
+
+
+def _with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
+    """A config that means the same in another working directory."""
+    if config.data.data_dir is None:
+        return config
+    data = config.data.model_copy(update={"data_dir": str(Path(config.data.data_dir).resolve())})
+    return config.model_copy(update={"data": data})

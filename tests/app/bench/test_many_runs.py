@@ -1,0 +1,19 @@
+from app.analyzer import PhaseAnalyzer
+from app.bench.many_runs import make_up
+from app.store.runs import RunStore
+from app.sweep.cell_sweep import CellSweep
+from app.sweep.plan import cells
+
+
+def test_made_up_runs_are_a_complete_experiment_in_packs(tmp_path):
+    config, count = make_up(tmp_path, 1600)
+    assert 1000 < count < 2500
+    store = RunStore(tmp_path / "runs")
+    assert len(list((tmp_path / "runs").glob("pack-*.parquet"))) == 1
+    assert len(store) == count
+    for cell in cells(config):
+        CellSweep(config, cell, store, compute=False).complete()
+    table = PhaseAnalyzer.load(tmp_path).critical_constants()
+    assert len(table) == len(cells(config))
+    assert (table["c_loss"] <= table["c_sharp"]).all()
+    assert (table["c_sharp"] <= table["c_max"]).all()

@@ -1,0 +1,157 @@
+"""Damaged, foreign and outdated files: noticed, named, set aside, and the rest goes on."""
+
+import random
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from made_up import run
+
+from app.store import records
+from app.store.records import DamagedFile, digest, read_table
+from app.store.runs import RunStore
+
+LABELS = {
+    "question": "whole",
+    "family": "fcn",
+    "dataset": "made_up",
+    "loss_name": "mse",
+    "depth": 2,
+    "width": 8,
+    "seed": 0,
+    "lr_exponent": 0.1,
+    "c": 2**0.1,
+    "learning_rate": 0.05,
+}
+NAME, OTHER = "0" * 24, "1" * 24
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = RunStore(tmp_path / "runs")
+    for name in (NAME, OTHER):
+        store.write(name, LABELS, run(diverged=True))
+    return store
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def no_parquet(path):
+    path.write_text("run_id,loss\n1,2\n")
+
+
+def foreign(path):
+    pd.DataFrame({"run_id": [NAME], "loss": [1.0]}).to_parquet(path)
+
+
+def of_another_version(path):
+    table = read_table(path)
+    pq.write_table(table.replace_schema_metadata({records._VERSION_KEY: b"2"}), path)
+
+
+def without_rows(path):
+    pq.write_table(read_table(path).slice(0, 0), path)
+
+
+def of_another_run(path):
+    path.write_bytes((path.parent / f"{OTHER}.parquet").read_bytes())
+
+
+def with_a_value_changed(path):
+    """Rewritten by another program: all checksums of pages are right."""
+    table = read_table(path)
+    metadata = pq.read_schema(path).metadata
+    loss = table["loss"].to_numpy() + np.float64(1e-9)
+    changed = table.set_column(table.column_names.index("loss"), "loss", [loss])
+    pq.write_table(changed.replace_schema_metadata(metadata), path, write_page_checksum=True)
+
+
+WAYS = {
+    truncated: "",
+    emptied: "",
+    no_parquet: "",
+    foreign: "other columns",
+    of_another_version: "schema version '2', not '1'",
+    without_rows: "no rows",
+    of_another_run: "the file of another run",
+    with_a_value_changed: "other values than were written",
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_a_damaged_file_is_named_and_set_aside_and_counts_as_absent(way, store, caplog):
+    path = store.folder / f"{NAME}.parquet"
+    way(path)
+    content = path.read_bytes()
+    again = RunStore(store.folder)
+    assert again.find(NAME) is None
+    assert NAME not in again
+    assert again.find(OTHER) is not None
+    assert set(again.table()["run_id"]) == {OTHER}
+    assert (store.folder.parent / "damaged" / path.name).read_bytes() == content
+    assert str(path) in caplog.text
+    assert WAYS[way] in caplog.text
+
+
+def test_the_table_notices_damage_too(store):
+    truncated(store.folder / f"{NAME}.parquet")
+    assert set(RunStore(store.folder).table()["run_id"]) == {OTHER}
+
+
+def test_a_second_damaged_file_of_the_same_name_is_kept_too(store):
+    for _ in range(2):
+        again = RunStore(store.folder)
+        again.write(NAME, LABELS, run())
+        truncated(store.folder / f"{NAME}.parquet")
+        assert again.find(NAME) is None
+    assert len(list((store.folder.parent / "damaged").iterdir())) == 2
+
+
+def test_a_damaged_pack_is_set_aside_whole(store):
+    store.pack(enough=1)
+    (pack,) = store.folder.iterdir()
+    truncated(pack)
+    again = RunStore(store.folder)
+    assert len(again) == 0
+    assert again.table().empty
+    assert (store.folder.parent / "damaged" / pack.name).exists()
+
+
+def test_a_pack_that_is_damaged_after_it_was_seen_is_set_aside_when_it_is_read(store):
+    store.pack(enough=1)
+    (pack,) = store.folder.iterdir()
+    again = RunStore(store.folder)
+    truncated(pack)
+    assert again.find(NAME) is None
+    assert OTHER not in again
+
+
+def flips(path, count, seed):
+    """Read a file with one bit flipped, again and again, and count how often that was noticed."""
+    original, expected = path.read_bytes(), digest(read_table(path))
+    chooser, noticed = random.Random(seed), 0
+    for _ in range(count):
+        damaged = bytearray(original)
+        damaged[chooser.randrange(len(damaged))] ^= 1 << chooser.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            assert digest(read_table(path)) == expected, "a flipped bit has changed values unnoticed"
+        except DamagedFile:
+            noticed += 1
+    path.write_bytes(original)
+    return noticed
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.long)])
+def test_no_flipped_bit_changes_a_value_unnoticed(store, count, capsys):
+    noticed = flips(store.folder / f"{NAME}.parquet", count, seed=count)
+    with capsys.disabled():
+        print(f"\n{count} flipped bits: {noticed} noticed, the others changed no value")
+    assert noticed > count // 2

@@ -1,0 +1,35 @@
+"""`phases` in a process of its own, as users and their machines treat it."""
+
+import os
+import subprocess
+import sys
+
+
+def phases(*arguments, folder, **options):
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def start(*arguments, folder, **options):
+    """Start a command; messages can be read from its `stderr`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        **options,
+    )
+
+
+def overridden(overrides):
+    """The arguments for a list of overrides."""
+    return [word for override in overrides for word in ("-s", override)]
