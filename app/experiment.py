@@ -224,7 +224,7 @@ class Experiment:
         if progress is not None:
             progress.started(todo)
         for cell, computed in build_executor(self.config).run(self.config, todo, store, claims):
-            if claims.claim("packing"):
+            if computed and claims.claim("packing"):
                 store.pack()
                 claims.release("packing")
             if progress is not None:

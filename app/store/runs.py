@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
@@ -52,7 +53,8 @@ class RunStore:
 
     def refresh(self) -> None:
         """See what other processes have written since."""
-        found = {path.name for path in self.folder.glob("*.parquet") if not path.name.startswith(".")}
+        names = os.listdir(self.folder) if self.folder.exists() else []  # noqa: PTH208  # in folders of thousands
+        found = {name for name in names if name.endswith(".parquet") and not name.startswith(".")}
         if not self._files <= found:
             self._places = {run_id: name for run_id, name in self._places.items() if name in found}
         for name in sorted(found - self._files, reverse=True):  # packs first: what is packed is read from the pack
@@ -113,6 +115,8 @@ class RunStore:
             enough: Number of single files from which on it is done.
         """
         self.refresh()
+        if sum(not _is_pack(name) for name in self._files) < enough:
+            return
         for name in [name for name in self._files if not _is_pack(name)]:
             place = self._places.get(run_id := name.removesuffix(".parquet"))
             if place != name and place is not None and self._rows_of(run_id, place) is not None:

@@ -27,7 +27,7 @@ from app.trajectory import Trajectory
 
 T = TypeVar("T")
 
-_FEWEST_AT_ONCE = 8  # measurement examples; with fewer, memory goes to other things
+_FEWEST_AT_ONCE, _SMALLEST_BASIS = 8, 4  # measurement examples and vectors; with fewer, memory goes to other things
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Simulator:
         share_memory()
         self._config = config
         self._chunk_size = config.sharpness.chunk_size
+        self._basis_size = Lanczos().basis_size
         self._architecture: tuple[int, int] | None = None
         self._runner: TrajectoryRunner | None = None
 
@@ -73,33 +74,38 @@ class Simulator:
         return self._runner
 
     def within_memory(self, compute: Callable[[], T]) -> T:
-        """Compute; where memory does not suffice, again with half as many measurement examples at once.
+        """Compute; where memory does not suffice, again with half as many examples at once and half the basis.
 
         Args:
             compute: What; it asks for the runner itself.
 
         Returns:
-            Its result, which the number at once changes by rounding only.
+            Its result, which these numbers change by rounding only, or within the solver's tolerance.
 
         Raises:
-            MachineError: If it does not suffice for a few examples, either.
+            MachineError: If it does not suffice for a few examples and vectors, either.
         """
         while True:
             try:
                 return compute()
             except (tf.errors.ResourceExhaustedError, MemoryError):
-                at_once = min(self._chunk_size or self._config.sharpness.examples, self._config.sharpness.examples)
-                if at_once <= _FEWEST_AT_ONCE:
+                examples = self._config.sharpness.examples
+                at_once = min(self._chunk_size or examples, examples)
+                if at_once <= _FEWEST_AT_ONCE and self._basis_size <= _SMALLEST_BASIS:
                     raise MachineError(
-                        f"Out of memory, even with {at_once} measurement examples at once. Finished runs are kept. "
-                        "Lower sweep.widths or training.batch_size, or take a device with more memory, then run again."
+                        f"Out of memory, even with {at_once} measurement examples at once and a basis of "
+                        f"{self._basis_size} vectors. Finished runs are kept. Lower sweep.widths or training.batch_size, or take a device "
+                        "with more memory, then run again."
                     ) from None
-                self._chunk_size = at_once // 2
+                self._chunk_size = max(min(_FEWEST_AT_ONCE, at_once), at_once // 2)
+                self._basis_size = max(_SMALLEST_BASIS, self._basis_size // 2)
                 self._runner = None
             logger.warning(
-                "Out of memory with %d measurement examples at once; going on with %d (sharpness.chunk_size).",
+                "Out of memory with %d measurement examples at once; going on with %d (sharpness.chunk_size), "
+                "and a basis of %d vectors at most.",
                 at_once,
                 self._chunk_size,
+                self._basis_size,
             )
 
     def model(self, cell: Cell) -> SharpnessModel:
@@ -108,7 +114,7 @@ class Simulator:
         model = SharpnessModel(
             self.network(cell),
             measurement=self.measurement,
-            solver=build_solver(config.sharpness.solver, config.sharpness.tolerance),
+            solver=build_solver(config.sharpness.solver, config.sharpness.tolerance, self._basis_size),
             every=0,
             chunk_size=self._chunk_size,
             seed=config.sharpness.seed,
@@ -192,6 +198,6 @@ class CellRuns:
         )
 
 
-def build_solver(name: str, tolerance: float) -> Lanczos | PowerIteration:
+def build_solver(name: str, tolerance: float, basis_size: int) -> Lanczos | PowerIteration:
     """The solver of a config: "lanczos", or "power" for the reference protocol of 20 iterations."""
-    return Lanczos(tolerance=tolerance) if name == "lanczos" else PowerIteration()
+    return Lanczos(tolerance=tolerance, basis_size=basis_size) if name == "lanczos" else PowerIteration()

@@ -15,7 +15,7 @@ from app.curvature.result import EigenResult
 _SAMPLE_SHARE = 16  # one of so many measurement examples is in the sample
 _ENOUGH = 128  # examples, of which there are as many in the sample if they are no more than a quarter
 _FEWEST = 32  # examples of a sample that tells anything
-_SAMPLE_SOLVER = Lanczos(tolerance=3e-2)
+_SAMPLE_TOLERANCE = 3e-2
 _RANDOM_SHARE = 0.01  # of a start vector: no direction is absent from it, at no cost in products
 _GRADIENT_SHARE = 0.05  # of the sample's start vector: lets it change to another eigenvector
 _SIMILAR = 0.7  # cosine of the two top eigenvectors from which on they are taken to move alike
@@ -76,6 +76,7 @@ class SharpnessTracker:
         )
         self._examples = len(x)
         self._solver = solver
+        self._sample_solver = Lanczos(_SAMPLE_TOLERANCE, basis_size=getattr(solver, "basis_size", Lanczos().basis_size))
         size, dtype = self.operator.size, self.operator.dtype
         noise = tf.random.stateless_normal([size], [seed, 0], dtype=dtype)
         self._noise = _RANDOM_SHARE * tf.math.l2_normalize(noise)
@@ -156,7 +157,7 @@ class SharpnessTracker:
         start = tf.cond(
             _dot(start, start) > 0, lambda: start + tf.cast(turned, start.dtype) * gradient, lambda: gradient
         )
-        result = _SAMPLE_SOLVER.solve(at.matvec, start + self._noise)
+        result = self._sample_solver.solve(at.matvec, start + self._noise)
         return _if_finite(result), result.hvps
 
 
