@@ -94,8 +94,8 @@ class Simulator:
                 if at_once <= _FEWEST_AT_ONCE and self._basis_size <= _SMALLEST_BASIS:
                     raise MachineError(
                         f"Out of memory, even with {at_once} measurement examples at once and a basis of "
-                        f"{self._basis_size} vectors. Finished runs are kept. Lower sweep.widths or training.batch_size, or take a device "
-                        "with more memory, then run again."
+                        f"{self._basis_size} vectors. Finished runs are kept. Lower sweep.widths or "
+                        "training.batch_size, or take a device with more memory, then run again."
                     ) from None
                 self._chunk_size = max(min(_FEWEST_AT_ONCE, at_once), at_once // 2)
                 self._basis_size = max(_SMALLEST_BASIS, self._basis_size // 2)
