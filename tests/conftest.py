@@ -17,3 +17,16 @@ def prepared_data() -> str:
     if not PREPARED.is_dir():
         pytest.skip(f"the prepared image sets are not at {PREPARED}")
     return str(PREPARED)
+
+
+@pytest.fixture
+def figure(record_property):
+    """Tell a figure that was measured: it stands in the summary, wherever the test ran."""
+    return lambda text: record_property("figure", text)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the figures."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    for text in [value for report in reports for name, value in report.user_properties if name == "figure"]:
+        terminalreporter.write_line(text)

@@ -39,7 +39,7 @@ def kill_at_random(process, runs, chooser):
     [pytest.param(3, 1, SHORT, marks=pytest.mark.slow), pytest.param(48, 12, LONG, marks=pytest.mark.long)],
     ids=["4 times", "60 times"],
 )
-def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(kills, redraws, size, tmp_path, capsys):
+def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(kills, redraws, size, tmp_path, figure):
     arguments = ["run", "quickstart", *overridden([*TINY, *size])]
     assert phases(*arguments, "--output", "undisturbed", folder=tmp_path).returncode == 0
     runs, seen, killed = tmp_path / "killed" / "runs", {}, 0
@@ -68,5 +68,4 @@ def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(kills, redraw
         for name in ("killed", "undisturbed")
     )
     assert left == expected
-    with capsys.disabled():
-        print(f"\n{killed} of {kills + redraws} kills hit a running process; {len(expected)} files as undisturbed")
+    figure(f"{killed} of {kills + redraws} kills hit a running process; {len(expected)} files as undisturbed")

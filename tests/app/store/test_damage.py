@@ -150,8 +150,7 @@ def flips(path, count, seed):
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.long)])
-def test_no_flipped_bit_changes_a_value_unnoticed(store, count, capsys):
+def test_no_flipped_bit_changes_a_value_unnoticed(store, count, figure):
     noticed = flips(store.folder / f"{NAME}.parquet", count, seed=count)
-    with capsys.disabled():
-        print(f"\n{count} flipped bits: {noticed} noticed, the others changed no value")
+    figure(f"{count} flipped bits: {noticed} noticed, the others changed no value")
     assert noticed > count // 3

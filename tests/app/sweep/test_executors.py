@@ -109,7 +109,7 @@ def test_a_network_without_positive_curvature_is_a_users_error(tmp_path):
 
 
 @pytest.mark.slow
-def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, capsys):
+def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, figure):
     """Real images, both losses; `disagreements` are counted in grid steps and printed."""
     steps = []
     for loss in ("mse", "xent"):
@@ -128,11 +128,10 @@ def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, capsys):
             apart = np.abs(np.log2(a[name] / e[name]) / 0.1).round().fillna(0)
             steps += list(apart.where(same_side, np.inf))
     within_one = np.mean(np.array(steps) <= 1)
-    with capsys.disabled():
-        print(
-            f"\nadaptive against exhaustive: {within_one:.1%} of {len(steps)} constants within one grid step, ", end=""
-        )
-        print(f"{np.mean(np.array(steps) == 0):.1%} equal, largest difference {max(steps):.0f} steps")
+    figure(
+        f"adaptive against exhaustive: {within_one:.1%} of {len(steps)} constants within one grid step, "
+        f"{np.mean(np.array(steps) == 0):.1%} equal, largest difference {max(steps):.0f} steps"
+    )
     assert within_one >= 0.95
 
 
