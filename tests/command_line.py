@@ -1,6 +1,7 @@
 """`phases` in a process of its own, as users and their machines treat it."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -26,8 +27,14 @@ def start(*arguments, folder, **options):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ,
+        preexec_fn=_hear_ctrl_c,
         **options,
     )
+
+
+def _hear_ctrl_c():
+    """A process that is started in the background of a shell ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def overridden(overrides):

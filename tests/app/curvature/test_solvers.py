@@ -43,6 +43,18 @@ def test_the_largest_algebraic_eigenvalue_is_found(solver, spectrum, compiled):
     assert result.residual == pytest.approx(np.linalg.norm(matrix @ v - result.eigenvalue * v), rel=0.05, abs=1e-9)
 
 
+@pytest.mark.parametrize("spectrum", SPECTRA)
+@pytest.mark.parametrize("solver", ["lanczos", "power"])
+def test_outside_a_graph_the_same_is_found(solver, spectrum):
+    matrix = symmetric(SPECTRA[spectrum])
+    start = np.random.default_rng(1).standard_normal(len(matrix))
+    chosen = {"lanczos": Lanczos(basis_size=6), "power": PowerIteration()}[solver]
+    eager = chosen.solve(matvec_of(matrix), tf.constant(start)).to_python()
+    graph = solve(chosen, matrix, start)
+    assert eager.eigenvalue == pytest.approx(graph.eigenvalue, rel=1e-9)
+    assert eager.hvps == graph.hvps
+
+
 @pytest.mark.parametrize("negative", [False, True], ids=["as drawn", "largest modulus negative"])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -11,7 +11,7 @@ from app.config.loading import load_config
 from app.errors import UserError
 from app.store.runs import RunStore
 from app.sweep.cell_sweep import CellSweep, Incomplete
-from app.sweep.executors import build_executor
+from app.sweep.executors import build_executor, in_turn
 from app.sweep.plan import Cell, belonging, cells, criteria, identity
 
 
@@ -177,6 +177,30 @@ def test_xla_gives_the_same_constants(adaptive_sweep, tmp_path):
     compiled_config, compiled, _ = sweep(tmp_path, "device.xla=always")
     pd.testing.assert_frame_equal(constants(compiled_config, compiled), constants(config, store), rtol=1e-3)
     assert set(compiled.table()["run_id"]) == set(store.table()["run_id"])
+
+
+def test_a_cell_that_another_process_has_is_waited_for_and_comes_last(tmp_path, caplog):
+    class Others:
+        """Another process has the first cell, until one waits for it."""
+
+        def __init__(self):
+            self.events = []
+
+        def claim(self, name):
+            return name != "d2_w8_s0"
+
+        def wait(self, name):
+            self.events.append(f"wait {name}")
+
+        def release(self, name):
+            self.events.append(f"release {name}")
+
+    caplog.set_level("INFO")
+    config, others = load_config("quickstart", TINY), Others()
+    found = [cell.name for cell in in_turn(cells(config), others, RunStore(tmp_path))]
+    assert found == ["d2_w8_s1", "d2_w16_s0", "d2_w16_s1", "d2_w8_s0"]
+    assert others.events[-2:] == ["wait d2_w8_s0", "release d2_w8_s0"]
+    assert "d2_w8_s0 is being computed by another process; waiting for it" in caplog.text
 
 
 def test_tensor_float_32_makes_other_runs():

@@ -12,6 +12,7 @@ from app.config.loading import load_config
 from app.errors import UserError
 from app.store.runs import RunStore
 from app.sweep import ray_executor
+from app.sweep.cell_sweep import CellSweep
 from app.sweep.executors import build_executor
 from app.sweep.plan import cells
 
@@ -117,6 +118,32 @@ def test_without_ray_the_extra_is_named(monkeypatch, tmp_path):
     config = load_config("quickstart", RAY)
     with pytest.raises(UserError, match=r"sharpness-phases\[ray\]"):
         list(build_executor(config).run(config, cells(config), RunStore(tmp_path)))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["sent back", "written"])
+def test_a_task_completes_its_cell_and_reports(shared, tmp_path):
+    config = load_config("quickstart", RAY)
+    cell, folder = cells(config)[0], tmp_path / "runs" if shared else None
+    report = ray_executor.carry_out(config, cell, folder, {}, cpus=1.0)
+    store = RunStore(tmp_path / "runs")
+    for written in report.written:
+        store.write(*written)
+    store.refresh()
+    CellSweep(config, cell, store, compute=False).complete()
+    assert report.computed == len(store)
+    known = {name: store.find(name) for name in store.table()["run_id"].unique()}
+    assert ray_executor.carry_out(config, cell, folder, known, cpus=1.0).computed == 0
+
+
+def test_what_a_worker_logs_is_in_its_report(monkeypatch):
+    import logging
+
+    def complete(self):
+        logging.getLogger("app.sweep.cell").warning("Out of %s", "memory")
+
+    monkeypatch.setattr(CellSweep, "complete", complete)
+    config = load_config("quickstart", RAY)
+    assert ray_executor.carry_out(config, cells(config)[0], None, {}, cpus=1.0).messages == ["Out of memory"]
 
 
 def test_relative_paths_mean_the_same_in_a_workers_folder():
