@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PARALLEL := --numprocesses 2 --dist loadscope
 
-.PHONY: demo test test-long test-lowest coverage audit reproduce lint clean
+.PHONY: demo test test-long test-lowest coverage audit reproduce pictures docs lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/phases run quickstart
@@ -37,6 +37,15 @@ reproduce: $(VENV)/.installed
 	for config in configs/laptop/*.yaml; do $(BIN)/phases run $$config || exit 1; done
 	$(BIN)/phases uv
 
+# The picture of the README and of the documentation's first page.
+pictures: $(VENV)/.installed
+	$(BIN)/phases run quickstart
+	cp outputs/quickstart/phase_diagram.png docs/quickstart_phase_diagram.png
+
+# The documentation as a site, in site/.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -44,7 +53,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) .venv-lowest build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed; $(PYTHON) is %d.%d. Choose another: make PYTHON=python3.12 ..." % v)'
