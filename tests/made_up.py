@@ -6,6 +6,20 @@ from app.trajectory import Trajectory
 
 T = 10
 
+LABELS = {
+    "question": "whole",
+    "family": "fcn",
+    "dataset": "made_up",
+    "loss_name": "mse",
+    "depth": 2,
+    "width": 8,
+    "seed": 0,
+    "lr_exponent": 0.1,
+    "c": 2**0.1,
+    "learning_rate": 0.05,
+}
+"""What describes a made-up run in a store."""
+
 
 def trajectory(loss=1.0, sharpness=1.0, diverged=False):
     """A run from its losses and sharpnesses (arrays or numbers); L_0 = lambda_0 = 1 unless given as arrays."""

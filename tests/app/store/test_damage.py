@@ -6,24 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from made_up import run
+from made_up import LABELS, run
 
 from app.store import records
 from app.store.records import DamagedFile, digest, read_table
 from app.store.runs import RunStore
 
-LABELS = {
-    "question": "whole",
-    "family": "fcn",
-    "dataset": "made_up",
-    "loss_name": "mse",
-    "depth": 2,
-    "width": 8,
-    "seed": 0,
-    "lr_exponent": 0.1,
-    "c": 2**0.1,
-    "learning_rate": 0.05,
-}
 NAME, OTHER = "0" * 24, "1" * 24
 
 

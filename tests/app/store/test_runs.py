@@ -3,25 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import run
+from made_up import LABELS, run
 
 import app.store.records as records
 import app.store.runs as runs
 from app.store.records import SCHEMA, run_id
 from app.store.runs import RunStore
-
-LABELS = {
-    "question": "whole",
-    "family": "fcn",
-    "dataset": "made_up",
-    "loss_name": "mse",
-    "depth": 2,
-    "width": 8,
-    "seed": 0,
-    "lr_exponent": 0.1,
-    "c": 2**0.1,
-    "learning_rate": 0.05,
-}
 
 
 @pytest.fixture
