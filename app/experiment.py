@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +28,7 @@ from app.sweep.executors import build_executor
 from app.sweep.plan import Cell, cells, identity
 from app.training.quiet import import_tensorflow
 from app.views.diagram import ComparisonSheet, Over, PhaseDiagram
+from app.views.report import Findings, write_report
 from app.views.tensorboard import write_tensorboard
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_GIVES_OUT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # not a mistake in the path
 _PACKAGES = ("sharpness-phases", "tensorflow", "keras", "numpy")
 
 
@@ -263,7 +266,25 @@ class Experiment:
             pictures["trajectories"] = analyzer.trajectory_figure().save(self.folder / "trajectories.png")
         if self.config.tensorboard:
             write_tensorboard(self.folder / "tensorboard", trajectories, constants, pictures)
+        self._report(analyzer, pictures)
         return analyzer
+
+    def _report(self, analyzer: PhaseAnalyzer, pictures: Mapping[str, Path]) -> None:
+        write_report(
+            self.folder / "report.html",
+            Findings(
+                title=analyzer.title,
+                config=self.config,
+                runs=analyzer.runs,
+                trajectories=analyzer.trajectories(),
+                constants=analyzer.critical_constants(),
+                summary=analyzer.summary,
+                regimes=analyzer.regime_table(),
+                out_of_order=len(analyzer.violations()),
+                pictures=pictures,
+                environment=stored_config(self.folder).environment or {},
+            ),
+        )
 
     def _store(self) -> RunStore:
         return RunStore(self.folder / RUNS_FOLDER)
@@ -343,7 +364,8 @@ def _new_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
     except OSError as error:
         if made is not None and made.exists():
             shutil.rmtree(made)
-        raise UserError(f"{folder}: results cannot be written there: {error.strerror}") from None
+        kind = MachineError if error.errno in _GIVES_OUT else UserError
+        raise kind(f"{folder}: results cannot be written there: {error.strerror}. Choose another --output") from None
     try:
         with _telling(folder):
             yield

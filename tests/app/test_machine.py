@@ -65,6 +65,19 @@ def test_a_file_that_the_system_refuses_has_status_1_and_one_message(tmp_path):
     assert phases("run", "quickstart", *overridden(SMALL), folder=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize("reason", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_may_not_be_written_is_told_before_anything_is_run(reason, tmp_path, monkeypatch):
+    import tempfile
+
+    def refuse(**options):
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(MachineError, match=f"cannot be written there: {os.strerror(reason)}. Choose another --output"):
+        experiment(tmp_path / "new").run()
+    assert not (tmp_path / "new").exists()
+
+
 def test_pictures_that_cannot_be_written_are_told_and_tables_are_kept(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
