@@ -42,11 +42,13 @@ class ConsoleProgress:
         )
 
     def __enter__(self) -> ConsoleProgress:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # it would print an empty line
+            self._bar.stop()
 
     def started(self, cells: Sequence[Cell]) -> None:
         """See `app.experiment.Progress`."""

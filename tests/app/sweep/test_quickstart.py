@@ -69,5 +69,5 @@ def test_no_initialisation_is_censored_or_out_of_order(analyzer):
 
 def test_reading_the_folder_again_gives_the_same_tables(analyzer, tmp_path_factory):
     folder = next(tmp_path_factory.getbasetemp().glob("quickstart*"))
-    again = pd.read_csv(folder / "critical_constants.csv", keep_default_na=True)
+    again = pd.read_csv(folder / "critical_constants.csv", keep_default_na=True, float_precision="round_trip")
     pd.testing.assert_series_equal(again["c_loss"], analyzer.critical_constants()["c_loss"], check_exact=True)
