@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from app.analysis.advice import LearningRateAdvice
     from app.analysis.phases import Phase
     from app.analyzer import PhaseAnalyzer
     from app.curvature.hessian import HessianOperator
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from app.curvature.power import PowerIteration
     from app.experiment import Experiment
     from app.losses import HalfMeanSquaredError
+    from app.recommend import recommend_learning_rate
+    from app.training.callback import SharpnessCallback
     from app.training.sharpness_model import SharpnessModel
 
 _PUBLIC = {
@@ -23,10 +26,13 @@ _PUBLIC = {
     "HalfMeanSquaredError": "app.losses",
     "HessianOperator": "app.curvature.hessian",
     "Lanczos": "app.curvature.lanczos",
+    "LearningRateAdvice": "app.analysis.advice",
     "Phase": "app.analysis.phases",
     "PhaseAnalyzer": "app.analyzer",
     "PowerIteration": "app.curvature.power",
+    "SharpnessCallback": "app.training.callback",
     "SharpnessModel": "app.training.sharpness_model",
+    "recommend_learning_rate": "app.recommend",
 }
 
 __all__ = [
@@ -34,10 +40,13 @@ __all__ = [
     "HalfMeanSquaredError",
     "HessianOperator",
     "Lanczos",
+    "LearningRateAdvice",
     "Phase",
     "PhaseAnalyzer",
     "PowerIteration",
+    "SharpnessCallback",
     "SharpnessModel",
+    "recommend_learning_rate",
 ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+import app.losses  # noqa: F401  # registers our loss, so that saved models find it
 from app.curvature.hessian import HessianOperator
 from app.curvature.lanczos import Lanczos
 from app.curvature.result import EigenResult
@@ -20,15 +21,18 @@ from app.curvature.verify import (
     refuse_wrong_layers,
     verify_products,
 )
+from app.training.measurement_set import accuracy, as_tensors
+from app.training.solver_config import solver_config, solver_from_config
 from app.training.tracker import Measurement, SharpnessTracker
-
-_SETTLED = 2  # disagreements on different examples that make an error
 
 logger = logging.getLogger(__name__)
 
 _VERIFY_EXAMPLES = (8, 4, 2, 2, 2)  # few, so that few ReLU units switch between the two gradients
+_SETTLED = 2  # disagreements on different examples that make an error
+_NOT_SAVED = "The measurement set is not saved with a model."
 
 
+@keras.saving.register_keras_serializable(package="sharpness_phases")
 class SharpnessModel(keras.Model):
     """Wraps any Keras model and measures the sharpness of its loss while it trains.
 
@@ -36,8 +40,16 @@ class SharpnessModel(keras.Model):
     inference mode, on one fixed measurement set, at the weights after the optimizer's step. It appears
     as `sharpness` in the logs of every step and epoch; between measurements the last value stands.
 
+    What stands still while measuring: dropout, noise and augmentation are off, batch normalisation uses its moving
+    statistics, and every example of the measurement set weighs the same: `class_weight` and `sample_weight` of `fit`
+    weigh the training steps only. A batch normalisation that trains is refused by name: training normalises by the
+    batch, whose second derivatives are wrong in TensorFlow, and the loss in inference mode is not what it descends.
+    Freeze it (`layer.trainable = False`, before `compile`), or pass `verify=False` for the loss in inference mode.
+
+    It saves as any Keras model, whole or weights alone. The measurement set is not saved: `measure_on` after loading.
+
     Args:
-        network: The model to train; it is shared, not copied.
+        network: The model to train, with one input and one output array; it is shared, not copied.
         measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...) to measure on. None: train without measuring.
         solver: Eigenvalue solver; `Lanczos()` by default.
         every: Measure after every k-th optimizer step; 0 for only on request, with `sharpness()`.
@@ -47,7 +59,8 @@ class SharpnessModel(keras.Model):
         seed: Fixes the random part of start vectors.
 
     Raises:
-        ValueError: If `every` is negative, or `measurement` is not a pair of equal lengths.
+        ValueError: If `every` is negative, `measurement` is not a pair of equal lengths, or the network has several
+            inputs or outputs.
 
     Example:
         >>> model = SharpnessModel(network, measurement=(x, y), every=1)
@@ -74,20 +87,43 @@ class SharpnessModel(keras.Model):
         self.solver = solver if solver is not None else Lanczos()
         self.every = every
         self._chunk_size = chunk_size
-        self._verify = verify
+        self._verify, self._verified = verify, False
         self._seed = seed
-        self._measurement = None if measurement is None else _as_tensors(measurement, network)
+        self._measurement = None if measurement is None else as_tensors(measurement, network)
         self._measuring: SharpnessTracker | None = None
+        self._lost_measurement = False
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The wrapped network's output."""
         return self.network(inputs, training=training)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Configure for training, as for any Keras model."""
+        """Configure for training, as for any Keras model; without a `loss`, with the one that `network` has."""
         super().compile(*args, **kwargs)
-        self._measuring = None
+        self._measuring, self._verified = None, False  # layers may have been frozen, or no longer be
         self._evaluate = tf.function(self._loss_and_accuracy, jit_compile=bool(self.jit_compile))
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The loss that is trained on and whose sharpness is measured, regularisers included."""
+        if self._compile_loss is None and self.network.compiled:
+            return self.network._compute_loss(x, y, y_pred, sample_weight, training)  # also one that a subclass defines
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def measure_on(self, x: Any, y: Any) -> None:
+        """Measure on these examples from now on; needed after loading, as data are not saved with a model.
+
+        Args:
+            x: Inputs, shape (M, ...).
+            y: Targets, shape (M, ...).
+
+        Raises:
+            ValueError: If their lengths differ.
+        """
+        self._measurement = as_tensors((x, y), self.network)
+        self._measuring, self._lost_measurement = None, False
+        self.train_function = None  # Keras keeps the traced step, and in it the old examples
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step, then the sharpness at the new weights if it is due.
@@ -101,6 +137,8 @@ class SharpnessModel(keras.Model):
         logs = super().train_step(data)
         if self._measurement is not None and self.every > 0:
             logs["sharpness"] = self._track()
+        elif self._lost_measurement:
+            logger.warning("Training goes on without measuring: call `measure_on(x, y)` first. %s", _NOT_SAVED)
         return logs
 
     def sharpness(self, warm_start: bool = False) -> EigenResult:
@@ -132,8 +170,9 @@ class SharpnessModel(keras.Model):
             Loss L and accuracy in [0, 1] (NaN where the outputs are not class scores), scalar tensors.
 
         Raises:
-            ValueError: If the model has no measurement set.
+            ValueError: If the model is not compiled or has no measurement set.
         """
+        self._require_compiled()
         return self._evaluate(*self._measurement_set())
 
     def loss_on_measurement(self) -> Any:
@@ -154,16 +193,49 @@ class SharpnessModel(keras.Model):
         """
         if self._measuring is None:
             self._measurement_set()
-            if not self.compiled:
-                raise ValueError(
-                    "Call `compile(optimizer=..., loss=...)` before measuring: the sharpness is that of the loss."
-                )
+            self._require_compiled()
             self._measuring = _outside_graphs(self._build_tracker)
         return self._measuring
 
+    def get_config(self) -> dict[str, Any]:
+        """All arguments but the measurement set, for saving and copying."""
+        return super().get_config() | {
+            "network": keras.saving.serialize_keras_object(self.network),
+            "solver": solver_config(self.solver),
+            "every": self.every,
+            "chunk_size": self._chunk_size,
+            "verify": self._verify,
+            "seed": self._seed,
+            "measures": self._measurement is not None or self._lost_measurement,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SharpnessModel:
+        """Build from what `get_config` gave; what measured then needs `measure_on(x, y)` to measure again."""
+        settings = dict(config)
+        measures = settings.pop("measures")
+        settings["network"] = keras.saving.deserialize_keras_object(settings["network"], custom_objects)
+        settings["solver"] = solver_from_config(settings["solver"], custom_objects)
+        model = cls(**settings)
+        model._lost_measurement = measures
+        return model
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with the saved optimizer, loss and metrics."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)  # so that its saved state finds its place
+
+    def _require_compiled(self) -> None:
+        if not self.compiled:
+            raise ValueError("Call `compile` before measuring: the sharpness is that of the compiled loss.")
+
     def _measurement_set(self) -> tuple[Any, Any]:
         if self._measurement is None:
-            raise ValueError("No measurement set: pass `measurement=(x, y)` to SharpnessModel.")
+            why = f" {_NOT_SAVED}" if self._lost_measurement else ""
+            raise ValueError(
+                f"No measurement set: pass `measurement=(x, y)` to SharpnessModel, or call `measure_on(x, y)`.{why}"
+            )
         return self._measurement
 
     def _build_tracker(self) -> SharpnessTracker:
@@ -171,7 +243,7 @@ class SharpnessModel(keras.Model):
         if not self.network.built:
             self.network(x[:1])
         variables = [v.value for v in self.network.trainable_variables]
-        if self._verify:
+        if self._verify and not self._verified:
             refuse_wrong_layers(self.network)
             self._verify_products(variables)
         jit = bool(self.jit_compile)
@@ -191,7 +263,7 @@ class SharpnessModel(keras.Model):
             few = HessianOperator(self._loss, variables, x[start : start + count], y[start : start + count])
             try:
                 if verify_products(few, variables, self._seed, layer_names(self.network)) <= AGREEMENT:
-                    self._verify = False
+                    self._verified = True
                     return
             except SecondDerivativeError:
                 # Many kinks together can look like a settled disagreement, but not on other and fewer examples, too.
@@ -207,7 +279,7 @@ class SharpnessModel(keras.Model):
     def _loss_and_accuracy(self, x: Any, y: Any) -> tuple[Any, Any]:
         outputs = self.network(x, training=False)
         loss = self.compute_loss(x=x, y=y, y_pred=outputs, training=False)
-        return loss, _accuracy(y, outputs)
+        return loss, accuracy(y, outputs)
 
     def _track(self) -> Any:
         tracker = self.tracker
@@ -225,23 +297,3 @@ def _outside_graphs(build: Callable[[], SharpnessTracker]) -> SharpnessTracker:
         return build()
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(build).result()
-
-
-def _as_tensors(measurement: Any, network: keras.Model) -> tuple[Any, Any]:
-    if not isinstance(measurement, tuple | list) or len(measurement) != 2:
-        raise ValueError(f"`measurement` must be a pair (x, y). Received: {type(measurement).__name__}.")
-    x, y = (tf.convert_to_tensor(part) for part in measurement)
-    if len(x) != len(y) or len(x) == 0:
-        raise ValueError(
-            f"`measurement` needs equally many inputs and targets, at least one. Received: {len(x)} and {len(y)}."
-        )
-    return tf.cast(x, network.compute_dtype) if x.dtype.is_floating or x.dtype == tf.uint8 else x, y
-
-
-def _accuracy(y: Any, outputs: Any) -> Any:
-    """Share of examples whose largest output is their class; NaN for outputs that are not class scores."""
-    if len(outputs.shape) != 2 or outputs.shape[-1] < 2:
-        return tf.constant(float("nan"))
-    sparse = len(y.shape) == 1 or y.shape[-1] == 1
-    classes = tf.cast(tf.reshape(y, [-1]), tf.int64) if sparse else tf.argmax(y, axis=-1)
-    return tf.reduce_mean(tf.cast(tf.argmax(outputs, axis=-1) == classes, tf.float32))

@@ -1,0 +1,43 @@
+"""Solvers as they are saved with a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from app.curvature.lanczos import Lanczos
+from app.curvature.power import PowerIteration
+
+_OURS = {kind.__name__: kind for kind in (Lanczos, PowerIteration)}
+"""Their public attributes are their arguments."""
+
+
+def solver_config(solver: Any) -> dict[str, Any]:
+    """Describe a solver by plain values.
+
+    Args:
+        solver: One of ours, or any object that Keras can serialise.
+
+    Returns:
+        What `solver_from_config` takes.
+    """
+    name = type(solver).__name__
+    if type(solver) is _OURS.get(name):
+        return {"kind": name, "settings": dict(vars(solver))}
+    return keras.saving.serialize_keras_object(solver)
+
+
+def solver_from_config(config: dict[str, Any], custom_objects: Any = None) -> Any:
+    """Build the solver that `solver_config` described.
+
+    Args:
+        config: The description.
+        custom_objects: Classes by name, as for `keras.saving.deserialize_keras_object`.
+
+    Returns:
+        The solver.
+    """
+    if "kind" in config:
+        return _OURS[config["kind"]](**config["settings"])
+    return keras.saving.deserialize_keras_object(config, custom_objects)
