@@ -22,6 +22,7 @@ def test_the_wheel_holds_configs_and_data_and_runs_from_anywhere(tmp_path):
         "from app.data.image_sets import load_image_set;"
         f"assert app.__file__.startswith({str(site)!r}) and models.__file__.startswith({str(site)!r});"
         "assert {'quickstart', 'laptop/fcn_mse'} <= set(shipped_configs()); load_config('paper/fcn');"
+        "from app.views.report import _asset; assert _asset('report.css') and _asset('report.js');"
         "assert len(load_image_set('fashion_mnist_subset').train_images) == 4096"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}

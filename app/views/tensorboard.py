@@ -1,4 +1,4 @@
-"""TensorBoard files: a folder for every run, HParams for every initialisation, the pictures.
+"""TensorBoard files: a folder for every run with its scalars and HParams; a layout of charts, and the pictures.
 
 The files are written with TensorBoard's own protocol buffers, without TensorFlow: redrawing stored runs stays quick.
 """
@@ -9,7 +9,7 @@ import logging
 import shutil
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2, summary_v2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.image import metadata as image_metadata
@@ -24,18 +26,30 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from app.analysis.tables import CELL, CONSTANTS
+from app.analysis.tables import CELL
+from app.views.labels import by_cell, phase_of
+from app.views.thinning import first_initialisations
 
 logger = logging.getLogger(__name__)
 
 SWEEP = "sweep"
-"""Folder of what belongs to no single run: the list of hyperparameters and the pictures."""
+"""Folder of what belongs to no single run: the lists of hyperparameters and charts, and the pictures."""
 
-MAX_INITIALISATIONS, MAX_RUNS = 200, 500
-"""Shown in TensorBoard, which is slow with more; the first initialisations of all networks come first."""
+MAX_RUNS, MAX_INITIALISATIONS = 500, 200
+"""Shown in TensorBoard, which is slow with more: all runs of the first initialisations of all networks, and one run of
+each further initialisation, so that its constants stand in the table."""
 
-_HPARAMS = ("depth", "width", "seed")
-_METRICS = ("lambda_0", "loss_0", *CONSTANTS)
+_RESULTS = ("result/final_loss", "result/max_normalized_sharpness")
+_CONSTANTS = ("c_loss", "c_sharp", "c_max", "c_barrier", "c_crit", "lambda_0", "loss_0")
+"""Metrics of every run; TensorBoard shows the first five of all metrics unasked."""
+
+_CHARTS = {
+    "Sharpness and its threshold 2/eta": r"^sharpness(/threshold)?$",
+    "Sharpness, normalized: lambda_t / lambda_0": r"^sharpness/normalized$",
+    "Loss": r"^loss$",
+    "Accuracy": r"^accuracy$",
+}
+"""The charts of the dashboard Custom Scalars: titles, and patterns of the tags that are drawn together."""
 
 
 def write_tensorboard(
@@ -50,31 +64,48 @@ def write_tensorboard(
         pictures: Names and PNG files of the pictures to show.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    every_run, every_row = runs, constants
-    runs, constants = _few_runs(runs), constants.sort_values("seed", kind="stable").head(MAX_INITIALISATIONS)
-    if len(runs) < len(every_run) or len(constants) < len(every_row):
-        logger.info(
-            "TensorBoard shows the first initialisations only: %d of %d with their constants, the trajectories of %d.",
-            len(constants),
-            len(every_row),
-            runs.groupby(CELL).ngroups,
-        )
-    for (depth, width, seed), row in constants.groupby(["depth", "width", "seed"]):
-        _write_session(folder / f"d{depth}_w{width}_s{seed}", row.iloc[0])
-    for key, run in runs.groupby([*CELL, "lr_exponent"], sort=False):
-        labels = dict(zip([*CELL, "lr_exponent"], key, strict=True))
-        session = f"d{labels['depth']}_w{labels['width']}_s{labels['seed']}"
-        _write_run(folder / session / f"c=2^{labels['lr_exponent']:g}", run)
-    _write_sweep(folder / SWEEP, constants, pictures or {})
+    last = runs["step"].max()
+    known = by_cell(constants)
+    shown = []
+    for key, run in _few_runs(runs).groupby([*CELL, "lr_exponent"], sort=False):
+        *_, depth, width, seed, exponent = key
+        row = known.get((depth, width, seed))
+        shown.append(_hparams(run, row))
+        metrics = _results(run, last) | _constants(row)
+        _write_run(folder / f"d{depth}_w{width}_s{seed}" / f"c=2^{exponent:g}", run, shown[-1], metrics)
+    _write_sweep(folder / SWEEP, shown, constants, pictures or {})
 
 
 def _few_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the first initialisations: of all, if there are few enough."""
-    first = runs[runs["step"] == 0]
-    sizes = first.groupby(["seed", *CELL[:-1]], sort=True).size()
-    kept = sizes[sizes.cumsum() <= max(MAX_RUNS, sizes.iloc[0])] if len(sizes) else sizes
-    chosen = pd.MultiIndex.from_frame(runs[["seed", *CELL[:-1]]]).isin(kept.index)
-    return runs[chosen]
+    """All runs, if they are few enough; else those of the first initialisations, and one of each further one."""
+    begins = runs["step"] == 0
+    whole = first_initialisations(runs, begins, MAX_RUNS)
+    if whole.all():
+        return runs
+    order = runs[begins & ~whole].sort_values(["diverged", "lr_exponent"], ascending=[True, False], kind="stable")
+    single = order.drop_duplicates(CELL).sort_values("seed", kind="stable")
+    cells = runs[begins].drop_duplicates(CELL)
+    complete = len(cells) - len(single)
+    single = single.head(max(0, MAX_INITIALISATIONS - complete))
+    logger.info(
+        "TensorBoard shows the first initialisations only: all runs of %d of %d, and one run each of %d more.",
+        complete,
+        len(cells),
+        len(single),
+    )
+    return runs[whole | runs["run_id"].isin(single["run_id"])]
+
+
+def _hparams(run: pd.DataFrame, constants: pd.Series | None) -> dict[str, Any]:
+    """What tells the runs of an experiment apart.
+
+    Every run has the same keys and none is empty, or TensorBoard loses columns of its table; of more than five it hides
+    the rest at first.
+    """
+    first = run.iloc[0]
+    c = float(first["c"])
+    numbers = {name: int(first[name]) for name in ("depth", "width", "seed")}
+    return {"c": c, **numbers, "phase": phase_of(c, constants)}
 
 
 class _EventFile:
@@ -116,8 +147,8 @@ class _EventFile:
         self._writer.write(event.SerializeToString())
 
 
-def _write_run(folder: Path, run: pd.DataFrame) -> None:
-    """The scalars of one run over its steps."""
+def _write_run(folder: Path, run: pd.DataFrame, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """The scalars of one run over its steps, and its row in the table of HParams."""
     lambda_0, learning_rate = run["sharpness"].iloc[0], run["learning_rate"].iloc[0]
     scalars: dict[str, Iterable[float]] = {
         "loss": run["loss"],
@@ -127,42 +158,71 @@ def _write_run(folder: Path, run: pd.DataFrame) -> None:
         "sharpness/threshold": [2 / learning_rate] * len(run),
     }
     with _EventFile(folder) as events:
+        events.summary(summary_v2.hparams_pb(dict(hparams), trial_id=f"{folder.parent.name}/{folder.name}"))
         for tag, values in scalars.items():
             for step, value in zip(run["step"], values, strict=True):
                 events.scalar(tag, value, step)
+        for tag, value in metrics.items():
+            events.scalar(tag, value, 0)
+        events.summary(_session_end())
 
 
-def _write_session(folder: Path, row: pd.Series) -> None:
-    """HParams of one initialisation, with its constants as metrics; a censored one is absent."""
-    hparams: dict[str, Any] = {name: int(row[name]) for name in _HPARAMS}
-    hparams |= {name: str(row[name]) for name in ("model", "dataset", "loss")}
+def _results(run: pd.DataFrame, last: int) -> dict[str, float]:
+    """Metrics of a run; no final loss of one that ended early, as its question was answered or it diverged."""
+    ended_early = run["diverged"].iloc[0] or run["step"].iloc[-1] < last
+    values = (
+        np.nan if ended_early else float(run["loss"].iloc[-1]),
+        float((run["sharpness"].iloc[1:] / run["sharpness"].iloc[0]).max()),
+    )
+    return dict(zip(_RESULTS, values, strict=True))
+
+
+def _constants(row: pd.Series | None) -> dict[str, float]:
+    """Metrics of a run's initialisation; a censored constant is absent."""
+    return {} if row is None else {f"constants/{name}": float(row[name]) for name in _CONSTANTS}
+
+
+def _session_end() -> Any:
+    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+    data = plugin_data_pb2.HParamsPluginData(session_end_info=end)
+    value = Summary.Value(
+        tag=hparams_metadata.SESSION_END_INFO_TAG,
+        metadata=hparams_metadata.create_summary_metadata(data),
+        tensor=hparams_metadata.NULL_TENSOR,
+    )
+    return Summary(value=[value])
+
+
+def _write_sweep(
+    folder: Path, shown: Sequence[Mapping[str, Any]], constants: pd.DataFrame, pictures: Mapping[str, Path]
+) -> None:
+    """The lists of hyperparameters, metrics and charts, and the pictures."""
+    known = [name for name in _CONSTANTS if constants[name].notna().any()]
+    metrics = [summary_v2.Metric(name, display_name=name.rpartition("/")[2].replace("_", " ")) for name in _RESULTS]
+    metrics += [summary_v2.Metric(f"constants/{name}", display_name=name) for name in known]
     with _EventFile(folder) as events:
-        events.summary(summary_v2.hparams_pb(hparams, trial_id=folder.name))
-        for name in _METRICS:
-            events.scalar(name, float(row[name]), 0)
-        end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
-        data = plugin_data_pb2.HParamsPluginData(session_end_info=end)
-        value = Summary.Value(
-            tag=hparams_metadata.SESSION_END_INFO_TAG,
-            metadata=hparams_metadata.create_summary_metadata(data),
-            tensor=hparams_metadata.NULL_TENSOR,
-        )
-        events.summary(Summary(value=[value]))
-
-
-def _write_sweep(folder: Path, constants: pd.DataFrame, pictures: Mapping[str, Path]) -> None:
-    """The list of hyperparameters and metrics, and the pictures."""
-    hparams = [summary_v2.HParam(name, summary_v2.RealInterval(*_range(constants[name]))) for name in _HPARAMS]
-    hparams += [
-        summary_v2.HParam(name, summary_v2.Discrete(sorted(set(constants[name])) or [""]))
-        for name in ("model", "dataset", "loss")
-    ]
-    metrics = [summary_v2.Metric(name) for name in _METRICS if constants[name].notna().any()]
-    with _EventFile(folder) as events:
-        events.summary(summary_v2.hparams_config_pb(hparams, metrics))
+        events.summary(summary_v2.hparams_config_pb(list(_hparam_infos(shown)), metrics))
+        events.summary(_layout())
         for name, path in pictures.items():
             events.image(name, path.read_bytes())
 
 
-def _range(values: pd.Series) -> tuple[float, float]:
-    return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+def _hparam_infos(shown: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+    """The columns of the table: a range to choose from for c, values to tick for the others."""
+    c = [hparams["c"] for hparams in shown] or [0.0]
+    yield summary_v2.HParam("c", summary_v2.RealInterval(min(c), max(c)))
+    for name, kind in (("depth", int), ("width", int), ("seed", int), ("phase", str)):
+        yield summary_v2.HParam(name, summary_v2.Discrete({hparams[name] for hparams in shown}, dtype=kind))
+
+
+def _layout() -> Any:
+    """Which scalars the dashboard Custom Scalars draws in one chart."""
+    charts = [
+        layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[pattern]))
+        for title, pattern in _CHARTS.items()
+    ]
+    layout = layout_pb2.Layout(category=[layout_pb2.Category(title="Runs", chart=charts)])
+    tensor = tensor_util.make_tensor_proto(np.array(layout.SerializeToString(), dtype=object))
+    metadata = layout_metadata.create_summary_metadata()
+    value = Summary.Value(tag=layout_metadata.CONFIG_SUMMARY_TAG, tensor=tensor, metadata=metadata)
+    return Summary(value=[value])

@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 
 def test_a_run_writes_every_promised_file(folder):
-    expected = "config.yaml critical_constants.csv summary.json phase_diagram.png phase_diagram.svg trajectories.png"
+    expected = "config.yaml critical_constants.csv summary.json phase_diagram.png phase_diagram.svg trajectories.png report.html"
     for name in expected.split():
         assert (folder / name).stat().st_size > 0
     assert (folder / "tensorboard").is_dir()
