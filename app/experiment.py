@@ -21,6 +21,7 @@ from app.analyzer import CONFIG_FILE, RUNS_FOLDER, PhaseAnalyzer, stored_config
 from app.config.loading import ConfigError, dump_config, load_config
 from app.config.schema import ExperimentConfig
 from app.errors import MachineError, UserError
+from app.own import is_own
 from app.store.claims import Claims
 from app.store.files import remove_unfinished, whole_file
 from app.store.runs import RunStore
@@ -196,6 +197,30 @@ class Experiment:
         from app.training.device import matrix_product_rate
 
         return estimate(self.config, matrix_product_rate() if rate is None else rate)
+
+    def long_work(self, shard: tuple[int, int] | None = None, fresh: bool = False) -> float | None:
+        """Tell before `run` or `run_shard` whether what is missing will take long; nothing is imported if nothing is.
+
+        Args:
+            shard: As for `run_shard`.
+            fresh: As for `run`.
+
+        Returns:
+            Seconds on this machine, if they are more than an hour; else None, as for tasks of a cluster and for code of
+            the user's, which may do what cannot be counted.
+        """
+        index, of = (1, 1) if shard is None else shard
+        todo = cells(self.config)[index - 1 :: of]
+        if not fresh:
+            store = self._store()
+            todo = [cell for cell in todo if identity(self.config, cell, None, None) not in store]
+        own = self.config.model.is_own or is_own(self.config.loss)
+        if not todo or own or self.config.executor.kind != "serial":
+            return None
+        import_tensorflow()
+        from app.sweep.forecast import long_work
+
+        return long_work(self.config, todo)
 
     def initial_sharpness(self) -> list[tuple[Cell, InitialState]]:
         """Measure lambda_0 of every network of the experiment; nothing is stored.

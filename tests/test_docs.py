@@ -21,7 +21,15 @@ BLOCK = re.compile(r"(?:<!-- (file|not run): (.+?) -->\n+)?```(\w+)\n(.*?)```", 
 SMALL = [*TINY, "sweep.widths=[8]", "executor={}", "data.dataset=fashion_mnist_subset", "data.data_dir=null"]
 UV = ["sweep.widths=[8]", "sweep.seeds=1", "sweep.lr_exponents.stop=2.5"]
 TAKES_A_CONFIG = ("run", "plan", "sharpness", "bench", "scaling", "precision", "uv")
-ELSEWHERE = ("make ", "tensorboard ", "pip ", "python -m app.bench.many_runs", "source ")
+ELSEWHERE = (
+    "make ",
+    "tensorboard ",
+    "pip ",
+    "python -m app.bench.many_runs",
+    "source ",
+    "phases board ",
+    "phases --install-",
+)
 
 
 def made_small(words):

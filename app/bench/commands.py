@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from app.terminal import AllowCode, JsonFile, OptionalConfig, Overrides, checked_config, out
+from app.terminal import AllowCode, JsonFile, OptionalConfig, Overrides, checked_config, out, write_json
 
 
 def bench(
@@ -35,8 +34,8 @@ def bench(
         for line in remarks(comparison):
             out.print(line, markup=False)
         out.print()
-        if json_file is not None:
-            json_file.write_text(json.dumps([each.to_json() for each in found], indent=1, allow_nan=False) + "\n")
+        write_json(json_file, [each.to_json() for each in found], more=True)
+    write_json(json_file, [each.to_json() for each in found])
     out.print(conclusion(found), markup=False)
 
 
@@ -62,8 +61,8 @@ def scaling(
         found += points
         out.print(scaling_table(points))
         out.print()
-        if json_file is not None:
-            json_file.write_text(json.dumps([point.to_json() for point in found], indent=1) + "\n")
+        write_json(json_file, [point.to_json() for point in found], more=True)
+    write_json(json_file, [point.to_json() for point in found])
 
 
 def precision(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,17 @@ from rich.table import Table
 
 from app.analysis.tables import CONSTANTS
 from app.sweep.plan import Cell
+
+_PLACES = {
+    "Phase diagram": ("phase_diagram.png", "phase_diagram.svg"),
+    "Saturation": ("saturation.png", "saturation_diagram.png"),
+    "Regimes": ("regimes.png", "regimes.csv"),
+    "Trajectories": ("trajectories.png",),
+    "Report": ("report.html",),
+    "Tables": ("critical_constants.csv", "summary.json"),
+    "All files": ("",),
+}
+"""Where results are, for people: relative to the experiment's folder, if they exist."""
 
 
 class ConsoleProgress:
@@ -116,6 +129,41 @@ def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    Args:
+        seconds: The time.
+
+    Returns:
+        Such as "40 seconds", "15 minutes", "3.5 hours" or "4.0 days".
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 72 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def places(folder: Path) -> list[str]:
+    """Where an experiment's results are: a line for every kind of which there are any.
+
+    Args:
+        folder: The experiment's.
+
+    Returns:
+        Lines to print.
+    """
+    lines = []
+    for title, names in _PLACES.items():
+        found = [name for name in names if (folder / name).exists()]
+        if found:
+            lines.append(f"{title + ':':<15}{', '.join([str(folder / found[0]), *found[1:]])}")
+    if (folder / "tensorboard").is_dir():
+        lines.append(f"{'TensorBoard:':<15}{shlex.join(['phases', 'board', str(folder)])}")
+    return lines
 
 
 def _mean_and_quartiles(row: Any) -> str:

@@ -20,7 +20,10 @@ from app.views.style import (
     CONSTANT_MARKERS,
     PHASE_FILLS,
     Picture,
+    columns_for,
+    figure_size,
     house_style,
+    is_narrow,
     log2_axis,
     octaves,
 )
@@ -156,10 +159,10 @@ def _slices(table: pd.DataFrame, over: Over | None) -> list[_Slice]:
 
 def _draw_sheet(slices: Sequence[_Slice], title: str = "", exact: pd.DataFrame | None = None) -> Figure:
     """All panels on one range of c, with one legend."""
-    columns = min(3, len(slices))
-    rows = math.ceil(len(slices) / columns)
     with house_style():
-        figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
+        columns = columns_for(len(slices), 3, _PANEL[0])
+        rows = math.ceil(len(slices) / columns)
+        figure = Figure(figsize=figure_size(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
         limits = _limits(slices)
         for ax, panel in zip(axes.flat, slices, strict=False):
@@ -170,10 +173,13 @@ def _draw_sheet(slices: Sequence[_Slice], title: str = "", exact: pd.DataFrame |
         for ax in axes.flat[len(slices) :]:
             ax.remove()
         if title:
-            figure.suptitle(title, fontsize=11)
+            figure.suptitle(title)
         shown = [name for name in MARKED if any(_known(panel.rows, name) for panel in slices)]
-        handles = _legend(shown, exact is not None)
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) // 2, columnspacing=1.4)
+        fills, marks = _legend(shown, exact is not None)
+        # Matplotlib fills column by column: pairs make the first row the phases and the second the lines.
+        handles = [*fills, *marks] if is_narrow() else [h for pair in zip(fills, marks, strict=True) for h in pair]
+        ncols = 2 if is_narrow() else len(fills)
+        figure.legend(handles=handles, loc="outside lower center", ncols=ncols, columnspacing=1.4)
     return figure
 
 
@@ -185,8 +191,8 @@ def _limits(slices: Sequence[_Slice]) -> tuple[float, float]:
     return 2.0 ** math.floor(np.log2(values.min()) - 0.5), 2.0 ** math.ceil(np.log2(values.max()) + 0.3)
 
 
-def _legend(shown: Sequence[str], exact: bool) -> list[Any]:
-    """The phases in the first row, the constants in the second."""
+def _legend(shown: Sequence[str], exact: bool) -> tuple[list[Any], list[Any]]:
+    """As many entries for the phases as for the constants."""
     fills: list[Any] = [
         Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=str(phase))
         for phase, color in PHASE_FILLS.items()
@@ -208,8 +214,7 @@ def _legend(shown: Sequence[str], exact: bool) -> list[Any]:
     if exact:
         marks[-1] = Line2D([], [], color="black", linestyle=":", linewidth=1.5, label=r"exact $c_{\mathrm{loss}}$")
     fills += [Line2D([], [], linestyle="none", label=" ") for _ in range(len(marks) - len(fills))]
-    # Matplotlib fills column by column: pairs make the first row the phases and the second the lines.
-    return [handle for pair in zip(fills, marks, strict=True) for handle in pair]
+    return fills, marks
 
 
 def _known(rows: pd.DataFrame, name: str) -> bool:
@@ -243,22 +248,17 @@ def _draw_panel(ax: Any, panel: _Slice, limits: tuple[float, float]) -> None:
 def _draw_constant(ax: Any, rows: pd.DataFrame, name: str) -> None:
     color = CONSTANT_COLORS[name]
     for row in rows[rows["n"] > 0].itertuples():
-        ax.plot(
-            [row.q25, row.q75],
-            [row.position] * 2,
-            color=color,
-            linewidth=2.2,
-            alpha=0.75,
-            zorder=4,
-            solid_capstyle="butt",
-        )
+        bar = {"linewidth": 2.2, "alpha": 0.75, "zorder": 4, "solid_capstyle": "butt"}
+        ax.plot([row.q25, row.q75], [row.position] * 2, color=color, **bar)
         ax.plot(
             row.mean,
             row.position,
             marker=CONSTANT_MARKERS[name],
-            markersize=5.5,
+            markersize=6,
             color=color,
             markerfacecolor="white" if row.n_censored else color,
+            markeredgecolor=color if row.n_censored else "white",
+            markeredgewidth=1.0 if row.n_censored else 0.6,
             zorder=5,
             linestyle="none",
             clip_on=False,

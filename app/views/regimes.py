@@ -13,17 +13,18 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from app.analysis.regimes import Regime, Segment
 from app.trajectory import Trajectory
-from app.views.style import Picture, house_style
+from app.views.style import Picture, columns_for, figure_size, house_style, is_narrow
 
 REGIME_FILLS = {
-    Regime.EARLY_TRANSIENT: "#f5d68e",
-    Regime.INTERMEDIATE_SATURATION: "#deedf8",
-    Regime.PROGRESSIVE_SHARPENING: "#a9d3c4",
-    Regime.EDGE_OF_STABILITY: "#e59f80",
-    Regime.DIVERGENT: "#c2c2c2",
+    Regime.EARLY_TRANSIENT: "#f4d675",
+    Regime.INTERMEDIATE_SATURATION: "#eaf4fc",
+    Regime.PROGRESSIVE_SHARPENING: "#93c6b0",
+    Regime.EDGE_OF_STABILITY: "#dd8562",
+    Regime.DIVERGENT: "#7e7e7e",
 }
-"""Fills of the regimes."""
+"""Fills of the regimes, each of a lightness of its own."""
 
+_LINE = "#0b3c6f"  # of the sharpness; dark on all fills
 _LINEAR_STEPS = 10  # shown on a linear axis, later ones on a logarithmic one: the transient is short
 _HEADROOM = 2.5  # of the sharpness' axis, in units of 2/eta
 
@@ -68,24 +69,31 @@ class RegimeFigure(Picture):
             A Matplotlib figure, not registered with pyplot.
         """
         with house_style():
-            size = (max(5.6, 1.2 + 3.2 * len(self._runs)), 4.6)
+            columns = columns_for(len(self._runs), len(self._runs), 3.2)
+            blocks = -(-len(self._runs) // columns)
+            size = figure_size(max(5.6, 1.2 + 3.2 * columns), 4.6 * blocks)
             figure = Figure(figsize=size, layout="constrained")
-            axes = figure.subplots(2, len(self._runs), squeeze=False, sharex="col", sharey="row")
-            for top, bottom, shown in zip(*axes, self._runs, strict=True):
+            axes = figure.subplots(2 * blocks, columns, squeeze=False, sharex="col", sharey="row")
+            tops, bottoms = list(axes[::2].flat), list(axes[1::2].flat)
+            for ax in (*tops[len(self._runs) :], *bottoms[len(self._runs) :]):
+                ax.remove()
+            for top, bottom, shown in zip(tops, bottoms, self._runs, strict=False):
                 _draw_run(top, bottom, shown)
-            axes[0, 0].set_ylabel(r"sharpness $\lambda_t\,\eta\,/\,2$")
-            axes[1, 0].set_ylabel("loss $L_t$")
-            axes[0, 0].set_ylim(0, min(_HEADROOM, max(1.15, *axes[0, 0].get_ylim())))
+            for top, bottom in axes.reshape(blocks, 2, columns)[:, :, 0]:
+                top.set_ylabel(r"$\lambda_t\,\eta\,/\,2$" if is_narrow() else r"sharpness $\lambda_t\,\eta\,/\,2$")
+                bottom.set_ylabel("loss $L_t$")
+                top.set_ylim(0, min(_HEADROOM, max(1.15, *top.get_ylim())))
             found = {segment.regime for shown in self._runs for segment in shown.segments}
             handles: list[Any] = [
-                Patch(facecolor=color, label=regime.replace("_", " "))
+                Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=regime.replace("_", " "))
                 for regime, color in REGIME_FILLS.items()
                 if regime in found
             ]
             edge = Line2D([], [], color="black", linestyle="--", linewidth=1, label=r"$\lambda_t = 2/\eta$")
-            figure.legend(handles=[*handles, edge], loc="outside lower center", ncols=min(5, 1 + len(self._runs) * 2))
+            ncols = 2 if is_narrow() else min(5, 1 + columns * 2)
+            figure.legend(handles=[*handles, edge], loc="outside lower center", ncols=ncols)
             if self._title:
-                figure.suptitle(self._title, fontsize=11)
+                figure.suptitle(self._title)
         return figure
 
 
@@ -93,13 +101,14 @@ def _draw_run(top: Any, bottom: Any, shown: LabelledRun) -> None:
     run = shown.run
     steps = np.arange(run.steps + 1)
     measured = np.isfinite(run.sharpness)
-    top.plot(steps[measured], run.sharpness[measured] * shown.learning_rate / 2, color="#0072b2", linewidth=1.1)
+    top.plot(steps[measured], run.sharpness[measured] * shown.learning_rate / 2, color=_LINE, linewidth=1.1)
     top.axhline(1.0, color="black", linestyle="--", linewidth=1)
     top.set_title(shown.title)
     finite = np.isfinite(run.loss)
     bottom.plot(steps[finite], run.loss[finite], color="black", linewidth=1.1)
     bottom.set_yscale("log")
     bottom.set_xlabel("step $t$")
+    bottom.tick_params(labelbottom=True)
     if run.steps > 10 * _LINEAR_STEPS:
         bottom.set_xscale("symlog", linthresh=_LINEAR_STEPS)
         bottom.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
@@ -11,7 +12,18 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from app.analysis.saturation import MIN_POINTS, SaturationCurves, common_grid, saturation_curves
-from app.views.style import CONSTANT_COLORS, CONSTANT_LABELS, CONSTANT_MARKERS, Picture, house_style, log2_axis, octaves
+from app.views.style import (
+    CONSTANT_COLORS,
+    CONSTANT_LABELS,
+    CONSTANT_MARKERS,
+    Picture,
+    columns_for,
+    figure_size,
+    house_style,
+    is_narrow,
+    log2_axis,
+    octaves,
+)
 
 _COLORS = "cividis"
 _COLUMNS = 4
@@ -50,10 +62,11 @@ class SaturationFigure(Picture):
             A Matplotlib figure, not registered with pyplot.
         """
         networks = list(self._critical.itertuples())
-        columns = min(_COLUMNS, int(self._critical.groupby("depth").size().max()))
-        blocks = -(-len(networks) // columns)
         with house_style():
-            figure = Figure(figsize=(0.8 + 2.7 * columns, 0.4 + 5.2 * blocks), layout="constrained")
+            columns = columns_for(int(self._critical.groupby("depth").size().max()), _COLUMNS, 2.7)
+            blocks = -(-len(networks) // columns)
+            size = figure_size(0.8 + 2.7 * columns, 0.4 + 5.2 * blocks)
+            figure = Figure(figsize=size, layout="constrained")
             axes = figure.subplots(3 * blocks, columns, squeeze=False, sharex=True)
             cells = [axes[3 * (i // columns) :, i % columns][:3] for i in range(blocks * columns)]
             for cell, network in zip(cells, networks, strict=False):
@@ -63,12 +76,12 @@ class SaturationFigure(Picture):
                 for cell in cells[: len(networks)]:
                     cell[kind].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
             for ax, (_, label) in zip(axes[:, 0], _CURVES * blocks, strict=True):
-                ax.set_ylabel(label)
+                ax.set_ylabel(f"{label.partition(' =')[0]}$" if is_narrow() and "=" in label else label)
             for cell in cells[len(networks) :]:
                 for ax in cell:
                     ax.remove()
             if self._title:
-                figure.suptitle(self._title, fontsize=11)
+                figure.suptitle(self._title)
         return figure
 
     def _draw_network(self, axes: Any, network: Any) -> None:
@@ -86,7 +99,7 @@ class SaturationFigure(Picture):
         axes[0].set_title(f"depth {network.depth}, width {network.width}")
         if not network.censored:
             text = f"{CONSTANT_LABELS['c_crit']} = {network.c_crit:.2f} ({network.q25:.2f}-{network.q75:.2f})"
-            axes[2].set_title(text, fontsize=8.5, color=CONSTANT_COLORS["c_crit"])
+            axes[2].set_title(text, fontsize=matplotlib.rcParams["legend.fontsize"], color=CONSTANT_COLORS["c_crit"])
         axes[2].set_xlabel(r"$c = \eta\,\lambda_0$")
         axes[2].tick_params(labelbottom=True)
         log2_axis(axes[2].xaxis, octaves(curves.c[0], curves.c[-1]))
@@ -131,8 +144,13 @@ class SaturationDiagram(Picture):
         colors = ScalarMappable(Normalize(0.0, float(means.max())), _COLORS)
         c = np.sort(self._saturated["c"].unique())
         with house_style():
-            figure = Figure(figsize=(1.0 + 3.6 * len(depths), 3.6), layout="constrained")
-            axes = figure.subplots(1, len(depths), squeeze=False, sharey=True)[0]
+            columns = columns_for(len(depths), len(depths), 3.6)
+            rows = -(-len(depths) // columns)
+            figure = Figure(figsize=figure_size(1.0 + 3.6 * columns, 3.6 * rows), layout="constrained")
+            axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+            for ax in axes[len(depths) :]:
+                ax.remove()
+            del axes[len(depths) :]
             for ax, depth in zip(axes, depths, strict=True):
                 for row, width in enumerate(widths):
                     values = means.loc[depth, width] if (depth, width) in means.index else means.iloc[:0]
@@ -145,12 +163,13 @@ class SaturationDiagram(Picture):
                 ax.set_ylim(-0.5, len(widths) - 0.5)
                 ax.set_title(f"depth {depth}")
                 ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
-            axes[0].set_ylabel("1 / width")
+            for ax in axes[::columns]:
+                ax.set_ylabel("1 / width")
             figure.colorbar(colors, ax=axes, label=_CURVES[0][1])
             handles = {handle.get_label(): handle for ax in axes for handle in ax.get_lines() if _is_named(handle)}
             figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
             if self._title:
-                figure.suptitle(self._title, fontsize=11)
+                figure.suptitle(self._title)
         return figure
 
     def _draw_constants(self, ax: Any, row: int, depth: int, width: int) -> None:

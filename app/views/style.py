@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import abc
+import logging
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from app.analysis.phases import Phase
 from app.store.files import whole_file
+from app.views.grey import make_grey
+
+logger = logging.getLogger(__name__)
+logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of the dates in Matplotlib's own fonts
 
 PHASE_FILLS = {
-    Phase.SHARPNESS_REDUCTION: "#deedf8",
-    Phase.LOSS_CATAPULT: "#f5d68e",
-    Phase.LOSS_AND_SHARPNESS_CATAPULT: "#e59f80",
-    Phase.DIVERGENT: "#c2c2c2",
+    Phase.SHARPNESS_REDUCTION: "#e8f3fb",
+    Phase.LOSS_CATAPULT: "#f2d36f",
+    Phase.LOSS_AND_SHARPNESS_CATAPULT: "#e99d7c",
+    Phase.DIVERGENT: "#949494",
 }
-"""Fills of the phases; they differ in lightness too, so that they survive grey printing."""
+"""Fills of the phases, darker and darker, so that they survive grey printing and every kind of colour blindness."""
 
 CONSTANT_COLORS = {
-    "c_loss": "#0072b2",
-    "c_sharp": "#b8860b",
-    "c_barrier": "#009e73",
-    "c_max": "#a23b0c",
-    "c_crit": "#6a3d9a",
+    "c_loss": "#1d6bb9",
+    "c_sharp": "#764a00",
+    "c_barrier": "#10965f",
+    "c_max": "#80131f",
+    "c_crit": "#38186a",
 }
-"""Colours of the critical constants, after the Okabe-Ito palette."""
+"""Colours of the critical constants: dark on the fills, and each of a lightness of its own."""
 
 CONSTANT_MARKERS = {"c_loss": "o", "c_sharp": "s", "c_barrier": "D", "c_max": "^", "c_crit": "v"}
 """Marker shapes of the critical constants."""
@@ -45,9 +53,13 @@ CONSTANT_LABELS = {
 }
 """The critical constants as legends write them."""
 
+PICTURE_ENDINGS = (".png", ".svg", ".pdf")
+"""Of the files that pictures are saved in."""
+
 _SETTINGS = {
     "figure.dpi": 150,
-    "savefig.dpi": 200,
+    "figure.titlesize": 11,
+    "savefig.dpi": 300,
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 10,
@@ -60,12 +72,104 @@ _SETTINGS = {
     "pdf.fonttype": 42,
 }
 
+_PRINTED = {
+    "figure.titlesize": 8.5,
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "legend.handlelength": 1.6,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+}
+
+
+class Style(NamedTuple):
+    """How pictures look.
+
+    Attributes:
+        width: Of the whole picture, in inches; None for as wide as its panels are on a screen.
+        settings: What differs of Matplotlib's parameters, fonts above all.
+        pen: Factor of all lines and markers.
+        grey: Whether colours become greys of the same lightness.
+    """
+
+    width: float | None = None
+    settings: dict[str, Any] = {}
+    pen: float = 1.0
+    grey: bool = False
+
+
+STYLES = {
+    "screen": Style(),
+    "paper": Style(3.3, _PRINTED, 0.7),
+    "wide": Style(6.75, _PRINTED, 0.7),
+    "grey": Style(3.3, _PRINTED, 0.7, grey=True),
+}
+"""The styles by name: paper is as wide as a column of a paper, wide as two, grey is paper without colours."""
+
+_style: ContextVar[Style] = ContextVar("style", default=STYLES["screen"])
+_SMALLEST = 0.5  # of a panel's width on a screen, when it is printed
+
 
 @contextmanager
-def house_style() -> Iterator[None]:
-    """Draw and save within this, so that no setting of the caller's is changed or needed."""
-    with matplotlib.rc_context(_SETTINGS):
-        yield
+def house_style(style: Style | None = None) -> Iterator[None]:
+    """Draw and save within this, so that no setting of the caller's is changed or needed.
+
+    Args:
+        style: How pictures look; as around this by default, and on the outside as on a screen.
+    """
+    token = _style.set(_style.get() if style is None else style)
+    try:
+        with matplotlib.rc_context(_SETTINGS | _style.get().settings):
+            yield
+    finally:
+        _style.reset(token)
+
+
+def columns_for(panels: int, most: int, width: float) -> int:
+    """How many panels stand side by side.
+
+    Args:
+        panels: Number of all panels.
+        most: So many at most.
+        width: Of a panel on a screen, in inches.
+
+    Returns:
+        Their number; fewer where the style leaves less room.
+    """
+    room = _style.get().width
+    return min(panels, most if room is None else min(most, max(1, int(room / (width * _SMALLEST)))))
+
+
+def figure_size(width: float, height: float) -> tuple[float, float]:
+    """Size of a figure.
+
+    Args:
+        width: On a screen, in inches.
+        height: On a screen, in inches.
+
+    Returns:
+        Width and height in the style, in inches. What is narrower is lower, but not quite as much: legends and titles
+        take their room.
+    """
+    room = _style.get().width
+    return (width, height) if room is None else (room, height * min(1.0, 1.2 * room / width))
+
+
+def is_narrow() -> bool:
+    """Whether the style leaves the width of a column only."""
+    room = _style.get().width
+    return room is not None and room < 5.0
 
 
 class Picture(abc.ABC):
@@ -79,20 +183,37 @@ class Picture(abc.ABC):
             A Matplotlib figure, not registered with pyplot.
         """
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, style: Style | None = None) -> Path:
         """Draw and write it; equal data give equal files.
 
         Args:
             path: Where; the ending (.png, .svg, .pdf) chooses the format. Missing folders are made.
+            style: How it looks; as on a screen by default.
 
         Returns:
             The path.
         """
-        path = Path(path)
+        path, begin = Path(path), time.perf_counter()
         dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with house_style(), whole_file(path) as unfinished:
-            self.draw().savefig(unfinished, bbox_inches="tight", metadata=dates.get(path.suffix.lower()))
+        with house_style(style), whole_file(path) as unfinished:
+            figure, style = self.draw(), _style.get()
+            _finish(figure, style)
+            # What is printed has exactly the width that it is to have.
+            box = "tight" if style.width is None else None
+            figure.savefig(unfinished, bbox_inches=box, metadata=dates.get(path.suffix.lower()))
+        logger.debug("Drew %s in %.1f s", path, time.perf_counter() - begin)
         return path
+
+
+def _finish(figure: Figure, style: Style) -> None:
+    """What a style asks of all that is drawn."""
+    if style.pen != 1.0:
+        for line in figure.findobj(Line2D, include_self=False):
+            line.set_linewidth(line.get_linewidth() * style.pen)
+            line.set_markersize(line.get_markersize() * style.pen)
+            line.set_markeredgewidth(line.get_markeredgewidth() * style.pen)
+    if style.grey:
+        make_grey(figure)
 
 
 def octaves(low: float, high: float) -> list[float]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from app.views.style import Picture, house_style
+from app.views.style import Picture, columns_for, figure_size, house_style, is_narrow
 
 _COLUMN, _ROW = 2.7, 2.1  # inches
-_COLORS = "viridis"
+_COLORS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, 256)))  # its yellow is faint on white
 _CEILING = 1e3  # of L_t / L_0: what diverges leaves the panel
 
 
@@ -46,16 +47,16 @@ class TrajectoryFigure(Picture):
         networks = list(self._runs.groupby(["depth", "width"], sort=True))
         c = self._runs["c"]
         norm = LogNorm(c.min() / 1.001, c.max() * 1.001)
-        columns = min(4, len(networks))
-        blocks = -(-len(networks) // columns)
         with house_style():
-            size = (_COLUMN * columns + 0.9, _ROW * 2 * blocks + 0.4)
+            columns = columns_for(len(networks), 4, _COLUMN)
+            blocks = -(-len(networks) // columns)
+            size = figure_size(_COLUMN * columns + 0.9, _ROW * 2 * blocks + 0.4)
             figure = Figure(figsize=size, layout="constrained")
             axes = figure.subplots(2 * blocks, columns, squeeze=False, sharex=True)
             for index, ((depth, width), runs) in enumerate(networks):
                 row, column = 2 * (index // columns), index % columns
                 top, bottom = axes[row, column], axes[row + 1, column]
-                top.set_title(f"depth {depth}, width {width}")
+                top.set_title(f"$d = {depth}$, $w = {width}$" if is_narrow() else f"depth {depth}, width {width}")
                 _draw_quantity(top, runs, "loss", norm)
                 _draw_quantity(bottom, runs, "sharpness", norm)
                 bottom.set_xlabel("step $t$")
@@ -68,7 +69,7 @@ class TrajectoryFigure(Picture):
                     ax.remove()
             _draw_colorbar(figure, norm)
             if self._title:
-                figure.suptitle(self._title, fontsize=11)
+                figure.suptitle(self._title)
         return figure
 
 
@@ -97,7 +98,7 @@ def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> Non
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     lower, upper = ax.get_ylim()
     if upper / lower < 30:
-        digits = range(1, 10) if upper / lower < 4 else (1, 2, 5)
+        digits = range(1, 10) if upper / lower < 2 else (1, 2, 3, 4, 6, 8) if upper / lower < 4 else (1, 2, 5)
         ax.yaxis.set_major_locator(LogLocator(base=10, subs=digits))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -106,7 +107,9 @@ def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> Non
 def _draw_colorbar(figure: Figure, norm: LogNorm) -> None:
     low, high = np.log2(np.array([norm.vmin, norm.vmax], np.float64))
     octaves = 2.0 ** np.arange(np.ceil(low), np.floor(high) + 1)
-    bar = figure.colorbar(ScalarMappable(norm, _COLORS), ax=figure.axes, ticks=octaves, aspect=40, pad=0.01)
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
+    place = "bottom" if is_narrow() else "right"
+    colors = ScalarMappable(norm, _COLORS)
+    bar = figure.colorbar(colors, ax=figure.axes, location=place, ticks=octaves, aspect=40, pad=0.01)
+    bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
+    bar.minorticks_off()
     bar.set_label(r"$c = \eta\,\lambda_0$")

@@ -4,7 +4,7 @@ import tables
 from rich.console import Console
 
 from app.sweep.plan import Cell
-from app.views.console import ConsoleProgress, constants_summary
+from app.views.console import ConsoleProgress, constants_summary, duration, places
 
 
 def shown(renderable, width=80):
@@ -25,6 +25,24 @@ def test_the_summary_fits_a_terminal_of_80_columns():
     text = shown(constants_summary(tables.summary()))
     assert "…" not in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+
+
+def test_places_name_only_what_is_there_and_a_command_that_a_shell_takes(tmp_path):
+    folder = tmp_path / "my runs"
+    (folder / "tensorboard").mkdir(parents=True)
+    for name in ("phase_diagram.png", "phase_diagram.svg", "report.html", "summary.json"):
+        (folder / name).touch()
+    assert [line.split(maxsplit=1) for line in places(folder)[1:]] == [
+        ["Report:", f"{folder}/report.html"],
+        ["Tables:", f"{folder}/summary.json"],
+        ["All", f"files:     {folder}"],
+        ["TensorBoard:", f"phases board '{folder}'"],
+    ]
+    assert places(folder)[0] == f"Phase diagram: {folder}/phase_diagram.png, phase_diagram.svg"
+
+
+def test_times_have_the_unit_that_suits_them():
+    assert [duration(t) for t in (40, 900, 12600, 345600)] == ["40 seconds", "15 minutes", "3.5 hours", "4.0 days"]
 
 
 def test_elsewhere_than_on_a_terminal_progress_is_a_line_for_every_cell():

@@ -1,29 +1,14 @@
 import numpy as np
 import pytest
 import tables
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from pictures import overlapping
 
 from app.analysis.phases import Phase
 from app.views.diagram import ComparisonSheet, Over, PhaseDiagram
-from app.views.style import PHASE_FILLS
 
 
 def texts(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def overlapping(figure):
-    """Pairs of visible texts whose boxes overlap."""
-    FigureCanvasAgg(figure).draw()
-    unique = {id(text): text for text in figure.findobj(Text)}.values()
-    boxes = [(t, t.get_window_extent()) for t in unique if t.get_visible() and t.get_text().strip()]
-    return [
-        (a.get_text(), b.get_text())
-        for i, (a, box) in enumerate(boxes)
-        for b, other in boxes[i + 1 :]
-        if box.shrunk(0.98, 0.98).overlaps(other)
-    ]
 
 
 def test_a_panel_for_every_depth_with_one_over_width_upwards():
@@ -161,9 +146,3 @@ def test_it_is_saved_in_the_format_of_the_ending_and_equal_data_give_equal_files
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="at least one network"):
         PhaseDiagram(tables.summary().iloc[:0])
-
-
-def test_the_fills_differ_in_lightness():
-    rgb = [np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) for color in PHASE_FILLS.values()]
-    lightness = sorted(float(c @ [0.299, 0.587, 0.114]) for c in rgb)
-    assert min(np.diff(lightness)) > 2

@@ -1,21 +1,10 @@
 import numpy as np
-import pandas as pd
 import pytest
 import tables
+from pictures import C, saturated
 
 from app.analysis.saturation import critical_table, saturation_curves
 from app.views.saturation import SaturationDiagram, SaturationFigure
-
-C = 2.0 ** np.arange(-1, 3.4, 0.2)
-
-
-def saturated(networks=((2, 16), (4, 16), (4, 32)), seeds=2):
-    rows = []
-    for depth, width in networks:
-        for seed in range(seeds):
-            ratio = 1 - 0.1 * np.logaddexp(0, 6 * (C - 2)) / 6 - 0.02 * seed
-            rows.append(pd.DataFrame({"depth": depth, "width": width, "seed": seed, "c": C, "tau": 9, "ratio": ratio}))
-    return pd.concat(rows, ignore_index=True)
 
 
 def figure(table):

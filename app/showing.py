@@ -1,0 +1,112 @@
+"""The commands that show what has been run: plot, compare, board, configs."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from app import completion
+from app.errors import UserError
+from app.terminal import Folder, PictureFile, out
+
+_VECTOR = ".pdf"  # what papers want
+
+
+def plot(
+    folder: Folder,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            autocompletion=completion.kinds,
+            help="diagram, trajectories, saturation, saturation_diagram or regimes.",
+        ),
+    ] = "diagram",
+    style: Annotated[
+        str,
+        typer.Option(
+            "--style",
+            metavar="STYLE",
+            autocompletion=completion.styles,
+            help="screen; paper: as wide as a column, 3.3 in, with fonts of 7 to 9 pt; wide: two columns; "
+            "grey: paper without colours.",
+        ),
+    ] = "screen",
+    output: PictureFile = None,
+    over: Annotated[
+        Literal["width", "depth", "ratio"] | None,
+        typer.Option("--over", help="Vertical axis of the diagram: 1/width, depth or depth/width."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Which initialisation, of trajectories and regimes.")
+    ] = None,
+) -> None:
+    """Draw a picture of stored runs, for a screen or for a paper."""
+    from app.views.plots import KINDS, picture
+    from app.views.style import STYLES
+
+    for name, value, allowed in (("--kind", kind, KINDS), ("--style", style, STYLES)):
+        if value not in allowed:
+            raise UserError(f"{name}: must be one of {', '.join(allowed)}; got {value!r}")
+    from app.analyzer import PhaseAnalyzer
+
+    path = output or folder / f"{kind}-{style}{'.png' if style == 'screen' else _VECTOR}"
+    try:
+        shown = picture(PhaseAnalyzer.load(folder), kind, over, seed)
+        shown.save(path, STYLES[style])
+    except UserError as error:
+        raise error if str(error).startswith(("--", str(folder))) else UserError(f"{folder}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    out.print(f"Picture: {path}", markup=False)
+
+
+def compare(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...", autocompletion=completion.folders, help="Folders that `phases run` has written."
+        ),
+    ],
+    output: PictureFile = Path("outputs/comparison.png"),
+    over: Annotated[
+        Literal["width", "depth", "ratio"], typer.Option("--over", help="Vertical axis: 1/width, depth or depth/width.")
+    ] = "ratio",
+) -> None:
+    """Draw the phase diagrams of several experiments on one sheet."""
+    from app.experiment import compare as draw
+
+    if output is not None:
+        out.print(f"Comparison: {draw(folders, output, over)}", markup=False)
+
+
+def board(
+    folder: Folder,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="Where to listen; 0 for any free port. From 6006 on by default."),
+    ] = None,
+) -> None:
+    """Show an experiment in TensorBoard, on this machine only, until Ctrl-C."""
+    from app.analyzer import stored_config
+    from app.views.board import start_board
+
+    stored_config(folder)
+    address = start_board(folder, port)
+    out.print(f"TensorBoard of {folder}: {address} (Ctrl-C ends it)", markup=False)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        out.print("Ended.")
+
+
+def configs() -> None:
+    """List the shipped configs, with a line each."""
+    from app.config.loading import describe_shipped
+
+    for name, line in describe_shipped():
+        out.print(f"{name:<28} {line}", markup=False)

@@ -1,0 +1,50 @@
+"""Whether an experiment will take long, found out in less time than a short one takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from app.config.schema import ExperimentConfig
+from app.sweep.cost import Estimate, estimate
+from app.sweep.plan import Cell
+from app.training.device import matrix_product_rate, share_memory
+
+LONG = 3600.0
+"""Seconds from which on the work is long."""
+
+_SLOW = 3e10  # floating-point operations per second that any machine does
+
+
+def long_work(config: ExperimentConfig, todo: Sequence[Cell]) -> float | None:
+    """How long cells take, if that is long.
+
+    If all cells took as long as one of the largest network does, and the machine were slow, and it still were not long,
+    only that one network is looked at, and nothing measured.
+
+    Args:
+        config: The experiment.
+        todo: Cells of it.
+
+    Returns:
+        Seconds on this machine; None if they are fewer than `LONG`.
+    """
+    share_memory()  # before anything computes: the experiment itself would come too late
+    sweep = config.sweep.model_copy(
+        update={"depths": [max(c.depth for c in todo)], "widths": [max(c.width for c in todo)]}
+    )
+    largest = estimate(config.model_copy(update={"sweep": sweep}), _SLOW)[0]
+    if _seconds_each(largest) * len(todo) < LONG:
+        return None
+    rate = matrix_product_rate()
+    beside = largest.seconds - largest.flops / _SLOW
+    if (beside + largest.flops / rate) / largest.initialisations * len(todo) < LONG:
+        return None
+    count = Counter((cell.depth, cell.width) for cell in todo)
+    seconds = sum(_seconds_each(e) * count[e.depth, e.width] for e in estimate(config, rate))
+    return seconds if seconds >= LONG else None
+
+
+def _seconds_each(cost: Estimate) -> float:
+    """Of one initialisation."""
+    return cost.seconds / cost.initialisations
