@@ -18,17 +18,16 @@ def phases(*arguments, folder, **options):
     )
 
 
-def start(*arguments, folder, **options):
+def start(*arguments, folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE):
     """Start a command; messages can be read from its `stderr`."""
     return subprocess.Popen(
         [sys.executable, "-m", "app", *map(str, arguments)],
         cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         env=os.environ,
         preexec_fn=_hear_ctrl_c,
-        **options,
     )
 
 

@@ -6,6 +6,7 @@ commands on shipped configs are made small by overrides, and run in this process
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def run_command(line):
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_models", raising=False)  # that of another page
     names = {}
     for mark, what, language, text in BLOCK.findall(page.read_text()):
         if mark == "not run":

@@ -233,8 +233,7 @@ def test_the_board_serves_this_machine_until_ctrl_c(tmp_path):
     with_config(tmp_path / "outputs" / "quickstart")
     runs, constants = tables.trajectories(depths=(2,), widths=(8,)), tables.constants(depths=(2,), widths=(8,))
     write_tensorboard(tmp_path / "outputs" / "quickstart" / "tensorboard", runs, constants)
-    arguments = [sys.executable, "-m", "app", "board", "outputs/quickstart", "--port", "0"]
-    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    process = start("board", "outputs/quickstart", "--port", "0", folder=tmp_path, stdout=subprocess.PIPE, stderr=None)
     try:
         address = listening(process)
         port = address.rstrip("/").rpartition(":")[2]
