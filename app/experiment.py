@@ -142,8 +142,7 @@ class Experiment:
             UserError: As for `run`.
             MachineError: As for `run`.
         """
-        index, of = shard
-        todo = cells(self.config)[index - 1 :: of]
+        todo = self._cells_of(shard)
         with self._at_work() as claims:
             self._compute(todo, progress, claims)
         return len(todo)
@@ -209,8 +208,7 @@ class Experiment:
             Seconds on this machine, if they are more than an hour; else None, as for tasks of a cluster and for code of
             the user's, which may do what cannot be counted.
         """
-        index, of = (1, 1) if shard is None else shard
-        todo = cells(self.config)[index - 1 :: of]
+        todo = self._cells_of((1, 1) if shard is None else shard)
         if not fresh:
             store = self._store()
             todo = [cell for cell in todo if identity(self.config, cell, None, None) not in store]
@@ -236,6 +234,10 @@ class Experiment:
 
         simulator = Simulator(self.config)
         return [(cell, CellRuns(simulator, self.config, cell).initial) for cell in cells(self.config)]
+
+    def _cells_of(self, shard: tuple[int, int]) -> list[Cell]:
+        index, of = shard
+        return cells(self.config)[index - 1 :: of]
 
     @contextmanager
     def _at_work(self) -> Iterator[Claims]:

@@ -13,7 +13,7 @@ from app.analysis.advice import GRID, LearningRateAdvice, suggestion
 from app.analysis.critical import Criteria, Question
 from app.data.preprocessing import batch_indices, measurement_indices
 from app.errors import UserError
-from app.sweep.search import DIVERGENCE_DOUBTS, RISE_DOUBTS, Answer, find_first
+from app.sweep.search import DIVERGENCE_DOUBTS, RISE_DOUBTS, Answer, answered, find_first
 from app.training.quiet import import_tensorflow
 from app.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 
@@ -129,10 +129,7 @@ class _ShortRuns:
         )
 
     def _known(self, index: int, question: Question) -> Answer | None:
-        for run in self._runs.get(index, ()):
-            if (holds := self._criteria.answer(question, run)) is not None:
-                return Answer(holds, self._criteria.closeness(question, run))
-        return None
+        return answered(question, self._runs.get(index, ()), self._criteria)
 
     def _ask(self, index: int, question: Question) -> Answer:
         limit = self._criteria.loss_threshold(self._initial.loss) if question is Question.LOSS else math.inf

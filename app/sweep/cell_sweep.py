@@ -9,7 +9,7 @@ from app.analysis.critical import Question, undecided
 from app.config.schema import ExperimentConfig
 from app.errors import UserError
 from app.sweep.plan import Cell, criteria, identity, labels, reason
-from app.sweep.search import Answer, adaptive, exhaustive
+from app.sweep.search import Answer, adaptive, answered, exhaustive
 from app.training.quiet import import_tensorflow
 from app.trajectory import Trajectory
 
@@ -84,11 +84,7 @@ class CellSweep:
         runs: dict[int, list[Trajectory]] = {}
 
         def known(index: int, question: Question) -> Answer | None:
-            for run in runs.get(index, ()):
-                answer = self._criteria.answer(question, run)
-                if answer is not None:
-                    return Answer(answer, self._criteria.closeness(question, run))
-            return None
+            return answered(question, runs.get(index, ()), self._criteria)
 
         def ask(index: int, question: Question) -> Answer:
             if (found := known(index, question)) is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from app.analysis.critical import Question
+from app.analysis.critical import Criteria, Question
+from app.trajectory import Trajectory
 
 Doubts = tuple[tuple[float, int], ...]
 
@@ -28,6 +29,23 @@ class Answer(NamedTuple):
 
     holds: bool
     closeness: float
+
+
+def answered(question: Question, runs: Iterable[Trajectory], criteria: Criteria) -> Answer | None:
+    """The answer to a question from runs at one c.
+
+    Args:
+        question: What is asked.
+        runs: Those runs.
+        criteria: What counts as rising.
+
+    Returns:
+        The answer; None if none of the runs has it.
+    """
+    for run in runs:
+        if (holds := criteria.answer(question, run)) is not None:
+            return Answer(holds, criteria.closeness(question, run))
+    return None
 
 
 def exhaustive(count: int, diverges: Callable[[int], bool]) -> None:
