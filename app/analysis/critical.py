@@ -21,7 +21,8 @@ import numpy as np
 from app.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 
 RISE = 0.03
-"""Relative rise above the lowest value so far that is more than the error of a loosely measured sharpness."""
+"""Relative rise above the lowest value so far that is more than the error of a loosely measured sharpness; where half
+its residual is more, that counts."""
 
 
 class Question(StrEnum):
@@ -39,6 +40,9 @@ class Question(StrEnum):
     """Does the line from the initial to the final weights pass a loss above the initial one?"""
     SATURATION = "saturation"
     """How large is the sharpness at the step tau with c tau = 200? See `app.analysis.saturation`."""
+
+
+_OF_SHARPNESS = (Question.SHARPNESS, Question.ONSET)
 
 
 @dataclass(frozen=True)
@@ -119,18 +123,41 @@ class Criteria:
         """
         if question is Question.BARRIER:
             return run.barrier / float(run.loss[0]) if np.isfinite(run.barrier) else 0.0
-        if question in (Question.SHARPNESS, Question.ONSET):
-            values, threshold = run.sharpness, self.sharpness_threshold(run.sharpness[0])
-        else:
-            values, threshold = run.loss, self.loss_threshold(run.loss[0])
-        values = values[1 : self.steps + 1]
+        values, threshold = self._rising(question, run)
+        values = values[1:]
+        clearly = np.full(len(values), RISE)
+        if question in _OF_SHARPNESS:
+            clearly = np.fmax(clearly, run.residual[1 : self.steps + 1] / np.abs(values) / 2)
         lowest = np.fmin.accumulate(values)
-        rising = values[1:][values[1:] > (1 + RISE) * lowest[:-1]]
+        rising = values[1:][values[1:] > (1 + clearly[1:]) * lowest[:-1]]
         highest = float(np.max(rising, initial=0.0))
         if question is Question.DIVERGENCE:
             rise, way = highest / float(run.loss[0]), DIVERGENCE_LOSS / float(run.loss[0])
             return float(np.log(rise) / np.log(way)) if rise > 1 and way > 1 else float(way <= 1)
         return highest / threshold
+
+    def excess(self, question: Question, run: Trajectory) -> float:
+        """How high the run rose when it first rose above its threshold.
+
+        Args:
+            question: What is asked.
+            run: A trajectory.
+
+        Returns:
+            The first loss or sharpness above the threshold, as a share of it; NaN where there is none, or the question
+            is about neither.
+        """
+        if question is not Question.LOSS and question not in _OF_SHARPNESS:
+            return float("nan")
+        values, threshold = self._rising(question, run)
+        above = values[1:][values[1:] > threshold]
+        return float(above[0] / threshold) if len(above) else float("nan")
+
+    def _rising(self, question: Question, run: Trajectory) -> tuple[np.ndarray, float]:
+        """The values from step 0 to T that may rise, and the threshold above which they count."""
+        if question in _OF_SHARPNESS:
+            return run.sharpness[: self.steps + 1], self.sharpness_threshold(run.sharpness[0])
+        return run.loss[: self.steps + 1], self.loss_threshold(run.loss[0])
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,11 @@ from app.sweep.cell import Simulator
 from app.sweep.cell_sweep import CellSweep
 from app.sweep.cost import forward_flops, product_flops
 from app.sweep.plan import Cell, cells, criteria
-from app.training.tracker import sample_size
+from app.training.tracker import ESTIMATE_ERROR, sample_size
 
 CONSTANTS = ("c_loss", "c_sharp", "c_max")
+
+_ESTIMATED = 0.9 * ESTIMATE_ERROR  # relative residual that no measurement on the whole set has
 
 
 @dataclass(frozen=True)
@@ -181,11 +183,13 @@ def _own_way(config: ExperimentConfig, cell: Cell, simulator: Simulator, prices:
     """One initialisation as `phases run` carries it out, into an empty store."""
     table, cost = timed(lambda: _sweep(config, cell, simulator))
     later, examples = table[table["step"] > 0], config.sharpness.examples
-    measured = int((later["hvps"] > 0).sum()) + 1
+    known = later[later["sharpness"].notna()]
+    estimated = int((known["residual"] > _ESTIMATED * known["sharpness"].abs()).sum())
+    measured = len(known) - estimated + 1  # the loss comes with these
     work = Work(
-        steps=len(later),
-        evaluated=len(later) * examples,
-        gradients=measured * (1 + sample_size(examples) / examples),
+        steps=len(later) - max(0, later["run_id"].nunique() - 1),  # runs share the gradient of their first step
+        evaluated=(len(later) - len(known) + estimated) * examples,
+        gradients=measured + (len(known) + 1) * sample_size(examples) / examples,
         products=int(table["hvps"].sum()),
     )
     row = constants_table(table, config.sweep.lr_exponents.exponents(), criteria(config)).iloc[0]

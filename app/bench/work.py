@@ -18,7 +18,7 @@ class Work(NamedTuple):
     """What was computed, counted.
 
     Attributes:
-        steps: Optimizer steps.
+        steps: Gradients on a batch, one for each optimizer step that does not share it with other runs.
         evaluated: Examples whose loss was evaluated beside the steps.
         gradients: Gradients on the measurement set, one for each measured sharpness; on a sample by their share.
         products: Hessian-vector products on the measurement set.

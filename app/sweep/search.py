@@ -25,10 +25,12 @@ class Answer(NamedTuple):
     Attributes:
         holds: Whether the condition holds at this c.
         closeness: How near a run that says no came to yes, as a share of the threshold; see `Criteria.closeness`.
+        excess: How high a run that says yes first rose, as a share of the threshold; NaN where that is not known.
     """
 
     holds: bool
     closeness: float
+    excess: float = math.nan
 
 
 def answered(question: Question, runs: Iterable[Trajectory], criteria: Criteria) -> Answer | None:
@@ -44,7 +46,7 @@ def answered(question: Question, runs: Iterable[Trajectory], criteria: Criteria)
     """
     for run in runs:
         if (holds := criteria.answer(question, run)) is not None:
-            return Answer(holds, criteria.closeness(question, run))
+            return Answer(holds, criteria.closeness(question, run), criteria.excess(question, run))
     return None
 
 
@@ -122,10 +124,12 @@ def find_first(
 ) -> int | None:
     """Smallest index in [low, high] at which a nearly monotone condition holds.
 
-    An edge is enclosed and narrowed down as if the condition were monotone. The low end is always looked at: a
-    condition that holds there already would mislead the search. Then the gaps below the edge are halved wherever a run
-    came close to the threshold (see `RISE_DOUBTS`): with cross-entropy the sharpness rises again late in the run, and
-    the condition holds on islands of c.
+    An edge is enclosed and narrowed down as if the condition were monotone. Where runs that say yes tell how high they
+    rose, the straight line through the lowest two of them says where to look next: what rises is convex in the index,
+    so that the line meets the threshold at a yes, which is cheap, until the edge is reached. The low end is always
+    looked at: a condition that holds there already would mislead the search. Then the gaps below the edge are halved
+    wherever a run came close to the threshold (see `RISE_DOUBTS`): with cross-entropy the sharpness rises again late in
+    the run, and the condition holds on islands of c.
 
     Args:
         ask: Answers at an index; each index is asked once.
@@ -157,26 +161,31 @@ def find_first(
 def _monotone_edge(
     holds: Callable[[int], bool], answers: Mapping[int, Answer], ends: tuple[int, int], guess: int, split: float
 ) -> int | None:
-    """The edge if the condition is monotone: growing strides from the guess until it is enclosed, then division."""
+    """The edge if the condition is monotone: enclosed from the guess, then narrowed down."""
     low, high = ends
     if holds(low):
         return low
     above = min((index for index, answer in answers.items() if answer.holds), default=high + 1)
     below = max(index for index in answers if not answers[index].holds and index < above)
-    if above - below > 1:
-        below, above = _gallop(holds, below, above, min(max(guess, below + 1), above - 1))
+    if above - below > 1 and _expected(answers, above) is None:
+        below, above = _gallop(holds, answers, below, above, min(max(guess, below + 1), above - 1))
     while above - below > 1:
-        at = min(below + math.ceil(split * (above - below)), above - 1)
+        expected = _expected(answers, above)
+        at = below + math.ceil(split * (above - below)) if expected is None else expected
+        at = min(max(at, below + 1), above - 1)
         below, above = (below, at) if holds(at) else (at, above)
     return above if above <= high else None
 
 
-def _gallop(holds: Callable[[int], bool], below: int, above: int, at: int) -> tuple[int, int]:
+def _gallop(
+    holds: Callable[[int], bool], answers: Mapping[int, Answer], below: int, above: int, at: int
+) -> tuple[int, int]:
     """Enclose the edge between a no and a yes, near `at`: downwards from a yes there, upwards from a no."""
     if holds(at):
         above, stride = at, 2
         while above - below > 1:
-            at = max(above - stride // 2, below + 1)  # 1, 1, 2, 2, ...: a yes is cheap
+            expected = _expected(answers, above)
+            at = max(above - stride // 2 if expected is None else expected, below + 1)  # 1, 1, 2, 2, ...
             if not holds(at):
                 return at, above
             above, stride = at, stride + 1
@@ -188,6 +197,17 @@ def _gallop(holds: Callable[[int], bool], below: int, above: int, at: int) -> tu
             return below, at
         below, stride = at, stride + (stride + 1) // 2
     return below, above
+
+
+def _expected(answers: Mapping[int, Answer], above: int) -> int | None:
+    """Where below a yes the line through it and the next one meets the threshold; None if they do not tell."""
+    following = min((i for i, answer in answers.items() if i > above and answer.holds), default=None)
+    if following is None:
+        return None
+    excess, slope = answers[above].excess, answers[following].excess - answers[above].excess
+    if not (excess > 1 and slope > 0):
+        return None
+    return min(above - 1, math.ceil(above - (excess - 1) * (following - above) / slope))
 
 
 def _doubtful_gap(answers: dict[int, Answer], edge: int, doubts: Doubts) -> int | None:

@@ -20,6 +20,7 @@ _LOOP_ARGUMENTS = (
     tf.TensorSpec([None, None], tf.int64, name="batches"),
     tf.TensorSpec([None], tf.bool, name="due"),
     tf.TensorSpec([2], tf.float64, name="limits"),
+    tf.TensorSpec([], tf.bool, name="begun"),
 )
 
 
@@ -51,7 +52,8 @@ class InitialState:
 class TrajectoryRunner:
     """Runs one compiled `SharpnessModel` many times: weights are assigned, nothing is built or traced anew.
 
-    Steps, measurements and the conditions that end a run are one compiled loop.
+    Steps, measurements and the conditions that end a run are one compiled loop. Runs from one initial state that begin
+    with the same batch share its gradient, unless the network keeps a state of its own (such as a dropout's).
 
     Args:
         model: A compiled model with a measurement set and `every=0`.
@@ -62,7 +64,11 @@ class TrajectoryRunner:
     def __init__(self, model: SharpnessModel, x: Any, y: Any) -> None:
         self._model = model
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        self._step = tf.function(self._train_on, jit_compile=bool(model.jit_compile))
+        jit = bool(model.jit_compile)
+        self._step = tf.function(self._train_on, jit_compile=jit)
+        self._gradient = tf.function(self._gradient_on, jit_compile=jit)
+        self._descend = tf.function(self._apply, jit_compile=jit)
+        self._shared: tuple[InitialState, np.ndarray, Any] | None = None
         self._loop = tf.function(self._take_steps, input_signature=_LOOP_ARGUMENTS)
         self._line = tf.function(self._losses_on_line)
 
@@ -119,10 +125,12 @@ class TrajectoryRunner:
         due = np.ones(len(batches), bool) if measure is None else measure
         limits = tf.constant([min(loss_limit, DIVERGENCE_LOSS), sharpness_limit], tf.float64)
         barrier, ended = float("nan"), has_diverged(initial.loss)
+        begun = not ended and self._take_shared_step(initial, batches[0])
         for begin, end in _blocks(len(batches), barrier_after):
             if ended:
                 break
-            found = self._loop(tf.constant(batches[begin:end]), tf.constant(due[begin:end]), limits)
+            taken = tf.constant(begun and begin == 0)
+            found = self._loop(tf.constant(batches[begin:end]), tf.constant(due[begin:end]), limits, taken)
             table, steps, stopped = (part.numpy() for part in found)
             rows.append(table[:steps])
             ended = bool(stopped)
@@ -132,8 +140,21 @@ class TrajectoryRunner:
         diverged = has_diverged(float(loss[-1]))
         return Trajectory(loss, accuracy, sharpness, residual, products.astype(np.int64), diverged, barrier)
 
-    def _take_steps(self, batches: Any, due: Any, limits: Any) -> tuple[Any, Any, Any]:
-        """Steps until a limit is exceeded: a row for each, their number, and whether a limit was."""
+    def _take_shared_step(self, initial: InitialState, batch: np.ndarray) -> bool:
+        """Take the first step, by the gradient that all runs share; whether there is one."""
+        if self._model.network.non_trainable_variables:
+            return False
+        if self._shared is None or self._shared[0] is not initial or not np.array_equal(self._shared[1], batch):
+            self._shared = None
+            self._shared = (initial, batch, self._gradient(tf.constant(batch)))
+        self._descend(self._shared[2])
+        return True
+
+    def _take_steps(self, batches: Any, due: Any, limits: Any, begun: Any) -> tuple[Any, Any, Any]:
+        """Steps until a limit is exceeded: a row for each, their number, and whether a limit was.
+
+        The first one is not taken again if the run has `begun`.
+        """
         loss_limit, sharpness_limit = tf.unstack(limits)
 
         def measured() -> Any:
@@ -145,7 +166,7 @@ class TrajectoryRunner:
             return _row(*self._model.evaluate_measurement(), float("nan"), float("nan"), 0)
 
         def take(step: Any, stopped: Any, rows: Any) -> tuple[Any, Any, Any]:
-            self._step(batches[step])
+            tf.cond(tf.logical_and(begun, step == 0), lambda: None, lambda: self._step(batches[step]))
             row = tf.cond(due[step], measured, evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
             exceeded = [tf.math.is_nan(row[0]), row[0] > loss_limit, row[2] > sharpness_limit]
@@ -190,6 +211,15 @@ class TrajectoryRunner:
 
     def _train_on(self, indices: Any) -> None:
         self._model.train_step((tf.gather(self._x, indices), tf.gather(self._y, indices)))
+
+    def _gradient_on(self, indices: Any) -> list[Any]:
+        x, y = tf.gather(self._x, indices), tf.gather(self._y, indices)
+        with tf.GradientTape() as tape:
+            loss = self._model.compute_loss(x=x, y=y, y_pred=self._model(x, training=True), training=True)
+        return tape.gradient(loss, [v.value for v in self._model.trainable_variables])
+
+    def _apply(self, gradient: list[Any]) -> None:
+        self._model.optimizer.apply_gradients(zip(gradient, self._model.trainable_variables, strict=True))
 
     @property
     def _dtype(self) -> Any:

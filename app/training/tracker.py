@@ -15,10 +15,15 @@ from app.curvature.result import EigenResult
 _SAMPLE_SHARE = 16  # one of so many measurement examples is in the sample
 _ENOUGH = 128  # examples, of which there are as many in the sample if they are no more than a quarter
 _FEWEST = 32  # examples of a sample that tells anything
-_SAMPLE_TOLERANCE = 3e-2
+_SAMPLE_TOLERANCE = 1e-2
 _RANDOM_SHARE = 0.01  # of a start vector: no direction is absent from it, at no cost in products
 _GRADIENT_SHARE = 0.05  # of the sample's start vector: lets it change to another eigenvector
 _SIMILAR = 0.7  # cosine of the two top eigenvectors from which on they are taken to move alike
+
+ESTIMATE_ERROR = 0.6
+"""Relative uncertainty that an estimate of the sharpness from the sample is given (see `docs/performance.md`)."""
+
+_COLLAPSED = 0.1  # of the threshold; a sample whose sharpness falls below this is fitted already and tells nothing
 
 
 class Measurement(NamedTuple):
@@ -43,6 +48,10 @@ class SharpnessTracker:
     starts from s_0 alone. Where there are too few examples for a sample, a measurement starts from v_{t-1}, and the
     first one from the gradient.
 
+    So does the sharpness: the sample's, scaled by the ratio at the last measurement on the whole set, is an estimate.
+    Where only the side of a threshold is asked for, and the estimate lies below it by more than `ESTIMATE_ERROR`, it is
+    the answer.
+
     Args:
         loss_and_report: Function (x, y) -> (mean loss, another scalar mean).
         variables: TensorFlow variables that the loss is differentiated by.
@@ -65,6 +74,7 @@ class SharpnessTracker:
         seed: int = 0,
         compiled: bool = False,
     ) -> None:
+        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self.operator = HessianOperator(loss_and_report, variables, x, y, chunk_size, reports=True)
         self._few = sample_size(len(x))
         self._sample = (
@@ -82,7 +92,9 @@ class SharpnessTracker:
         self._noise = _RANDOM_SHARE * tf.math.l2_normalize(noise)
         self._top = tf.Variable(tf.zeros([size], dtype), trainable=False)
         self._sample_top = tf.Variable(tf.zeros([size if self._sample else 0], dtype), trainable=False)
+        self._scale = tf.Variable(tf.zeros([], dtype), trainable=False)
         self._rest = tf.Variable(0, trainable=False)
+        self._evaluate = tf.function(lambda: loss_and_report(x, y), jit_compile=compiled)
         self._solve = tf.function(self._solve_from, jit_compile=compiled)
         self._solve_sample = tf.function(self._solve_sample_from, jit_compile=compiled)
 
@@ -95,18 +107,27 @@ class SharpnessTracker:
 
         Returns:
             Loss, report and sharpness, of scalar tensors. The sharpness' products count the sample's by their share.
+            The residual of an estimate from the sample alone is its uncertainty.
         """
-        top, sample_top, rest = self._left_by_the_last(warm)
+        top, sample_top, scale, rest = self._left_by_the_last(warm)
         if self._sample is None:
             found = self._solve(top, threshold)
             self._top.assign(_if_finite(found.sharpness))
             return found
-        moved, products = self._solve_sample(sample_top)
+        value, moved, products = self._solve_sample(sample_top)
         moved = _facing(moved, top)
         alike = tf.cast(_dot(sample_top, top) > _SIMILAR, top.dtype)
-        found = self._solve(moved + alike * (top - sample_top), threshold)
+        start = moved + alike * (top - sample_top)
+        estimate = scale * value
+        below = (1 + ESTIMATE_ERROR) * estimate < threshold
+        found, scale = tf.cond(
+            tf.logical_and(below, estimate > _COLLAPSED * threshold),
+            lambda: (self._estimated(estimate, start), scale),
+            lambda: self._solved(start, threshold, value),
+        )
         self._top.assign(_facing(_if_finite(found.sharpness), moved))
         self._sample_top.assign(moved)
+        self._scale.assign(scale)
         worked = rest + products * self._few  # in examples; a product on the whole set is worth all of them
         self._rest.assign(worked % self._examples)
         hvps = found.sharpness.hvps + worked // self._examples
@@ -129,7 +150,7 @@ class SharpnessTracker:
 
     @property
     def _variables(self) -> tuple[Any, ...]:
-        return self._top, self._sample_top, self._rest
+        return self._top, self._sample_top, self._scale, self._rest
 
     def _left_by_the_last(self, warm: Any) -> tuple[Any, ...]:
         """The state of the last measurement, or zeros."""
@@ -140,6 +161,19 @@ class SharpnessTracker:
             lambda: tuple(tf.zeros_like(variable) for variable in variables),
         )
 
+    def _solved(self, start: Any, threshold: Any, sample_value: Any) -> tuple[Measurement, Any]:
+        """Measured on the whole set, and its sharpness over the sample's."""
+        found = self._solve(start, threshold)
+        return found, found.sharpness.eigenvalue / sample_value
+
+    def _estimated(self, estimate: Any, start: Any) -> Measurement:
+        """Loss and report on the whole set, with an estimate of the sharpness."""
+        loss, report = self._evaluate()
+        uncertainty = ESTIMATE_ERROR * estimate
+        no, none = tf.constant(False), tf.constant(0)
+        result = EigenResult(estimate, _unit(start), uncertainty, uncertainty, no, none)
+        return Measurement(loss, tf.cast(report, start.dtype), result)
+
     def _solve_from(self, start: Any, threshold: Any) -> Measurement:
         """Solve from a start vector, or from the gradient if it is zero."""
         at = self.operator.linearize()
@@ -149,8 +183,8 @@ class SharpnessTracker:
         result = self._solver.solve(at.matvec, start, threshold, near=near)
         return Measurement(at.loss, at.report, result)
 
-    def _solve_sample_from(self, start: Any) -> tuple[Any, Any]:
-        """The sample's top eigenvector and the products that it took."""
+    def _solve_sample_from(self, start: Any) -> tuple[Any, Any, Any]:
+        """The sample's largest eigenvalue, its eigenvector and the products that they took."""
         at = self._sample.linearize()  # type: ignore[union-attr]  # only called where there is one
         gradient = _unit(at.gradient)
         turned = tf.where(_dot(gradient, start) < 0, -_GRADIENT_SHARE, _GRADIENT_SHARE)
@@ -158,7 +192,7 @@ class SharpnessTracker:
             _dot(start, start) > 0, lambda: start + tf.cast(turned, start.dtype) * gradient, lambda: gradient
         )
         result = self._sample_solver.solve(at.matvec, start + self._noise)
-        return _if_finite(result), result.hvps
+        return result.eigenvalue, _if_finite(result), result.hvps
 
 
 def sample_size(examples: int) -> int:

@@ -142,6 +142,22 @@ def test_closeness_counts_only_values_clearly_above_the_lowest_one_before(values
         assert CRITERIA.closeness(question, trajectory(values, values)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("residual", "expected"), [(0.01, 0.45), (0.27, 0.0)], ids=["well known", "estimated"])
+def test_a_sharpness_rises_again_only_by_more_than_half_its_residual(residual, expected):
+    estimated = trajectory(0.5, [1.0, 0.4, 0.45] + [0.3] * 8)
+    estimated = dataclasses.replace(estimated, residual=np.full(11, residual))
+    assert CRITERIA.closeness(Question.SHARPNESS, estimated) == pytest.approx(expected)
+
+
+def test_the_excess_is_the_first_value_above_the_threshold():
+    run = trajectory([1.0, 0.9, 2.0, 5.0], [4.0, 3.0, 6.0, 8.0])
+    tolerant = Criteria(steps=T, loss_tolerance=1.0)
+    assert [c.excess(Question.LOSS, run) for c in (CRITERIA, tolerant)] == [2.0, 2.5]
+    assert CRITERIA.excess(Question.SHARPNESS, run) == 1.5
+    assert np.isnan(CRITERIA.excess(Question.DIVERGENCE, run))
+    assert np.isnan(CRITERIA.excess(Question.LOSS, trajectory([1.0, 0.9], 1.0)))
+
+
 @pytest.mark.parametrize(
     ("losses", "share"),
     [([1.0, 10.0, 0.5], 0.0), ([1.0, 0.1, 0.5], 0.0), ([1.0, 3.0, 0.5, 10.0], 0.2), ([1.0, 0.5, 1e5], 1.0)],

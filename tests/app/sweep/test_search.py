@@ -84,6 +84,31 @@ def test_adaptive_measures_the_sharpness_only_below_divergence():
     assert sum(len(indices) for indices in asked.values()) <= 20
 
 
+@given(st.integers(2, 90), st.integers(-5, 105), st.floats(0.01, 0.2), st.floats(0.0, 0.02))
+def test_a_smooth_rise_leads_to_its_edge_by_one_no(edge, guess, slope, curvature):
+    asked = []
+
+    def ask(index):
+        asked.append(index)
+        beyond = index - edge + 0.5
+        return Answer(beyond > 0, 0.0, 1 + slope * beyond + curvature * beyond**2 if beyond > 0 else float("nan"))
+
+    known = {0: Answer(False, 0.0), 98: ask(98), 99: ask(99)}
+    assert find_first(ask, 0, 99, guess, known=known.get) == edge
+    assert sum(index < edge for index in asked) == 1
+    assert len(asked) <= 14
+
+
+def test_a_rise_that_leads_astray_costs_questions_but_not_the_edge():
+    rises = {99: 3.0, 98: 2.9, 97: 1.0, 60: 9.0, 59: float("inf"), 58: float("nan")}
+
+    def ask(index):
+        return Answer(index >= 40, 0.0, rises.get(index, 1.1))
+
+    known = {0: Answer(False, 0.0), 98: ask(98), 99: ask(99)}
+    assert find_first(ask, 0, 99, 10, known=known.get) == 40
+
+
 def test_what_earlier_runs_tell_is_not_asked_again():
     condition = Condition(lambda i: i >= 40)
     known = {0: False, 30: False, 39: False, 44: True}

@@ -65,6 +65,28 @@ def test_a_diverging_run_ends_at_the_step_that_shows_it(runner, initial):
     assert (run.loss[:-1] <= 1e5).all()
 
 
+def test_runs_that_begin_with_the_same_batch_share_its_gradient_and_others_do_not(initial):
+    x, y = classification(64, dtype=np.float32)
+
+    def losses(network, batches):
+        model = SharpnessModel(network, measurement=(x[:24], y[:24]), every=0)
+        model.compile(optimizer=keras.optimizers.SGD(0.0), loss=HalfMeanSquaredError(), jit_compile=False)
+        runner = TrajectoryRunner(model, x, y)
+        gradients = []
+        compute, runner._gradient = runner._gradient, lambda batch: gradients.append(batch) or compute(batch)
+        found = [runner.run(initial, 0.3, order, measure=NEVER).loss for order in batches]
+        return found, len(gradients)
+
+    plain = FCN(width=6, depth=3).build((6,), 3, seed=0)
+    (first, again, other), computed = losses(plain, [BATCHES, BATCHES, BATCHES[::-1]])
+    assert computed == 2
+    np.testing.assert_array_equal(first, again)
+    assert other[1] != first[1]
+    assert other[-1] == pytest.approx(losses(plain, [BATCHES[::-1]])[0][0][-1], rel=1e-6)
+    dropout = keras.Sequential([keras.Input((6,)), *plain.layers[1:], keras.layers.Dropout(0.5, seed=0)])
+    assert losses(dropout, [BATCHES])[1] == 0
+
+
 def test_a_run_ends_when_its_question_is_answered(runner, initial):
     whole = runner.run(initial, 0.3, BATCHES)
     by_loss = runner.run(initial, 0.3, BATCHES, loss_limit=0.99 * whole.loss[1])

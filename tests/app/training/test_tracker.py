@@ -5,7 +5,7 @@ from problems import classification, dense_hessian, operator_of
 
 from app.curvature.lanczos import Lanczos
 from app.losses import build_loss
-from app.training.tracker import SharpnessTracker, sample_size
+from app.training.tracker import ESTIMATE_ERROR, SharpnessTracker, sample_size
 from models import FCN
 
 NEVER = tf.constant(float("nan"))
@@ -83,7 +83,7 @@ def test_products_of_the_sample_are_counted_by_their_share_along_the_run():
     problem, counted, parts = Problem(solver=Free()), 0, 0
     for step in range(8):
         tracker, warm = problem.tracker, tf.constant(step > 0)
-        parts += int(tracker._solve_sample(tracker._sample_top if step else tf.zeros_like(tracker._sample_top))[1])
+        parts += int(tracker._solve_sample(tracker._sample_top if step else tf.zeros_like(tracker._sample_top))[2])
         counted += int(problem.measure(warm, NEVER).sharpness.hvps)
         problem.step(rate=0.2)
     assert counted == parts * sample_size(1024) // 1024 >= 1
@@ -130,6 +130,40 @@ def test_a_threshold_far_away_saves_products():
         counts.append(int(problem.measure(tf.constant(True), tf.constant(share * value)).sharpness.hvps))
     assert counts[1] < counts[0]
     assert counts[2] <= counts[0]
+
+
+def moved(rate):
+    """A tracker that has measured before an optimizer step, and what it found."""
+    problem = Problem()
+    before = problem.measure(tf.constant(False), NEVER).sharpness.eigenvalue
+    problem.step(rate)
+    return problem, before
+
+
+def test_far_below_a_threshold_the_sample_answers_and_the_residual_says_so():
+    problem, before = moved(rate=0.05)
+    found = problem.measure(tf.constant(True), 4 * before)
+    assert found.sharpness.eigenvalue.numpy() == pytest.approx(problem.exact(), rel=0.1)
+    assert found.sharpness.residual.numpy() == pytest.approx(ESTIMATE_ERROR * found.sharpness.eigenvalue.numpy())
+    assert not found.sharpness.converged
+    assert found.sharpness.hvps <= 1
+    assert found.loss.numpy() == problem.loss_and_report(problem.x, problem.y)[0].numpy()
+
+
+@pytest.mark.parametrize("share", [0.5, 1.2, 50.0], ids=["above", "close", "below a tenth, as a fitted sample's"])
+def test_elsewhere_the_whole_set_is_measured(share):
+    problem, before = moved(rate=0.05)
+    found = problem.measure(tf.constant(True), share * before)
+    assert found.sharpness.residual < 0.5 * ESTIMATE_ERROR * found.sharpness.eigenvalue
+
+
+def test_after_an_estimate_measurements_are_as_good_as_before():
+    problem, before = moved(rate=0.05)
+    problem.measure(tf.constant(True), 4 * before)
+    problem.step(rate=0.05)
+    found = problem.measure(tf.constant(True), NEVER)
+    assert found.sharpness.eigenvalue.numpy() == pytest.approx(problem.exact(), rel=1e-3)
+    assert found.sharpness.converged
 
 
 def test_chunks_change_nothing_but_memory():
