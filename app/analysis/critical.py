@@ -21,8 +21,8 @@ import numpy as np
 from app.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 
 RISE = 0.03
-"""Relative rise above the lowest value so far that is more than the error of a loosely measured sharpness; where half
-its residual is more, that counts."""
+"""Relative rise above the lowest value so far that is more than the error of a loosely measured sharpness; where a
+quarter of its residual is more, that counts."""
 
 
 class Question(StrEnum):
@@ -127,7 +127,7 @@ class Criteria:
         values = values[1:]
         clearly = np.full(len(values), RISE)
         if question in _OF_SHARPNESS:
-            clearly = np.fmax(clearly, run.residual[1 : self.steps + 1] / np.abs(values) / 2)
+            clearly = np.fmax(clearly, run.residual[1 : self.steps + 1] / np.abs(values) / 4)
         lowest = np.fmin.accumulate(values)
         rising = values[1:][values[1:] > (1 + clearly[1:]) * lowest[:-1]]
         highest = float(np.max(rising, initial=0.0))

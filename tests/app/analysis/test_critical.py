@@ -142,8 +142,8 @@ def test_closeness_counts_only_values_clearly_above_the_lowest_one_before(values
         assert CRITERIA.closeness(question, trajectory(values, values)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("residual", "expected"), [(0.01, 0.45), (0.27, 0.0)], ids=["well known", "estimated"])
-def test_a_sharpness_rises_again_only_by_more_than_half_its_residual(residual, expected):
+@pytest.mark.parametrize(("residual", "expected"), [(0.01, 0.45), (0.23, 0.0)], ids=["well known", "estimated"])
+def test_a_sharpness_rises_again_only_by_more_than_a_quarter_of_its_residual(residual, expected):
     estimated = trajectory(0.5, [1.0, 0.4, 0.45] + [0.3] * 8)
     estimated = dataclasses.replace(estimated, residual=np.full(11, residual))
     assert CRITERIA.closeness(Question.SHARPNESS, estimated) == pytest.approx(expected)
