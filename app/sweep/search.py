@@ -14,7 +14,7 @@ Doubts = tuple[tuple[float, int], ...]
 DIVERGENCE_DOUBTS: Doubts = ((0.05, 1),)
 """As `RISE_DOUBTS`, for divergence: losses that rose again above L_0 have neighbours that may diverge."""
 
-RISE_DOUBTS: Doubts = ((0.85, 1), (0.6, 3), (0.35, 8))
+RISE_DOUBTS: Doubts = ((0.7, 1), (0.5, 3), (0.3, 8))
 """Pairs (share, gap): a "no" whose run rose again to this share of the threshold, or above, casts doubt on
 neighbouring gaps of more than so many grid steps."""
 
