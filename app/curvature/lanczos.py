@@ -61,6 +61,7 @@ class Lanczos:
         start: Any,
         threshold: Any = float("nan"),
         near: bool = False,
+        tolerance: Any = None,
     ) -> EigenResult:
         """Find the largest eigenvalue; callable inside a `tf.function`.
 
@@ -72,6 +73,7 @@ class Lanczos:
                 theta is `MARGIN` residuals below it, or, from a start near the top eigenvector, `SAFETY` times the
                 estimate of its error. NaN for never.
             near: Whether `start` is known to lie near the top eigenvector, and not only near some eigenvector.
+            tolerance: Scalar in place of the solver's own tolerance; None for that.
 
         Returns:
             The result, with NaN where the operator gives NaN or infinity.
@@ -79,15 +81,17 @@ class Lanczos:
         n, dtype = int(start.shape[0]), start.dtype
         size = min(self.basis_size, self.max_products, n, max(2, BASIS_BYTES // (n * dtype.size)))
         zero = tf.zeros([], dtype)
+        if tolerance is None:
+            tolerance = self.tolerance
 
         close = CLOSE * float(np.sqrt(np.finfo(dtype.as_numpy_dtype).eps))
 
         def converged(theta: Any, residual: Any, error: Any) -> Any:
-            met = residual <= self.tolerance * tf.abs(theta)
+            met = residual <= tolerance * tf.abs(theta)
             if not near:
                 return met
             close_by = residual <= NEARLY * tf.abs(theta)
-            return tf.logical_or(met, tf.logical_and(close_by, SAFETY * error <= self.tolerance * tf.abs(theta)))
+            return tf.logical_or(met, tf.logical_and(close_by, SAFETY * error <= tolerance * tf.abs(theta)))
 
         def unfinished(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> Any:
             theta, _, residual, error = ritz

@@ -15,7 +15,8 @@ from app.curvature.result import EigenResult
 _SAMPLE_SHARE = 16  # one of so many measurement examples is in the sample
 _ENOUGH = 128  # examples, of which there are as many in the sample if they are no more than a quarter
 _FEWEST = 32  # examples of a sample that tells anything
-_SAMPLE_TOLERANCE = 1e-2
+_SAMPLE_TOLERANCE = 1e-2  # relative residual of the sample's eigenvector
+_GLANCE_TOLERANCE = 1e-1  # the same where only the side of a threshold is asked for
 _RANDOM_SHARE = 0.01  # of a start vector: no direction is absent from it, at no cost in products
 _GRADIENT_SHARE = 0.05  # of the sample's start vector: lets it change to another eigenvector
 _SIMILAR = 0.7  # cosine of the two top eigenvectors from which on they are taken to move alike
@@ -86,7 +87,7 @@ class SharpnessTracker:
         )
         self._examples = len(x)
         self._solver = solver
-        self._sample_solver = Lanczos(_SAMPLE_TOLERANCE, basis_size=getattr(solver, "basis_size", Lanczos().basis_size))
+        self._sample_solver = Lanczos(basis_size=getattr(solver, "basis_size", Lanczos().basis_size))
         size, dtype = self.operator.size, self.operator.dtype
         noise = tf.random.stateless_normal([size], [seed, 0], dtype=dtype)
         self._noise = _RANDOM_SHARE * tf.math.l2_normalize(noise)
@@ -114,7 +115,8 @@ class SharpnessTracker:
             found = self._solve(top, threshold)
             self._top.assign(_if_finite(found.sharpness))
             return found
-        value, moved, products = self._solve_sample(sample_top)
+        tolerance = tf.where(tf.math.is_nan(threshold), _SAMPLE_TOLERANCE, _GLANCE_TOLERANCE)
+        value, moved, products = self._solve_sample(sample_top, tf.cast(tolerance, top.dtype))
         moved = _facing(moved, top)
         alike = tf.cast(_dot(sample_top, top) > _SIMILAR, top.dtype)
         start = moved + alike * (top - sample_top)
@@ -183,7 +185,7 @@ class SharpnessTracker:
         result = self._solver.solve(at.matvec, start, threshold, near=near)
         return Measurement(at.loss, at.report, result)
 
-    def _solve_sample_from(self, start: Any) -> tuple[Any, Any, Any]:
+    def _solve_sample_from(self, start: Any, tolerance: Any) -> tuple[Any, Any, Any]:
         """The sample's largest eigenvalue, its eigenvector and the products that they took."""
         at = self._sample.linearize()  # type: ignore[union-attr]  # only called where there is one
         gradient = _unit(at.gradient)
@@ -191,7 +193,7 @@ class SharpnessTracker:
         start = tf.cond(
             _dot(start, start) > 0, lambda: start + tf.cast(turned, start.dtype) * gradient, lambda: gradient
         )
-        result = self._sample_solver.solve(at.matvec, start + self._noise)
+        result = self._sample_solver.solve(at.matvec, start + self._noise, tolerance=tolerance)
         return result.eigenvalue, _if_finite(result), result.hvps
 
 
