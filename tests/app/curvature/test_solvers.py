@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import classification, dense_hessian, matvec_of, operator_of, symmetric
 
-from app.curvature.lanczos import SAFETY, Lanczos
+from app.curvature.lanczos import MARGIN, SAFETY, Lanczos
 from app.curvature.power import PowerIteration
 from app.losses import LOSSES, build_loss
 from models import FCN
@@ -109,6 +109,14 @@ def test_lanczos_stops_at_its_residual():
     assert tight.residual <= 1e-6 * tight.eigenvalue
 
 
+def test_a_tolerance_given_with_the_problem_counts_instead_of_the_solvers_own():
+    matrix = symmetric(SPECTRA["positive"])
+    own, given = (solve(Lanczos(tolerance=1e-1), matrix, tolerance=tolerance) for tolerance in (None, 1e-6))
+    assert own.residual > 1e-6 * own.eigenvalue >= given.residual
+    assert own.converged
+    assert given.converged
+
+
 def test_lanczos_needs_fewer_products_from_a_good_start():
     matrix = symmetric(SPECTRA["positive"])
     cold = solve(Lanczos(), matrix)
@@ -160,6 +168,17 @@ def test_lanczos_gives_up_honestly():
     result = solve(Lanczos(tolerance=1e-8, max_products=5), symmetric(values))
     assert result.hvps == 5
     assert not result.converged
+
+
+def test_from_near_the_top_a_threshold_beyond_its_error_ends_lanczos_before_its_residual_would():
+    matrix = symmetric(SPECTRA["positive"])
+    by_residual, by_error = (
+        solve(Lanczos(tolerance=1e-6), matrix, near_the_top(matrix), threshold=tf.constant(10.1, tf.float64), near=near)
+        for near in (False, True)
+    )
+    assert by_error.hvps < by_residual.hvps
+    assert by_error.eigenvalue + SAFETY * by_error.error < 10.1
+    assert by_error.eigenvalue + MARGIN * by_error.residual > 10.1
 
 
 @pytest.mark.parametrize(("threshold", "side"), [(9.0, True), (11.0, False), (10.5, False), (9.9, True)])
