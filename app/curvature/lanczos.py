@@ -70,8 +70,7 @@ class Lanczos:
             start: Start vector of shape (n,), not zero; it need not have unit length.
             threshold: Scalar: stop early once it is clear on which side of it the eigenvalue lies. Above is proved by a
                 Ritz value above it; below is taken for granted once the residual is at most `CLEARLY` |theta| and
-                theta is `MARGIN` residuals below it, or, from a start near the top eigenvector, `SAFETY` times the
-                estimate of its error. NaN for never.
+                theta is `MARGIN` residuals below it. NaN for never.
             near: Whether `start` is known to lie near the top eigenvector, and not only near some eigenvector.
             tolerance: Scalar in place of the solver's own tolerance; None for that.
 
@@ -96,8 +95,7 @@ class Lanczos:
         def unfinished(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> Any:
             theta, _, residual, error = ritz
             settled = residual <= CLEARLY * tf.abs(theta)
-            distance = tf.minimum(MARGIN * residual, SAFETY * error) if near else MARGIN * residual
-            below = tf.logical_and(settled, theta + distance < threshold)
+            below = tf.logical_and(settled, theta + MARGIN * residual < threshold)
             done = tf.reduce_any([converged(theta, residual, error), theta > threshold, below])
             return tf.logical_or(products == 0, tf.logical_and(tf.math.is_finite(theta), tf.logical_not(done)))
 
