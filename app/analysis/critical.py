@@ -127,7 +127,8 @@ class Criteria:
         values = values[1:]
         clearly = np.full(len(values), RISE)
         if question in _OF_SHARPNESS:
-            clearly = np.fmax(clearly, run.residual[1 : self.steps + 1] / np.abs(values) / 4)
+            quarter = run.residual[1 : self.steps + 1] / 4
+            clearly = np.fmax(clearly, np.divide(quarter, np.abs(values), out=clearly.copy(), where=values != 0))
         lowest = np.fmin.accumulate(values)
         rising = values[1:][values[1:] > (1 + clearly[1:]) * lowest[:-1]]
         highest = float(np.max(rising, initial=0.0))

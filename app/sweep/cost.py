@@ -17,10 +17,10 @@ from app.training.device import counted_flops
 from app.training.runner import LINE_POINTS
 
 # Per initialisation, counted in the stored runs of configs/quickstart.yaml.
-_ADAPTIVE_RUNS = 12
-_ADAPTIVE_STEPS = 0.6  # share of T that a run takes before its question is answered
-_ADAPTIVE_MEASUREMENTS = 19  # of the sharpness
-_ADAPTIVE_PRODUCTS = 44
+_ADAPTIVE_RUNS = 14
+_ADAPTIVE_STEPS = 0.54  # share of T that a run takes before its question is answered
+_ADAPTIVE_MEASUREMENTS = 8  # of the sharpness on the whole set; a sample answers as often
+_ADAPTIVE_PRODUCTS = 27
 _COLD_PRODUCTS = 7
 _WARM_PRODUCTS = 4  # of a measurement to full tolerance
 _POWER_PRODUCTS = 21
