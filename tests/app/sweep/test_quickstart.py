@@ -32,6 +32,12 @@ def test_the_constants_are_of_the_order_of_the_independent_measurement(analyzer)
     assert 13.0 <= mean(analyzer, "c_loss", 64) <= 18.0
 
 
+def test_a_second_eigenvalue_close_to_the_first_hides_no_catapult(analyzer):
+    """Of w = 512, initialisation 2: a sharpness known too loosely gave c_sharp = 4.29, the whole grid 3.73."""
+    constants = analyzer.critical_constants().query("width == 512 and seed == 2")
+    assert abs(np.log2(constants["c_sharp"].item() / 3.7321)) < 0.05
+
+
 def test_lanczos_needs_at_most_16_products_cold_and_8_warm_on_average(analyzer):
     runs = analyzer.runs
     cold = runs[(runs["question"] == "initial") & (runs["step"] == 0)]["hvps"]
