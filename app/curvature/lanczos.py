@@ -12,7 +12,6 @@ from app.curvature.result import EigenResult
 
 CLEARLY = 0.1
 MARGIN = 3.0
-CLOSE = 10.0
 SAFETY = 30.0
 NEARLY = 0.01
 BASIS_BYTES = 2**31
@@ -27,9 +26,10 @@ class Lanczos:
     From a start near the top eigenvector it stops as soon as that estimate of the error is `SAFETY` times below
     `tolerance` |theta|, with the distance to the second Ritz value for the gap and a residual of at most
     `NEARLY` |theta|; from anywhere else that would not be safe: the basis may not have met the top eigenvector yet.
-    Rounding spoils the orthogonality of the basis by about eps |theta| / residual (Paige 1980): as long as that is
-    below sqrt(eps) / `CLOSE`, the three-term recurrence is left alone, which saves most of the vector work; after that
-    every vector is made orthogonal to all before it.
+    Rounding spoils the orthogonality of the basis in proportion to eps |theta| / residual, and only along Ritz vectors
+    that have converged; their Ritz values stay right to within rounding (Paige 1980). What has to be kept away is a
+    second copy of the top eigenvalue. As long as the residual exceeds sqrt(eps) |theta|, the three-term recurrence is
+    left alone, which saves most of the vector work; after that every vector is made orthogonal to all before it.
     When the basis is full, it is replaced by its Ritz vector and the iteration goes on, so memory is bounded by
     `basis_size` vectors, and by `BASIS_BYTES` (2 GiB).
 
@@ -83,7 +83,7 @@ class Lanczos:
         if tolerance is None:
             tolerance = self.tolerance
 
-        close = CLOSE * float(np.sqrt(np.finfo(dtype.as_numpy_dtype).eps))
+        close = float(np.sqrt(np.finfo(dtype.as_numpy_dtype).eps))
 
         def converged(theta: Any, residual: Any, error: Any) -> Any:
             met = residual <= tolerance * tf.abs(theta)

@@ -178,10 +178,10 @@ class SharpnessTracker:
 
     def _solve_from(self, start: Any, threshold: Any) -> Measurement:
         """Solve from a start vector, or from the gradient if it is zero."""
-        at = self.operator.linearize()
-        start = tf.cond(_dot(start, start) > 0, lambda: start, lambda: at.gradient)
+        at, near = self.operator.linearize(), self._sample is not None
+        if not near:  # else the gradient is not needed, and not computed
+            start = tf.cond(_dot(start, start) > 0, lambda: start, lambda: at.gradient)
         start = _unit(start) + self._noise
-        near = self._sample is not None
         result = self._solver.solve(at.matvec, start, threshold, near=near)
         return Measurement(at.loss, at.report, result)
 
