@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,22 +11,22 @@ from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
-from app.analysis.tables import summary_json
+from app.analysis.critical import Question
 from app.analysis.uv import compare_with_exact
 from app.analyzer import CONFIG_FILE, RUNS_FOLDER, PhaseAnalyzer, stored_config
 from app.config.loading import ConfigError, dump_config, load_config
 from app.config.schema import ExperimentConfig
-from app.errors import MachineError, UserError
+from app.errors import UserError
 from app.own import is_own
+from app.results import write_results, write_text
 from app.store.claims import Claims
-from app.store.files import remove_unfinished, whole_file
+from app.store.files import remove_unfinished
+from app.store.folder import set_aside, what_to_do, work_folder
 from app.store.runs import RunStore
 from app.sweep.executors import build_executor
 from app.sweep.plan import Cell, cells, identity
 from app.training.quiet import import_tensorflow
 from app.views.diagram import ComparisonSheet, Over, PhaseDiagram
-from app.views.report import Findings, write_report
-from app.views.tensorboard import write_tensorboard
 
 if TYPE_CHECKING:
     from app.sweep.cost import Estimate
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_GIVES_OUT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # not a mistake in the path
 _PACKAGES = ("sharpness-phases", "tensorflow", "keras", "numpy")
 
 
@@ -156,7 +151,7 @@ class Experiment:
         Raises:
             UserError: If none of the experiment's runs is stored.
         """
-        with _telling(self.folder):
+        with what_to_do(self.folder):
             return self._analyze(PhaseAnalyzer.from_store(self._store(), self.config))
 
     def run_uv(self, progress: Progress | None = None) -> pd.DataFrame:
@@ -210,8 +205,10 @@ class Experiment:
         """
         todo = self._cells_of((1, 1) if shard is None else shard)
         if not fresh:
-            store = self._store()
-            todo = [cell for cell in todo if identity(self.config, cell, None, None) not in store]
+            try:
+                todo = self._begun_by_none(todo, self._store())
+            except OSError:  # which `run` explains
+                return None
         own = self.config.model.is_own or is_own(self.config.loss)
         if not todo or own or self.config.executor.kind != "serial":
             return None
@@ -242,10 +239,15 @@ class Experiment:
     @contextmanager
     def _at_work(self) -> Iterator[Claims]:
         """The folder, made if need be, cleared of what a killed process left, with the claims of this process on it."""
-        with _new_folder(self.folder, keep=lambda: len(self._store()) > 0), Claims(self.folder) as claims:
+        with work_folder(self.folder, keep=self._is_needed), Claims(self.folder) as claims:
             if claims.is_alone():
                 remove_unfinished(self.folder, self.folder / RUNS_FOLDER)
             yield claims
+
+    def _is_needed(self) -> bool:
+        """Whether the folder holds runs, or another process works in it."""
+        with Claims(self.folder) as claims:
+            return len(self._store()) > 0 or not claims.is_alone()
 
     def _compute(self, todo: Sequence[Cell], progress: Progress | None, claims: Claims) -> RunStore:
         """Carry out what is missing of the cells."""
@@ -262,56 +264,18 @@ class Experiment:
         return store
 
     def _analyze(self, analyzer: PhaseAnalyzer) -> PhaseAnalyzer:
-        constants = analyzer.critical_constants()
-        self._write("critical_constants.csv", constants.to_csv(index=False))
-        self._write("summary.json", json.dumps(summary_json(analyzer.summary), indent=1, allow_nan=False) + "\n")
-        out_of_order = len(analyzer.violations())
-        if out_of_order:
-            logger.warning(
-                "%d of %d initialisations: the usual order c_loss <= c_sharp <= c_barrier <= c_max does not hold",
-                out_of_order,
-                len(constants),
-            )
-        pictures = {}
-        if analyzer.constants_are_known:
-            diagram = analyzer.phase_diagram()
-            diagram.save(self.folder / "phase_diagram.svg")
-            pictures["phase_diagram"] = diagram.save(self.folder / "phase_diagram.png")
-            if len(self.config.sweep.depths) > 1:
-                for over in ("depth", "ratio"):
-                    name = f"phase_diagram_over_{over}"
-                    pictures[name] = analyzer.phase_diagram(over).save(self.folder / f"{name}.png")
-        if analyzer.saturation_is_known:
-            pictures["saturation"] = analyzer.saturation_figure().save(self.folder / "saturation.png")
-            pictures["saturation_diagram"] = analyzer.saturation_diagram().save(self.folder / "saturation_diagram.png")
-        labels = analyzer.regime_table()
-        if not labels.empty:
-            self._write("regimes.csv", labels.to_csv(index=False))
-            pictures["regimes"] = analyzer.regime_figure().save(self.folder / "regimes.png")
-        trajectories = analyzer.trajectories()
-        if not trajectories.empty:
-            pictures["trajectories"] = analyzer.trajectory_figure().save(self.folder / "trajectories.png")
-        if self.config.tensorboard:
-            write_tensorboard(self.folder / "tensorboard", trajectories, constants, pictures)
-        self._report(analyzer, pictures)
+        write_results(analyzer, self.folder)
         return analyzer
 
-    def _report(self, analyzer: PhaseAnalyzer, pictures: Mapping[str, Path]) -> None:
-        write_report(
-            self.folder / "report.html",
-            Findings(
-                title=analyzer.title,
-                config=self.config,
-                runs=analyzer.runs,
-                trajectories=analyzer.trajectories(),
-                constants=analyzer.critical_constants(),
-                summary=analyzer.summary,
-                regimes=analyzer.regime_table(),
-                out_of_order=len(analyzer.violations()),
-                pictures=pictures,
-                environment=stored_config(self.folder).environment or {},
-            ),
-        )
+    def _begun_by_none(self, todo: Sequence[Cell], store: RunStore) -> list[Cell]:
+        """The cells without the first runs that each kind of search makes; no file is read for it."""
+        lowest = self.config.sweep.lr_exponents.exponents()[0]
+        wanted: list[tuple[float | None, Question | None]] = [(None, None)]
+        if self.config.sweep.search == "exhaustive":
+            wanted.append((lowest, None))
+        if self.config.analysis.saturation:
+            wanted.append((lowest, Question.SATURATION))
+        return [cell for cell in todo if any(identity(self.config, cell, *run) not in store for run in wanted)]
 
     def _store(self) -> RunStore:
         return RunStore(self.folder / RUNS_FOLDER)
@@ -330,8 +294,7 @@ class Experiment:
                 "Stored runs were computed with other versions: %s. --fresh runs them anew.",
                 ", ".join(changed),
             )
-        pending = any(identity(self.config, cell, None, None) not in store for cell in cells(self.config))
-        if pending:
+        if self._begun_by_none(cells(self.config), store):
             import_tensorflow()
             from app.training.device import describe_device
 
@@ -339,21 +302,12 @@ class Experiment:
             logger.info("Computing on %s", now["device"])
         elif "device" in before:
             now["device"] = before["device"]
-        self._write(CONFIG_FILE, dump_config(self.config.model_copy(update={"environment": now})))
-
-    def _write(self, name: str, text: str) -> None:
-        with whole_file(self.folder / name) as path:
-            path.write_text(text)
+        write_text(path, dump_config(self.config.model_copy(update={"environment": now})))
 
     def _set_runs_aside(self, claims: Claims) -> None:
         if not claims.is_alone():
             raise UserError(f"{self.folder}: another process is running this experiment; --fresh has to wait for it")
-        runs = self.folder / RUNS_FOLDER
-        if runs.exists():
-            number = 1
-            while (old := self.folder / f"{RUNS_FOLDER}.old-{number}").exists():
-                number += 1
-            runs.rename(old)
+        if (old := set_aside(self.folder / RUNS_FOLDER)) is not None:
             logger.info("Old runs are kept in %s", old)
 
 
@@ -378,42 +332,6 @@ def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio"
             raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
         summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
     return ComparisonSheet(summaries, Over(over)).save(path)
-
-
-@contextmanager
-def _new_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
-    """Make a folder; after a user's error, remove again what was made, unless it holds something to keep."""
-    made = next((path for path in [*reversed(folder.parents), folder] if not path.exists()), None)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        if made is not None and made.exists():
-            shutil.rmtree(made)
-        kind = MachineError if error.errno in _GIVES_OUT else UserError
-        raise kind(f"{folder}: results cannot be written there: {error.strerror}. Choose another --output") from None
-    try:
-        with _telling(folder):
-            yield
-    except UserError:
-        if made is not None and not keep():
-            shutil.rmtree(made)
-        raise
-
-
-@contextmanager
-def _telling(folder: Path) -> Iterator[None]:
-    """Say what to do where space, permission or memory is lacking."""
-    try:
-        yield
-    except OSError as error:
-        place, reason = error.filename or folder, error.strerror or error
-        raise MachineError(
-            f"{place}: {reason}. Finished runs are kept; once this is mended, `phases run` goes on where it stopped."
-        ) from None
-    except MemoryError:
-        raise MachineError("Out of memory. Finished runs are kept; take a machine with more, then run again.") from None
 
 
 def _version(package: str) -> str:

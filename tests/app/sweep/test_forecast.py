@@ -42,3 +42,10 @@ def test_only_what_is_missing_counts(tmp_path, monkeypatch):
 def test_tasks_of_a_cluster_are_not_foretold(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "app.sweep.forecast", None)  # an import of it would fail
     assert experiment(tmp_path, "executor.kind=ray", "sweep.seeds=20000").long_work() is None
+
+
+def test_runs_of_another_search_do_not_count_as_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "LONG", 0.0)
+    experiment(tmp_path).run()
+    assert experiment(tmp_path, "sweep.search=exhaustive").long_work() > 0
+    assert experiment(tmp_path, "analysis.saturation=true").long_work() > 0

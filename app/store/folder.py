@@ -1,0 +1,91 @@
+"""The folder of an experiment: made, kept or removed again, and what is said where the machine gives out."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from app.errors import MachineError, UserError
+
+_GIVES_OUT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # not a mistake in the path
+
+
+@contextmanager
+def work_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
+    """Make a folder; after a user's error, remove again what was made, unless it holds something to keep.
+
+    Args:
+        folder: The folder.
+        keep: Whether it holds something to keep.
+
+    Raises:
+        UserError: If the path cannot be a folder.
+        MachineError: If it cannot be written, the disk is full, or memory does not suffice.
+    """
+    made: list[Path] = []
+    try:
+        made = [path for path in [folder, *folder.parents] if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        _remove_empty(made)
+        kind = MachineError if error.errno in _GIVES_OUT else UserError
+        raise kind(f"{folder}: results cannot be written there: {error.strerror}. Choose another --output") from None
+    try:
+        with what_to_do(folder):
+            yield
+    except UserError:
+        if made and not keep():
+            shutil.rmtree(folder)
+            _remove_empty(made[1:])
+        raise
+
+
+@contextmanager
+def what_to_do(folder: Path) -> Iterator[None]:
+    """Say what to do where space, permission or memory is lacking.
+
+    Args:
+        folder: Named where the error names no file.
+
+    Raises:
+        MachineError: In place of an `OSError` or a `MemoryError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        place, reason = error.filename or folder, error.strerror or error
+        raise MachineError(
+            f"{place}: {reason}. Finished runs are kept; once this is mended, `phases run` goes on where it stopped."
+        ) from None
+    except MemoryError:
+        raise MachineError("Out of memory. Finished runs are kept; take a machine with more, then run again.") from None
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders from the innermost outwards, up to one that holds something, such as another process' results."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename a folder to `<name>.old-1`, or the first number that is free.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        Its new path; None if there is no such folder.
+    """
+    if not path.exists():
+        return None
+    number = 1
+    while (old := path.with_name(f"{path.name}.old-{number}")).exists():
+        number += 1
+    return path.rename(old)
