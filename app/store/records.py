@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from app.store.files import whole_file
@@ -119,26 +122,55 @@ def read_table(path: Path) -> pa.Table:
 
     Raises:
         FileNotFoundError: If there is none.
-        PermissionError: If it may not be read.
+        OSError: If it may not or cannot be read.
         DamagedFile: If it is not what was written, of another version, or not a file of runs at all.
     """
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            metadata = file.schema_arrow.metadata or {}
-            version = metadata.get(_VERSION_KEY, VERSION.encode()).decode(errors="replace")
-            if version != VERSION:
-                raise DamagedFile(f"schema version {version!r}, not {VERSION!r}")
-            if not file.schema_arrow.remove_metadata().equals(SCHEMA):
-                raise DamagedFile("other columns than those of a run")
-            table = file.read()
+    with _opened(path) as file:
+        metadata = file.schema_arrow.metadata or {}
+        version = metadata.get(_VERSION_KEY, VERSION.encode()).decode(errors="replace")
+        if version != VERSION:
+            raise DamagedFile(f"schema version {version!r}, not {VERSION!r}")
+        if not file.schema_arrow.remove_metadata().equals(SCHEMA):
+            raise DamagedFile("other columns than those of a run")
+        table = file.read()
         if not table.num_rows:
             raise DamagedFile("no rows")
         if metadata.get(_DIGEST_KEY, b"") not in (b"", digest(table).encode()):
             raise DamagedFile("other values than were written")
         return table.replace_schema_metadata(None)
-    except (FileNotFoundError, PermissionError, DamagedFile):
+
+
+def read_run_ids(path: Path) -> list[str]:
+    """The runs in a file, in its order; nothing but their names is read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Their names.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        OSError: If it may not or cannot be read.
+        DamagedFile: If the names cannot be read; all else is `read_table`'s to notice.
+    """
+    with _opened(path) as file:
+        return list(pc.unique(file.read(columns=["run_id"])["run_id"]).to_pylist())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A file of runs, its pages held against their checksums; what a decoder makes of damage is a `DamagedFile`."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (MemoryError, DamagedFile):
         raise
-    except Exception as error:  # whatever a decoder can make of damaged bytes
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ESTALE:  # removed by another machine (NFS)
+            raise FileNotFoundError(errno.ENOENT, "removed by another process", str(path)) from None
+        if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
+            raise
         raise DamagedFile(" ".join(str(error).split()) or type(error).__name__) from None
 
 

@@ -14,9 +14,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from app.store.records import SCHEMA, DamagedFile, digest, read_table, to_table, to_trajectory, write_table
+from app.store.records import (
+    SCHEMA,
+    DamagedFile,
+    digest,
+    read_run_ids,
+    read_table,
+    to_table,
+    to_trajectory,
+    write_table,
+)
 from app.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -60,7 +68,7 @@ class RunStore:
         for name in sorted(found - self._files, reverse=True):  # packs first: what is packed is read from the pack
             if not _is_pack(name):
                 self._places.setdefault(name.removesuffix(".parquet"), name)
-            elif (ids := self._read(name, _run_ids)) is not None:
+            elif (ids := self._read(name, read_run_ids)) is not None:
                 self._places.update(dict.fromkeys(ids, name))
         self._files = found
 
@@ -201,17 +209,6 @@ class RunStore:
 
 def _is_pack(name: str) -> bool:
     return name.startswith(_PACK)
-
-
-def _run_ids(path: Path) -> list[str]:
-    """The runs in a pack."""
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return list(pc.unique(file.read(columns=["run_id"])["run_id"]).to_pylist())
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise DamagedFile(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def _run_starts(table: pa.Table) -> list[int]:

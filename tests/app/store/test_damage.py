@@ -1,5 +1,6 @@
 """Damaged, foreign and outdated files: noticed, named, set aside, and the rest goes on."""
 
+import errno
 import random
 
 import numpy as np
@@ -142,3 +143,28 @@ def test_no_flipped_bit_changes_a_value_unnoticed(store, count, figure):
     noticed = flips(store.folder / f"{NAME}.parquet", count, seed=count)
     figure(f"{count} flipped bits: {noticed} noticed, the others changed no value")
     assert noticed > count // 3
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
+def test_a_machine_that_gives_out_does_not_make_a_file_damaged(store, failure, monkeypatch):
+    def fail(*arguments, **options):
+        raise failure
+
+    monkeypatch.setattr(records.pq, "ParquetFile", fail)
+    with pytest.raises(type(failure)):
+        store.find(NAME)
+    monkeypatch.undo()
+    assert store.find(NAME) is not None
+    assert not store.folder.with_name("damaged").exists()
+
+
+def test_a_file_that_another_machine_has_just_removed_is_not_damaged(store, monkeypatch):
+    path = store.folder / f"{NAME}.parquet"
+
+    def stale(*arguments, **options):
+        path.unlink()
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(records.pq, "ParquetFile", stale)
+    assert store.find(NAME) is None
+    assert not store.folder.with_name("damaged").exists()
