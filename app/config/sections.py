@@ -129,7 +129,7 @@ class SharpnessConfig(Section):
     solver: Literal["lanczos", "power"] = "lanczos"
     """Lanczos with a residual-based stop, or power iteration as in the reference protocol."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
-    """Relative residual that Lanczos has to reach."""
+    """Relative residual that Lanczos has to reach; along a run, 30 times the relative error (see `Lanczos`)."""
     seed: Seed = 0
     """Fixes the measurement set and the random part of start vectors."""
     chunk_size: Count | None = None

@@ -16,7 +16,7 @@ class EigenResult(NamedTuple):
         residual: ||Hv - theta v||; an eigenvalue of H lies within this distance of theta.
         error: Estimate of |theta - lambda|: the residual, or residual^2 / gap where that is smaller and the gap between
             the largest and the second eigenvalue is known (Parlett 1998, Sec. 11.7).
-        converged: Whether the residual met the solver's tolerance.
+        converged: Whether the solver's stopping rule was met.
         hvps: Number of Hessian-vector products used.
     """
 

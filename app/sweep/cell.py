@@ -147,7 +147,9 @@ class CellRuns:
             UserError: If lambda_0 is not above 0: c = eta lambda_0 has no meaning then.
         """
         weights = self._simulator.network(self._cell).get_weights()
-        state = self._simulator.within_memory(lambda: self._simulator.runner(self._cell).initial_state(weights))
+        state = self._simulator.within_memory(
+            lambda: self._simulator.runner(self._cell).initial_state(weights, self._cell.seed)
+        )
         if not state.sharpness > 0:
             raise UserError(
                 f"The initial sharpness of {self._cell.name} is {state.sharpness:g}; c = eta lambda_0 needs a positive "

@@ -15,7 +15,7 @@ from app.store.records import run_id
 if TYPE_CHECKING:
     import pandas as pd
 
-NUMERICS = 3
+NUMERICS = 4
 """Raised whenever a change of the code changes the numbers of a run, so that old runs are not taken for new ones."""
 
 INITIAL, WHOLE = "initial", "whole"

@@ -37,6 +37,7 @@ class InitialState:
         error: Estimated error of lambda_0.
         hvps: Products that lambda_0 took.
         tracker: State of the `SharpnessTracker`: where the first measurement of a run starts.
+        noise_seed: Fixes the noise of dropout and the like in every run.
     """
 
     weights: list[np.ndarray]
@@ -47,6 +48,7 @@ class InitialState:
     error: float
     hvps: int
     tracker: list[np.ndarray]
+    noise_seed: int = 0
 
 
 class TrajectoryRunner:
@@ -64,6 +66,7 @@ class TrajectoryRunner:
     def __init__(self, model: SharpnessModel, x: Any, y: Any) -> None:
         self._model = model
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        self._noise = [v for v in model.network.non_trainable_variables if v.name == "seed_generator_state"]
         jit = bool(model.jit_compile)
         self._step = tf.function(self._train_on, jit_compile=jit)
         self._gradient = tf.function(self._gradient_on, jit_compile=jit)
@@ -72,11 +75,12 @@ class TrajectoryRunner:
         self._loop = tf.function(self._take_steps, input_signature=_LOOP_ARGUMENTS)
         self._line = tf.function(self._losses_on_line)
 
-    def initial_state(self, weights: list[np.ndarray]) -> InitialState:
+    def initial_state(self, weights: list[np.ndarray], noise_seed: int = 0) -> InitialState:
         """Measure loss and sharpness before training.
 
         Args:
             weights: Weights of the network, as `keras.Model.get_weights` gives them.
+            noise_seed: Fixes the noise of dropout and the like in every run.
 
         Returns:
             The state from which runs start.
@@ -93,6 +97,7 @@ class TrajectoryRunner:
             result.error,
             result.hvps,
             self._model.tracker.state,
+            noise_seed,
         )
 
     def run(
@@ -203,6 +208,8 @@ class TrajectoryRunner:
 
     def _reset(self, initial: InitialState, learning_rate: float) -> None:
         self._model.network.set_weights(initial.weights)
+        for index, state in enumerate(self._noise):  # which are no weights to Keras
+            state.assign([np.random.SeedSequence([initial.noise_seed, index]).generate_state(1)[0] >> 1, 0])
         self._model.tracker.state = initial.tracker
         optimizer = self._model.optimizer
         for variable in optimizer.variables:

@@ -78,10 +78,10 @@ class SharpnessTracker:
         x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self.operator = HessianOperator(loss_and_report, variables, x, y, chunk_size, reports=True)
         self._few = sample_size(len(x))
+        apart = len(x) // max(1, self._few)  # examples may be sorted by class
+        few_x, few_y = (part[::apart][: self._few] for part in (x, y))
         self._sample = (
-            HessianOperator(
-                lambda x, y: loss_and_report(x, y)[0], variables, x[: self._few], y[: self._few], chunk_size
-            )
+            HessianOperator(lambda x, y: loss_and_report(x, y)[0], variables, few_x, few_y, chunk_size)
             if self._few
             else None
         )

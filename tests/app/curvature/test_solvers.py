@@ -148,6 +148,18 @@ def test_the_estimated_error_is_kept_from_any_start_near_the_top_eigenvector(sec
     assert result.eigenvalue == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("tolerance", [4e-4, 1e-5], ids=["recurrence alone", "reorthogonalised"])
+@pytest.mark.parametrize("second", [0.98, 0.9, 0.5])
+def test_in_float32_rounding_does_the_top_eigenvalue_no_harm(second, tolerance):
+    values = np.concatenate([[1.0, second], np.linspace(-0.2, 0.25, 100_000)]).astype(np.float32)
+    start = np.random.default_rng(2).standard_normal(len(values)).astype(np.float32)
+    solver = Lanczos(tolerance=tolerance)
+    result = tf.function(lambda v: solver.solve(lambda v: values * v, v))(tf.constant(start)).to_python()
+    assert result.converged
+    assert result.eigenvalue == pytest.approx(1.0, abs=1e-5)
+    assert abs(result.eigenvector[0]) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_without_a_second_ritz_value_the_error_is_the_residual():
     matrix = symmetric(SPECTRA["positive"])
     result = solve(Lanczos(max_products=1), matrix, near_the_top(matrix))

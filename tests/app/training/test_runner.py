@@ -156,3 +156,28 @@ def test_the_barrier_is_the_largest_loss_on_the_line_from_the_first_weights_to_t
         losses.append(0.5 * np.mean((network(x).numpy() - y) ** 2))
     assert run.barrier == pytest.approx(max(losses), rel=1e-5)
     assert np.isnan(runner.run(initial, 0.3, BATCHES, measure=NEVER).barrier)
+
+
+class Noisy(keras.Model):
+    """A network whose training depends on noise."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.drop, self.last = keras.layers.Dense(8), keras.layers.Dropout(0.5), keras.layers.Dense(3)
+
+    def call(self, x, training=False):
+        return self.last(self.drop(self.first(x), training=training))
+
+
+def test_noise_does_not_depend_on_earlier_runs_but_on_the_initialisation():
+    x, y = classification(64, dtype=np.float32)
+    network = Noisy()
+    network(x[:1])
+    model = SharpnessModel(network, measurement=(x[:24], y[:24]), every=0)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=HalfMeanSquaredError(), jit_compile=False)
+    noisy, weights = TrajectoryRunner(model, x, y), network.get_weights()
+    one, two = (noisy.initial_state(weights, noise_seed) for noise_seed in (1, 2))
+    first, other, again = (noisy.run(state, 0.3, BATCHES) for state in (one, two, one))
+    np.testing.assert_array_equal(first.loss, again.loss)
+    assert first.loss[0] == other.loss[0]
+    assert (first.loss[1:] != other.loss[1:]).all()

@@ -178,3 +178,12 @@ def test_nothing_is_retraced():
         problem.measure(tf.constant(step > 0), tf.constant(float(step)))
         problem.step()
     assert problem.measure.experimental_get_tracing_count() == 1
+
+
+def test_the_sample_of_a_sorted_measurement_set_has_every_class():
+    problem = Problem()
+    order = np.argsort(problem.y.argmax(axis=1))
+    tracker = SharpnessTracker(
+        problem.loss_and_report, problem.variables, problem.x[order], problem.y[order], Lanczos()
+    )
+    assert set(tracker._sample._y.numpy().argmax(axis=1)) == set(range(problem.y.shape[1]))
