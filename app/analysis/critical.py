@@ -121,6 +121,8 @@ class Criteria:
             The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for
             divergence as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale.
         """
+        if not run.loss[0] > 0:
+            return 0.0
         if question is Question.BARRIER:
             return run.barrier / float(run.loss[0]) if np.isfinite(run.barrier) else 0.0
         values, threshold = self._rising(question, run)

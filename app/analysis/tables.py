@@ -172,8 +172,8 @@ def violations(constants: pd.DataFrame) -> pd.DataFrame:
 def merge_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """One trajectory for each initialisation and c, out of the runs that answered yes-or-no questions there.
 
-    All runs of an initialisation at one c go through the same weights, so rows of one step agree; what one run did not
-    measure is taken from another.
+    All runs of an initialisation at one c go through the same weights, so rows of one step agree but for how well the
+    sharpness is known: the one with the smallest relative residual is taken.
 
     Args:
         runs: All runs, a row per step.
@@ -183,13 +183,12 @@ def merge_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """
     trained = runs[runs["lr_exponent"].notna() & (runs["question"] != Question.SATURATION.value)]
     length = trained.groupby("run_id")["step"].transform("max")
-    measured = trained["sharpness"].notna()
-    order = trained.assign(_length=length, _measured=measured)
+    measured, unsure = trained["sharpness"].notna(), trained["residual"] / trained["sharpness"].abs()
+    order = trained.assign(_length=length, _measured=measured, _unsure=unsure)
     key = [*CELL, "lr_exponent", "step"]
-    order = order.sort_values(
-        [*key, "_measured", "_length"], ascending=[True] * len(key) + [False, False], kind="stable"
-    )
-    first = order.drop_duplicates(key).drop(columns=["_length", "_measured"])
+    better = {"_measured": False, "_unsure": True, "_length": False}  # whether ascending
+    order = order.sort_values([*key, *better], ascending=[True] * len(key) + [*better.values()], kind="stable")
+    first = order.drop_duplicates(key).drop(columns=list(better))
     longest = order.sort_values("_length", kind="stable").groupby([*CELL, "lr_exponent"], sort=False)
     for name in ("run_id", "question"):
         chosen = longest[name].last().rename(f"_{name}").reset_index()

@@ -220,3 +220,8 @@ def test_the_onset_is_answered_by_the_first_and_the_last_step():
     assert CRITERIA.answer(Question.ONSET, run(sharpness_rises=True)) is False  # at step 3 only
     assert CRITERIA.answer(Question.ONSET, run(diverged=True)) is False
     assert CRITERIA.answer(Question.ONSET, trajectory(0.5, np.append(1.0, np.full(T, np.nan)))) is None
+
+
+@pytest.mark.parametrize("question", [Question.DIVERGENCE, Question.LOSS, Question.BARRIER])
+def test_from_a_loss_of_zero_nothing_is_close(question):
+    assert CRITERIA.closeness(question, trajectory([0.0] * 5, [1.0] * 5)) == 0.0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,3 +95,11 @@ def test_runs_of_different_questions_merge_into_one_trajectory():
     assert first["sharpness"].notna().tolist() == [True] * 4 + [False] * (T - 3)
     assert set(first["question"]) == {"divergence"}
     assert len(merged) == 2 * (T + 1)
+
+
+def test_the_best_known_sharpness_of_a_step_is_taken_whatever_run_it_comes_from():
+    known, estimated = (run(False, False, False) for _ in range(2))
+    estimated = replace(estimated, sharpness=2 * known.sharpness, residual=0.6 * estimated.sharpness)
+    known = replace(known, residual=1e-4 * known.sharpness)
+    merged = merge_runs(pd.concat([rows(estimated, 0, 0.1, "sharpness"), rows(known, 0, 0.1, "whole")]))
+    np.testing.assert_array_equal(merged["sharpness"], known.sharpness)
