@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -56,8 +57,8 @@ def scaling(
 
     axes, checked = parse_axes(over or ()), checked_config(config, overrides, allow_custom_code)
     found = []
-    for axis, values in axes.items():
-        points = list(scale(checked, {axis: values}))
+    for _, group in groupby(scale(checked, axes), key=lambda point: point.axis):
+        points = list(group)
         found += points
         out.print(scaling_table(points))
         out.print()

@@ -52,6 +52,7 @@ class ReferenceProtocol:
         self._evaluate = tf.function(self._loss_of)
         self.forward_over_reverse = False
         self._measure = self._faster()
+        self._compile()
 
     def run(self, weights: list[np.ndarray], seed: int) -> tuple[dict[int, Trajectory], Work]:
         """Measure one initialisation.
@@ -102,7 +103,7 @@ class ReferenceProtocol:
         return Trajectory(losses, unknown, values, unknown, products.astype(np.int64), diverged), work
 
     def _sharpness(self, rng: np.random.Generator) -> tuple[float, int]:
-        value, hvps = self._measure(tf.constant(rng.standard_normal(self._operator.size), tf.float32))
+        value, hvps = self._measure(tf.random.stateless_normal([self._operator.size], rng.integers(2**31, size=2)))
         return float(value), int(hvps)
 
     def _whole_loss(self) -> float:
@@ -136,6 +137,11 @@ class ReferenceProtocol:
 
         result = self._solver.solve(matvec, start)
         return result.eigenvalue, result.hvps
+
+    def _compile(self) -> None:
+        """Trace a step and the loss, without moving the weights."""
+        self._whole_loss()
+        self._step(tf.zeros([self._config.training.batch_size], tf.int64), tf.constant(0.0))
 
     def _faster(self) -> Callable[[Any], tuple[Any, Any]]:
         """The faster of the two ways; forward over reverse only where TensorFlow gets it right."""

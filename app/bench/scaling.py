@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.table import Table
 
+from app.config.loading import checked
 from app.config.schema import ExperimentConfig
 from app.errors import UserError
 from app.views.console import plain_table
@@ -67,14 +68,16 @@ def scale(config: ExperimentConfig, values: Mapping[str, Sequence[int]]) -> Iter
 
     Yields:
         The points, axis by axis.
+
+    Raises:
+        UserError: If a config with one of the values would be wrong; nothing is measured then.
     """
     sweep = config.sweep
     base = _with(config, depths=sweep.depths[:1], widths=sweep.widths[:1], seeds=1)
-    for axis, chosen in values.items():
-        for value in chosen:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=context) as process:
-                yield process.submit(_measure, _varied(base, axis, value), axis, value).result()
+    points = [(_varied(base, axis, value), axis, value) for axis, chosen in values.items() for value in chosen]
+    for point in points:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            yield process.submit(_measure, *point).result()
 
 
 def growth(points: Sequence[Point], quantity: str) -> float:
@@ -114,7 +117,7 @@ def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
             numbers = ()
         if name not in AXES or not numbers or min(numbers) < 1:
             raise UserError(f"--over {text}: must look like width=64,128, with one of {', '.join(AXES)}")
-        axes[name] = numbers
+        axes[name] = tuple(dict.fromkeys(numbers))
     return axes or dict(AXES)
 
 
@@ -148,8 +151,11 @@ def _with(config: ExperimentConfig, **sweep: Any) -> ExperimentConfig:
 
 def _varied(config: ExperimentConfig, axis: str, value: int) -> ExperimentConfig:
     if axis == "examples":
-        return config.model_copy(update={"sharpness": config.sharpness.model_copy(update={"examples": value})})
-    return _with(config, **{"width": {"widths": [value]}, "depth": {"depths": [value]}}.get(axis, {"seeds": value}))
+        varied = config.model_copy(update={"sharpness": config.sharpness.model_copy(update={"examples": value})})
+    else:
+        sweep = {"width": {"widths": [value]}, "depth": {"depths": [value]}}.get(axis, {"seeds": value})
+        varied = _with(config, **sweep)
+    return checked(varied, f"--over {axis}={value}")
 
 
 def _measure(config: ExperimentConfig, axis: str, value: int) -> Point:
@@ -165,7 +171,7 @@ def _measure(config: ExperimentConfig, axis: str, value: int) -> Point:
 
     simulator, todo, products = Simulator(config), cells(config), 0
     parameters = int(sum(weight.size for weight in simulator.network(todo[0]).get_weights()))
-    _compile(simulator, todo[0])
+    _compile(simulator, todo[0], config.training.batch_size)
     middle = time.perf_counter()
     for cell in todo:
         with tempfile.TemporaryDirectory() as folder:
@@ -177,10 +183,10 @@ def _measure(config: ExperimentConfig, axis: str, value: int) -> Point:
     return Point(axis, value, parameters, middle - begin, seconds, products, memory)
 
 
-def _compile(simulator: Any, cell: Any) -> None:
+def _compile(simulator: Any, cell: Any, batch_size: int) -> None:
     """Trace what every run needs, by a run of one step."""
     import numpy as np
 
     runner = simulator.runner(cell)
     state = runner.initial_state(simulator.network(cell).get_weights())
-    runner.run(state, 0.0, np.zeros((1, 1), np.int64))
+    runner.run(state, 0.0, np.zeros((1, batch_size), np.int64))

@@ -45,14 +45,23 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Experiment
         raise ConfigError(f"{place}: a config must be a mapping of keys to values; got {_show(document)}")
     places = {path: f"{place}:{line}" for path, line in lines.items()}
     faults = [fault for text in overrides if (fault := _override(document, places, text))]
-    try:
-        config = ExperimentConfig.model_validate(document)
-    except ValidationError as error:
-        faults += [_describe(fault, places, place) for fault in error.errors() if fault["loc"]]
-        faults += [f"{_place(path, places, place)}: {_dotted(path)}: {text}" for path, text in misfits(document)]
-    if faults:
-        raise ConfigError("\n".join(dict.fromkeys(faults)))
-    return config
+    return _validated(document, places, place, faults)
+
+
+def checked(config: ExperimentConfig, place: str) -> ExperimentConfig:
+    """Check a config that was made from another one.
+
+    Args:
+        config: A config whose values were never checked together.
+        place: Where it comes from, for messages.
+
+    Returns:
+        An equal config.
+
+    Raises:
+        ConfigError: If anything in it is wrong.
+    """
+    return _validated(to_plain(config), {}, place)
 
 
 def dump_config(config: ExperimentConfig) -> str:
@@ -68,6 +77,20 @@ def shipped_configs() -> list[str]:
 def describe_shipped() -> list[tuple[str, str]]:
     """Names of the shipped configs, each with the first line of its comment."""
     return [(name, entry.read_text().partition("\n")[0].lstrip("# ")) for name, entry in _shipped_files()]
+
+
+def _validated(
+    document: dict[str, Any], places: dict[KeyPath, str], place: str, faults: Sequence[str] = ()
+) -> ExperimentConfig:
+    found = list(faults)
+    try:
+        config = ExperimentConfig.model_validate(document)
+    except ValidationError as error:
+        found += [_describe(fault, places, place) for fault in error.errors() if fault["loc"]]
+        found += [f"{_place(path, places, place)}: {_dotted(path)}: {text}" for path, text in misfits(document)]
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
+    return config
 
 
 def _shipped_files() -> list[tuple[str, Any]]:

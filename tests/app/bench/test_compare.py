@@ -3,7 +3,7 @@ import json
 import pytest
 from tiny import TINY
 
-from app.bench.compare import compare
+from app.bench.compare import _transient_alone, compare
 from app.bench.report import conclusion, remarks, ways_table
 from app.config.loading import load_config
 from app.errors import UserError
@@ -44,3 +44,11 @@ def test_the_figures_are_written_as_json_and_as_text(comparison):
 def test_momentum_is_refused():
     with pytest.raises(UserError, match=r"training\.momentum"):
         next(compare(load_config("quickstart", [*CONFIG, "training.momentum=0.9"])))
+
+
+def test_only_what_the_protocol_measures_is_compared():
+    long = [*CONFIG, "training.steps=6", "sweep.search=exhaustive", "analysis={transient_steps: 4, saturation: true}"]
+    config = _transient_alone(load_config("quickstart", [*long, "sharpness={examples: 64, solver: power, every: 2}"]))
+    assert (config.sweep.search, config.sharpness.solver, config.sharpness.every) == ("adaptive", "lanczos", 1)
+    assert config.training.steps == config.transient_steps == 4
+    assert not config.analysis.saturation

@@ -40,3 +40,16 @@ def test_what_is_varied_is_read_from_the_command_line():
     for wrong in ("width", "width=", "width=a", "colour=1", "depth=0"):
         with pytest.raises(UserError, match="--over"):
             parse_axes([wrong])
+
+
+def test_a_wrong_value_is_told_before_anything_is_measured():
+    config = load_config("quickstart", TINY)
+    with pytest.raises(UserError, match=r"--over examples=8192: sharpness.examples: must be at most 256"):
+        next(scale(config, {"width": (8,), "examples": (32, 8192)}))
+    myrtle = load_config("laptop/myrtle_mse")
+    with pytest.raises(UserError, match=r"--over depth=2: sweep.depths: depths of myrtle must be among"):
+        next(scale(myrtle, {"depth": (2,)}))
+
+
+def test_a_value_given_twice_is_measured_once():
+    assert parse_axes(["width=64,64,128"]) == {"width": (64, 128)}
