@@ -61,7 +61,7 @@ class Lanczos:
         start: Any,
         threshold: Any = float("nan"),
         near: bool = False,
-        tolerance: Any = None,
+        trusts_below: Any = True,
     ) -> EigenResult:
         """Find the largest eigenvalue; callable inside a `tf.function`.
 
@@ -72,7 +72,8 @@ class Lanczos:
                 Ritz value above it; below is taken for granted once the residual is at most `CLEARLY` |theta| and
                 theta is `MARGIN` residuals below it. NaN for never.
             near: Whether `start` is known to lie near the top eigenvector, and not only near some eigenvector.
-            tolerance: Scalar in place of the solver's own tolerance; None for that.
+            trusts_below: Boolean: whether below is taken for granted like that. A start near another eigenvector can
+                hide a larger eigenvalue.
 
         Returns:
             The result, with NaN where the operator gives NaN or infinity.
@@ -80,9 +81,7 @@ class Lanczos:
         n, dtype = int(start.shape[0]), start.dtype
         size = min(self.basis_size, self.max_products, n, max(2, BASIS_BYTES // (n * dtype.size)))
         zero = tf.zeros([], dtype)
-        if tolerance is None:
-            tolerance = self.tolerance
-
+        tolerance = self.tolerance
         close = float(np.sqrt(np.finfo(dtype.as_numpy_dtype).eps))
 
         def converged(theta: Any, residual: Any, error: Any) -> Any:
@@ -95,7 +94,7 @@ class Lanczos:
         def unfinished(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> Any:
             theta, _, residual, error = ritz
             settled = residual <= CLEARLY * tf.abs(theta)
-            below = tf.logical_and(settled, theta + MARGIN * residual < threshold)
+            below = tf.reduce_all([trusts_below, settled, theta + MARGIN * residual < threshold])
             done = tf.reduce_any([converged(theta, residual, error), theta > threshold, below])
             return tf.logical_or(products == 0, tf.logical_and(tf.math.is_finite(theta), tf.logical_not(done)))
 

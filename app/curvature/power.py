@@ -41,6 +41,7 @@ class PowerIteration:
         start: Any,
         threshold: Any = float("nan"),
         near: bool = False,
+        trusts_below: Any = True,
     ) -> EigenResult:
         """Find the largest eigenvalue; callable inside a `tf.function`.
 
@@ -49,6 +50,7 @@ class PowerIteration:
             start: Start vector of shape (n,), not zero; it need not have unit length.
             threshold: Ignored: the reference protocol always runs to its end.
             near: Ignored.
+            trusts_below: Ignored.
 
         Returns:
             The result; `converged` tells whether the residual is within the tolerance (1e-3 where none is set).

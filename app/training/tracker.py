@@ -15,8 +15,7 @@ from app.curvature.result import EigenResult
 _SAMPLE_SHARE = 16  # one of so many measurement examples is in the sample
 _ENOUGH = 128  # examples, of which there are as many in the sample if they are no more than a quarter
 _FEWEST = 32  # examples of a sample that tells anything
-_SAMPLE_TOLERANCE = 1e-2  # relative residual of the sample's eigenvector
-_GLANCE_TOLERANCE = 3e-2  # the same where only the side of a threshold is asked for
+_SAMPLE_TOLERANCE = 1e-2  # relative residual of the sample's eigenvector; at 3e-2 it may miss that another took over
 _RANDOM_SHARE = 0.01  # of a start vector: no direction is absent from it, at no cost in products
 _GRADIENT_SHARE = 0.05  # of the sample's start vector: lets it change to another eigenvector
 _SIMILAR = 0.7  # cosine of the two top eigenvectors from which on they are taken to move alike
@@ -24,6 +23,7 @@ _SIMILAR = 0.7  # cosine of the two top eigenvectors from which on they are take
 ESTIMATE_ERROR = 0.6
 """Relative uncertainty that an estimate of the sharpness from the sample is given (see `docs/performance.md`)."""
 
+_CLEAR = 1.1  # times an estimate: if that lies below the threshold, a loose measurement below it is believed
 _COLLAPSED = 0.1  # of the threshold; a sample whose sharpness falls below this is fitted already and tells nothing
 
 
@@ -51,7 +51,8 @@ class SharpnessTracker:
 
     So does the sharpness: the sample's, scaled by the ratio at the last measurement on the whole set, is an estimate.
     Where only the side of a threshold is asked for, and the estimate lies below it by more than `ESTIMATE_ERROR`, it is
-    the answer.
+    the answer. Nor is a loose measurement below the threshold believed against an estimate that is about as large as
+    the threshold or larger: it may have met the second eigenvector only.
 
     Args:
         loss_and_report: Function (x, y) -> (mean loss, another scalar mean).
@@ -87,7 +88,8 @@ class SharpnessTracker:
         )
         self._examples = len(x)
         self._solver = solver
-        self._sample_solver = Lanczos(basis_size=getattr(solver, "basis_size", Lanczos().basis_size))
+        basis_size = getattr(solver, "basis_size", Lanczos().basis_size)
+        self._sample_solver = Lanczos(_SAMPLE_TOLERANCE, basis_size=basis_size)
         size, dtype = self.operator.size, self.operator.dtype
         noise = tf.random.stateless_normal([size], [seed, 0], dtype=dtype)
         self._noise = _RANDOM_SHARE * tf.math.l2_normalize(noise)
@@ -112,11 +114,10 @@ class SharpnessTracker:
         """
         top, sample_top, scale, rest = self._left_by_the_last(warm)
         if self._sample is None:
-            found = self._solve(top, threshold)
+            found = self._solve(top, threshold, tf.constant(True))
             self._top.assign(_if_finite(found.sharpness))
             return found
-        tolerance = tf.where(tf.math.is_nan(threshold), _SAMPLE_TOLERANCE, _GLANCE_TOLERANCE)
-        value, moved, products = self._solve_sample(sample_top, tf.cast(tolerance, top.dtype))
+        value, moved, products = self._solve_sample(sample_top)
         moved = _facing(moved, top)
         alike = tf.cast(_dot(sample_top, top) > _SIMILAR, top.dtype)
         start = moved + alike * (top - sample_top)
@@ -125,7 +126,7 @@ class SharpnessTracker:
         found, scale = tf.cond(
             tf.logical_and(below, estimate > _COLLAPSED * threshold),
             lambda: (self._estimated(estimate, start), scale),
-            lambda: self._solved(start, threshold, value),
+            lambda: self._solved(start, threshold, _CLEAR * estimate < threshold, value),
         )
         self._top.assign(_facing(_if_finite(found.sharpness), moved))
         self._sample_top.assign(moved)
@@ -163,9 +164,9 @@ class SharpnessTracker:
             lambda: tuple(tf.zeros_like(variable) for variable in variables),
         )
 
-    def _solved(self, start: Any, threshold: Any, sample_value: Any) -> tuple[Measurement, Any]:
+    def _solved(self, start: Any, threshold: Any, below: Any, sample_value: Any) -> tuple[Measurement, Any]:
         """Measured on the whole set, and its sharpness over the sample's."""
-        found = self._solve(start, threshold)
+        found = self._solve(start, threshold, below)
         return found, found.sharpness.eigenvalue / sample_value
 
     def _estimated(self, estimate: Any, start: Any) -> Measurement:
@@ -176,16 +177,16 @@ class SharpnessTracker:
         result = EigenResult(estimate, _unit(start), uncertainty, uncertainty, no, none)
         return Measurement(loss, tf.cast(report, start.dtype), result)
 
-    def _solve_from(self, start: Any, threshold: Any) -> Measurement:
-        """Solve from a start vector, or from the gradient if it is zero."""
+    def _solve_from(self, start: Any, threshold: Any, below: Any) -> Measurement:
+        """Solve from a start vector, or the gradient if it is zero; `below`: whether that may be believed early."""
         at, near = self.operator.linearize(), self._sample is not None
         if not near:  # else the gradient is not needed, and not computed
             start = tf.cond(_dot(start, start) > 0, lambda: start, lambda: at.gradient)
         start = _unit(start) + self._noise
-        result = self._solver.solve(at.matvec, start, threshold, near=near)
+        result = self._solver.solve(at.matvec, start, threshold, near=near, trusts_below=below)
         return Measurement(at.loss, at.report, result)
 
-    def _solve_sample_from(self, start: Any, tolerance: Any) -> tuple[Any, Any, Any]:
+    def _solve_sample_from(self, start: Any) -> tuple[Any, Any, Any]:
         """The sample's largest eigenvalue, its eigenvector and the products that they took."""
         at = self._sample.linearize()  # type: ignore[union-attr]  # only called where there is one
         gradient = _unit(at.gradient)
@@ -193,7 +194,7 @@ class SharpnessTracker:
         start = tf.cond(
             _dot(start, start) > 0, lambda: start + tf.cast(turned, start.dtype) * gradient, lambda: gradient
         )
-        result = self._sample_solver.solve(at.matvec, start + self._noise, tolerance=tolerance)
+        result = self._sample_solver.solve(at.matvec, start + self._noise)
         return result.eigenvalue, _if_finite(result), result.hvps
 
 

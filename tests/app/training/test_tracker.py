@@ -5,7 +5,7 @@ from problems import classification, dense_hessian, operator_of
 
 from app.curvature.lanczos import Lanczos
 from app.losses import build_loss
-from app.training.tracker import _SAMPLE_TOLERANCE, ESTIMATE_ERROR, SharpnessTracker, sample_size
+from app.training.tracker import ESTIMATE_ERROR, SharpnessTracker, sample_size
 from models import FCN
 
 NEVER = tf.constant(float("nan"))
@@ -84,7 +84,7 @@ def test_products_of_the_sample_are_counted_by_their_share_along_the_run():
     for step in range(8):
         tracker, warm = problem.tracker, tf.constant(step > 0)
         start = tracker._sample_top if step else tf.zeros_like(tracker._sample_top)
-        parts += int(tracker._solve_sample(start, _SAMPLE_TOLERANCE)[2])
+        parts += int(tracker._solve_sample(start)[2])
         counted += int(problem.measure(warm, NEVER).sharpness.hvps)
         problem.step(rate=0.2)
     assert counted == parts * sample_size(1024) // 1024 >= 1
