@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import tempfile
 import time
@@ -129,6 +130,7 @@ def compare(config: ExperimentConfig, repeats: int = 3) -> Iterator[Comparison]:
     simulator = Simulator(config)
     for cell in cells(config):
         yield _compare(config, cell, simulator, repeats)
+        gc.collect()  # the protocol's copy of the data, whose memory would count for the next one
 
 
 def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats: int) -> Comparison:

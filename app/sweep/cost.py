@@ -20,7 +20,7 @@ from app.training.runner import LINE_POINTS
 _ADAPTIVE_RUNS = 14
 _ADAPTIVE_STEPS = 0.54  # share of T that a run takes before its question is answered
 _ADAPTIVE_MEASUREMENTS = 8  # of the sharpness on the whole set; a sample answers as often
-_ADAPTIVE_PRODUCTS = 27
+_ADAPTIVE_PRODUCTS = 28
 _COLD_PRODUCTS = 7
 _WARM_PRODUCTS = 4  # of a measurement to full tolerance
 _POWER_PRODUCTS = 21
