@@ -206,7 +206,7 @@ class Experiment:
         todo = self._cells_of((1, 1) if shard is None else shard)
         if not fresh:
             try:
-                todo = self._begun_by_none(todo, self._store())
+                todo = self._not_begun(todo, self._store())
             except OSError:  # which `run` explains
                 return None
         own = self.config.model.is_own or is_own(self.config.loss)
@@ -267,7 +267,7 @@ class Experiment:
         write_results(analyzer, self.folder)
         return analyzer
 
-    def _begun_by_none(self, todo: Sequence[Cell], store: RunStore) -> list[Cell]:
+    def _not_begun(self, todo: Sequence[Cell], store: RunStore) -> list[Cell]:
         """The cells without the first runs that each kind of search makes; no file is read for it."""
         lowest = self.config.sweep.lr_exponents.exponents()[0]
         wanted: list[tuple[float | None, Question | None]] = [(None, None)]
@@ -294,7 +294,7 @@ class Experiment:
                 "Stored runs were computed with other versions: %s. --fresh runs them anew.",
                 ", ".join(changed),
             )
-        if self._begun_by_none(cells(self.config), store):
+        if self._not_begun(cells(self.config), store):
             import_tensorflow()
             from app.training.device import describe_device
 

@@ -81,15 +81,14 @@ class Lanczos:
         n, dtype = int(start.shape[0]), start.dtype
         size = min(self.basis_size, self.max_products, n, max(2, BASIS_BYTES // (n * dtype.size)))
         zero = tf.zeros([], dtype)
-        tolerance = self.tolerance
         close = float(np.sqrt(np.finfo(dtype.as_numpy_dtype).eps))
 
         def converged(theta: Any, residual: Any, error: Any) -> Any:
-            met = residual <= tolerance * tf.abs(theta)
+            met = residual <= self.tolerance * tf.abs(theta)
             if not near:
                 return met
             close_by = residual <= NEARLY * tf.abs(theta)
-            return tf.logical_or(met, tf.logical_and(close_by, SAFETY * error <= tolerance * tf.abs(theta)))
+            return tf.logical_or(met, tf.logical_and(close_by, SAFETY * error <= self.tolerance * tf.abs(theta)))
 
         def unfinished(products: Any, filled: Any, recurrence: Any, basis: Any, krylov: Any, ritz: Any) -> Any:
             theta, _, residual, error = ritz

@@ -51,8 +51,8 @@ class SharpnessTracker:
 
     So does the sharpness: the sample's, scaled by the ratio at the last measurement on the whole set, is an estimate.
     Where only the side of a threshold is asked for, and the estimate lies below it by more than `ESTIMATE_ERROR`, it is
-    the answer. Nor is a loose measurement below the threshold believed against an estimate that is about as large as
-    the threshold or larger: it may have met the second eigenvector only.
+    the answer. Where the estimate is about as large as the threshold, or larger, a loose measurement below it is not
+    believed: it may have met the second eigenvector only.
 
     Args:
         loss_and_report: Function (x, y) -> (mean loss, another scalar mean).
