@@ -302,7 +302,7 @@ class Experiment:
             logger.info("Computing on %s", now["device"])
         elif "device" in before:
             now["device"] = before["device"]
-        write_text(path, dump_config(self.config.model_copy(update={"environment": now})))
+        write_text(path, dump_config(self.config.changed(environment=now)))
 
     def _set_runs_aside(self, claims: Claims) -> None:
         if not claims.is_alone():

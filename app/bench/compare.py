@@ -219,14 +219,11 @@ def _median(ways: list[Way]) -> Way:
 
 def _transient_alone(config: ExperimentConfig) -> ExperimentConfig:
     """The config with the default search and solver, and with what the protocol measures, too."""
-    analysis = config.analysis.model_copy(update={"transient_steps": None, "barrier": False, "saturation": False})
-    return config.model_copy(
-        update={
-            "analysis": analysis,
-            "training": config.training.model_copy(update={"steps": config.transient_steps}),
-            "sharpness": config.sharpness.model_copy(update={"solver": "lanczos", "every": 1}),
-            "sweep": config.sweep.model_copy(update={"search": "adaptive"}),
-        }
+    return config.changed(
+        analysis={"transient_steps": None, "barrier": False, "saturation": False},
+        training={"steps": config.transient_steps},
+        sharpness={"solver": "lanczos", "every": 1},
+        sweep={"search": "adaptive"},
     )
 
 
@@ -234,8 +231,7 @@ def _whole_grid(config: ExperimentConfig) -> ExperimentConfig:
     """The config with an exhaustive search of the c that the protocol takes: those from 1 on."""
     grid = config.sweep.lr_exponents
     first = next((x for x in grid.exponents() if x >= 0), grid.stop)
-    sweep = {"search": "exhaustive", "lr_exponents": grid.model_copy(update={"start": first})}
-    return config.model_copy(update={"sweep": config.sweep.model_copy(update=sweep)})
+    return config.changed(sweep={"search": "exhaustive", "lr_exponents": {"start": first}})
 
 
 def _initial_sharpness(

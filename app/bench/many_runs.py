@@ -79,7 +79,7 @@ def make_up(folder: Path, runs: int) -> tuple[ExperimentConfig, int]:
     networks = len(_NETWORKS["depths"]) * len(_NETWORKS["widths"])
     seeds = max(1, round(runs / networks / _RUNS_OF_A_CELL))
     config = load_config("quickstart", [f"sweep.{name}={values}" for name, values in _NETWORKS.items()])
-    config = config.model_copy(update={"sweep": config.sweep.model_copy(update={"seeds": seeds})})
+    config = config.changed(sweep={"seeds": seeds})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(dump_config(config))
     store = RunStore(folder / "runs")

@@ -14,7 +14,7 @@ from app.sweep.cost import product_flops
 from app.training.device import matrix_product_rate
 
 _FEW, _MANY = 2, 12  # products of two timed loops; their difference has no start-up in it
-_REPEATS = 3
+_REPEATS = 7
 _MATRIX = 2048
 _NEVER = 1e-30  # a tolerance that is never met
 
@@ -57,7 +57,7 @@ def measure_roofline(operator: HessianOperator) -> Roofline:
         operator: The Hessian.
 
     Returns:
-        The rates; every time is the shortest of three, matrix products measured in between.
+        The rates; every time is the shortest of seven, matrix products measured in between.
     """
     start = tf.math.l2_normalize(tf.random.stateless_normal([operator.size], [0, 0], dtype=operator.dtype))
     flops = product_flops(operator)

@@ -73,7 +73,7 @@ def scale(config: ExperimentConfig, values: Mapping[str, Sequence[int]]) -> Iter
         UserError: If a config with one of the values would be wrong; nothing is measured then.
     """
     sweep = config.sweep
-    base = _with(config, depths=sweep.depths[:1], widths=sweep.widths[:1], seeds=1)
+    base = config.changed(sweep={"depths": sweep.depths[:1], "widths": sweep.widths[:1], "seeds": 1})
     points = [(_varied(base, axis, value), axis, value) for axis, chosen in values.items() for value in chosen]
     for point in points:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
@@ -145,17 +145,14 @@ def scaling_table(points: Sequence[Point]) -> Table:
     return plain_table(f"Over {points[0].axis}", (points[0].axis, *_COLUMNS), rows)
 
 
-def _with(config: ExperimentConfig, **sweep: Any) -> ExperimentConfig:
-    return config.model_copy(update={"sweep": config.sweep.model_copy(update=sweep)})
-
-
 def _varied(config: ExperimentConfig, axis: str, value: int) -> ExperimentConfig:
-    if axis == "examples":
-        varied = config.model_copy(update={"sharpness": config.sharpness.model_copy(update={"examples": value})})
-    else:
-        sweep = {"width": {"widths": [value]}, "depth": {"depths": [value]}}.get(axis, {"seeds": value})
-        varied = _with(config, **sweep)
-    return checked(varied, f"--over {axis}={value}")
+    changes: dict[str, dict[str, Any]] = {
+        "width": {"sweep": {"widths": [value]}},
+        "depth": {"sweep": {"depths": [value]}},
+        "examples": {"sharpness": {"examples": value}},
+        "initialisations": {"sweep": {"seeds": value}},
+    }
+    return checked(config.changed(**changes[axis]), f"--over {axis}={value}")
 
 
 def _measure(config: ExperimentConfig, axis: str, value: int) -> Point:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -40,6 +40,25 @@ class Section(BaseModel):
     """Base of all sections: no unknown keys, no silent conversions, no changes after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def changed(self, **values: Any) -> Self:
+        """A copy with some values changed, which are not checked (see `app.config.loading.checked`).
+
+        Args:
+            **values: New values by key; for a section, a mapping of those of its values that change.
+
+        Returns:
+            The copy.
+
+        Raises:
+            AttributeError: If there is no such key.
+        """
+        update = {}
+        for key, value in values.items():
+            present = getattr(self, key)
+            inner = isinstance(present, Section) and isinstance(value, Mapping)
+            update[key] = present.changed(**value) if inner else value
+        return self.model_copy(update=update)
 
 
 class ModelConfig(Section):

@@ -30,10 +30,8 @@ def long_work(config: ExperimentConfig, todo: Sequence[Cell]) -> float | None:
         Seconds on this machine; None if they are fewer than `LONG`.
     """
     share_memory()  # before anything computes: the experiment itself would come too late
-    sweep = config.sweep.model_copy(
-        update={"depths": [max(c.depth for c in todo)], "widths": [max(c.width for c in todo)]}
-    )
-    largest = estimate(config.model_copy(update={"sweep": sweep}), _SLOW)[0]
+    network = {"depths": [max(c.depth for c in todo)], "widths": [max(c.width for c in todo)]}
+    largest = estimate(config.changed(sweep=network), _SLOW)[0]
     if _seconds_each(largest) * len(todo) < LONG:
         return None
     rate = matrix_product_rate()

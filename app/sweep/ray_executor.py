@@ -287,5 +287,4 @@ def _with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
     """A config that means the same in another working directory."""
     if config.data.data_dir is None:
         return config
-    data = config.data.model_copy(update={"data_dir": str(Path(config.data.data_dir).resolve())})
-    return config.model_copy(update={"data": data})
+    return config.changed(data={"data_dir": str(Path(config.data.data_dir).resolve())})

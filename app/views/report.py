@@ -89,7 +89,7 @@ def _page(findings: Findings) -> str:
         "pictures": _section("pictures", "Other pictures", _other_pictures(findings)),
         "cost": cost_by_network(findings.runs),
         "environment": definitions(findings.environment) if findings.environment else _paragraph("Not recorded."),
-        "config": escape(dump_config(config.model_copy(update={"environment": None}))),
+        "config": escape(dump_config(config.changed(environment=None))),
         "style": _asset("report.css"),
         "script": _asset("report.js"),
     }

@@ -224,7 +224,7 @@ def test_long_tables_end_and_say_where_the_rest_is(page, monkeypatch):
 
 
 def test_what_users_and_machines_name_is_text_and_never_html(page):
-    evil = load_config("quickstart").model_copy(update={"name": EVIL, "loss": EVIL})
+    evil = load_config("quickstart").changed(name=EVIL, loss=EVIL)
     runs = tables.runs().assign(dataset=EVIL, loss_name=EVIL, family=EVIL)
     made = page(title=EVIL, config=evil, environment={EVIL: EVIL}, runs=runs)
     assert len(made.all("script")) == 2
