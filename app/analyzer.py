@@ -314,7 +314,7 @@ class PhaseAnalyzer:
 
     @cached_property
     def _saturated(self) -> pd.DataFrame:
-        return saturated_sharpness(self.runs)
+        return saturated_sharpness(self.runs, max(self.config.sweep.lr_exponents.exponents()))
 
     @cached_property
     def _critical(self) -> pd.DataFrame:

@@ -25,6 +25,7 @@ MIN_POINTS = 5
 
 _FINENESS = 10  # points of a curve for each measured c
 _RESAMPLES = 1000
+_SAME = 1e-9  # two exponents of a grid are farther apart
 _ROUNDING = 1e-6  # a relative fall over a unit of c that is none
 
 
@@ -95,18 +96,23 @@ def bootstrap(c: np.ndarray, ratios: np.ndarray, window: float = WINDOW, seed: i
     return np.array([smooth.curves(ratios[sample].mean(axis=0)).c_crit.value for sample in chosen])
 
 
-def saturated_sharpness(runs: pd.DataFrame) -> pd.DataFrame:
-    """The saturated sharpness of every run that measured it.
+def saturated_sharpness(runs: pd.DataFrame, last_exponent: float) -> pd.DataFrame:
+    """The saturated sharpness of every initialisation for which it is completely measured.
 
     Args:
         runs: All runs, a row per step.
+        last_exponent: The largest x of the grid c = 2^x. Runs are carried out from the smallest c up to the first that
+            diverges, or to this one; an initialisation that has got to neither is left out.
 
     Returns:
         A row per (depth, width, seed, c): tau and ratio = lambda_tau / lambda_0, without diverged runs.
     """
-    chosen = runs[(runs["question"] == Question.SATURATION.value) & ~runs["diverged"]]
-    ends = chosen.sort_values("step", kind="stable").groupby("run_id", sort=False)
     names = ["depth", "width", "seed", "c"]
+    chosen = runs[runs["question"] == Question.SATURATION.value]
+    last = chosen["diverged"] | (chosen["lr_exponent"] >= last_exponent - _SAME)
+    complete = last.groupby([chosen[name] for name in names[:-1]]).transform("any")
+    chosen = chosen[complete & ~chosen["diverged"]]
+    ends = chosen.sort_values("step", kind="stable").groupby("run_id", sort=False)
     table = ends[[*names, "step"]].last().rename(columns={"step": "tau"})
     table["ratio"] = ends["sharpness"].last() / ends["sharpness"].first()
     return table.sort_values(names).reset_index(drop=True)

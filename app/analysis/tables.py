@@ -58,7 +58,7 @@ def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Cr
     """
     position = {round(x, 10): i for i, x in enumerate(exponents)}
     cells: dict[tuple[Any, ...], dict[int, list[Trajectory]]] = {}
-    saturated = _one_by_one(saturated_sharpness(runs))
+    saturated = _one_by_one(saturated_sharpness(runs, max(exponents)))
     for labels, trajectory in split_runs(runs[runs["question"] != Question.SATURATION.value]):
         at = cells.setdefault(tuple(labels[name] for name in CELL), {})
         index = position.get(round(labels["lr_exponent"], 10))  # none for the state before training, or another grid
@@ -162,10 +162,14 @@ def violations(constants: pd.DataFrame) -> pd.DataFrame:
         constants: A table as `constants_table` returns it.
 
     Returns:
-        Its rows out of order; constants that are not known or censored are passed over.
+        Its rows out of order. What is censored `low` lies below everything known; what is not measured, or censored
+        `high` (there is no such c), is passed over.
     """
-    before, after = zip(*combinations(("c_loss", "c_sharp", "c_barrier", "c_max"), 2), strict=True)
-    swapped = (constants[list(before)].to_numpy(float) > constants[list(after)].to_numpy(float)).any(axis=1)
+    names = ["c_loss", "c_sharp", "c_barrier", "c_max"]
+    censored = constants[[f"{name}_censored" for name in names]].to_numpy()
+    values = np.where(censored == "low", 0.0, constants[names].to_numpy(float))
+    pairs = combinations(values.T, 2)
+    swapped = np.any([before > after for before, after in pairs], axis=0)
     return constants.iloc[np.flatnonzero(swapped)]
 
 

@@ -140,7 +140,7 @@ class TrajectoryRunner:
             rows.append(table[:steps])
             ended = bool(stopped)
             if begin + steps == barrier_after and not has_diverged(table[steps - 1, 0]):
-                barrier = self._highest_loss_on_line(initial.weights)
+                barrier = self._highest_loss_on_line(initial)
         loss, accuracy, sharpness, residual, products = np.concatenate(rows).T
         diverged = has_diverged(float(loss[-1]))
         return Trajectory(loss, accuracy, sharpness, residual, products.astype(np.int64), diverged, barrier)
@@ -187,23 +187,26 @@ class TrajectoryRunner:
         )
         return rows.stack(), steps, stopped
 
-    def _highest_loss_on_line(self, start: list[np.ndarray]) -> float:
-        """Largest loss at `LINE_POINTS` equidistant points of the line from weights to the present ones, which stay."""
+    def _highest_loss_on_line(self, initial: InitialState) -> float:
+        """Largest loss at `LINE_POINTS` equidistant points of the line to the present weights, which stay.
+
+        The first point's is L_0 as it was measured: computed in another way, it might exceed L_0 by rounding.
+        """
         network = self._model.network
         end = network.get_weights()
-        losses = self._line([tf.constant(array) for array in start], [tf.constant(array) for array in end])
+        losses = self._line([tf.constant(array) for array in initial.weights], [tf.constant(array) for array in end])
         network.set_weights(end)
-        return float(np.max(losses.numpy()))
+        return float(np.max(losses.numpy(), initial=initial.loss))
 
     def _losses_on_line(self, start: list[Any], end: list[Any]) -> Any:
-        """The losses, in one compiled loop."""
+        """The losses behind the first point, in one compiled loop."""
 
         def loss_at(share: Any) -> Any:
             for weight, a, b in zip(self._model.network.weights, start, end, strict=True):
                 weight.assign(a + tf.cast(share, a.dtype) * (b - a))
             return tf.cast(self._model.loss_on_measurement(), tf.float64)
 
-        shares = tf.constant(np.linspace(0.0, 1.0, LINE_POINTS))
+        shares = tf.constant(np.linspace(0.0, 1.0, LINE_POINTS)[1:])
         return tf.map_fn(loss_at, shares, parallel_iterations=1)
 
     def _reset(self, initial: InitialState, learning_rate: float) -> None:

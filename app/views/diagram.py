@@ -67,7 +67,8 @@ class PhaseDiagram(Picture):
 
     Markers are means over initialisations with bars from the lower to the upper quartile; an initialisation whose
     constant is censored is not averaged in, and a marker that lacks some is hollow. Lines are fits of log2 c, quadratic
-    at most in the logarithm of the vertical coordinate, and bound the filled phases (Kalra & Barkeshli 2023, Fig. 1).
+    at most in the logarithm of the vertical coordinate, through the networks for which at least half are known; they
+    bound the filled phases (Kalra & Barkeshli 2023, Fig. 1), which are those of `PhaseAnalyzer.phase`.
 
     Args:
         summary: A table as `app.analysis.tables.summary_table` returns it.
@@ -266,10 +267,10 @@ def _draw_constant(ax: Any, rows: pd.DataFrame, name: str) -> None:
 
 
 def _fits(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Polynomial of log2 c in log2 of the position, for every constant that is known somewhere; highest power first."""
+    """Polynomial of log2 c in log2 of the position, through the networks whose constant is mostly known; highest first."""
     fits = {}
     for name in BOUNDARIES:
-        known = rows[(rows["constant"] == name) & (rows["n"] > 0)]
+        known = rows[(rows["constant"] == name) & (rows["n"] > 0) & (rows["n"] >= rows["n_censored"])]
         if len(known):
             degree = min(2, len(known) - 1) if len(known) > 3 else min(1, len(known) - 1)
             fits[name] = np.polyfit(np.log2(known["position"]), np.log2(known["mean"]), degree)
@@ -277,18 +278,21 @@ def _fits(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _edges(rows: pd.DataFrame, heights: np.ndarray, limits: tuple[float, float]) -> list[np.ndarray]:
-    """Where each phase ends, in the usual order; a constant known nowhere is at the side where it is censored."""
-    edges = [np.full(len(heights), limits[0])]
+    """Where each phase ends, as `app.analysis.phases.classify` decides: above c_max first, then c_sharp, then c_loss.
+
+    Near a network for which a constant is mostly censored, it is at the side where it is.
+    """
+    positions = np.sort(rows["position"].unique())
+    nearest = positions[np.argmin(np.abs(np.log2(heights)[:, None] - np.log2(positions)), axis=1)]
     fits = _fits(rows)
-    for name in BOUNDARIES:
-        if name in fits:
-            edge = 2.0 ** np.polyval(fits[name], np.log2(heights))
-        else:
-            of_name = rows[rows["constant"] == name]
-            low = of_name["n_low"].sum() > of_name["n_high"].sum()
-            edge = np.full(len(heights), limits[0] if low else limits[1])
-        edges.append(np.clip(np.maximum(edge, edges[-1]), *limits))
-    return [*edges, np.full(len(heights), limits[1])]
+    edges = [np.full(len(heights), limits[1])]
+    for name in reversed(BOUNDARIES):
+        edge = 2.0 ** np.polyval(fits[name], np.log2(heights)) if name in fits else edges[0]
+        counts = rows[rows["constant"] == name].groupby("position")[["n", "n_low", "n_high"]].sum()
+        for count in counts[counts["n"] < counts["n_low"] + counts["n_high"]].itertuples():
+            edge = np.where(nearest == count.Index, limits[0] if count.n_low > count.n_high else limits[1], edge)
+        edges.insert(0, np.clip(np.minimum(edge, edges[0]), *limits))
+    return [np.full(len(heights), limits[0]), *edges]
 
 
 def _fill_phases(ax: Any, heights: np.ndarray, edges: list[np.ndarray], limits: tuple[float, float]) -> None:

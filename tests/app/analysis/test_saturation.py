@@ -9,6 +9,7 @@ from app.analysis.saturation import bootstrap, critical_table, saturated_sharpne
 from app.analysis.tables import constants_table, merge_runs, summary_table
 
 C = 2.0 ** np.arange(-1, 3.4, 0.1)
+LAST = max(tables.EXPONENTS)
 
 
 def fall(c, c_crit=2.0, sharpness=6.0, steepness=0.1):
@@ -63,7 +64,7 @@ def test_too_few_c_are_refused():
 
 
 def runs_of(seeds=3, diverging=2, width=16):
-    """Saturation runs of one network; the last c of seed 0 diverge."""
+    """Saturation runs of one network; the last c of seed 0 diverge, and a larger one for every seed."""
     made = []
     for seed in range(seeds):
         for i, c in enumerate(C):
@@ -71,19 +72,31 @@ def runs_of(seeds=3, diverging=2, width=16):
             diverged = seed == 0 and i >= len(C) - diverging
             run = trajectory([1.0, 0.9, 0.8], end, diverged)
             made.append(tables.rows(run, 2, width, seed, round(float(np.log2(c)), 10), "saturation"))
+        diverged = trajectory([1.0, 2.0, 9.0], [4.0, np.nan, 9.0], True)
+        made.append(tables.rows(diverged, 2, width, seed, 3.5, "saturation"))
     return pd.concat(made, ignore_index=True)
 
 
 def test_the_saturated_sharpness_is_the_last_one_relative_to_the_first():
-    table = saturated_sharpness(runs_of())
+    table = saturated_sharpness(runs_of(), LAST)
     assert len(table) == 3 * len(C) - 2
     assert (table["tau"] == 2).all()
     seed_0 = table[table["seed"] == 0]
     np.testing.assert_allclose(seed_0["ratio"], fall(seed_0["c"].to_numpy()))
 
 
+def test_an_initialisation_whose_runs_were_interrupted_is_left_out():
+    runs = runs_of()
+    begun = runs[(runs["seed"] != 1) | (runs["c"] < C[len(C) // 2])]
+    assert sorted(saturated_sharpness(begun, LAST)["seed"].unique()) == [0, 2]
+    others = runs[runs["seed"] != 1]
+    pd.testing.assert_frame_equal(
+        critical_table(saturated_sharpness(begun, LAST)), critical_table(saturated_sharpness(others, LAST))
+    )
+
+
 def test_c_crit_of_a_network_comes_with_the_quartiles_of_its_bootstrap():
-    table = critical_table(saturated_sharpness(runs_of()))
+    table = critical_table(saturated_sharpness(runs_of(), LAST))
     row = table.iloc[0]
     assert (row["depth"], row["width"], row["n"]) == (2, 16, 3)
     assert row["q25"] <= row["c_crit"] <= row["q75"]
@@ -105,7 +118,7 @@ def test_the_constants_of_the_transient_are_not_changed_by_saturation_runs_and_c
 
 def test_the_summary_holds_the_c_crit_of_the_averaged_curve():
     both = pd.concat([tables.runs(depths=(2,), widths=(16,)), runs_of()], ignore_index=True)
-    critical = critical_table(saturated_sharpness(both))
+    critical = critical_table(saturated_sharpness(both, LAST))
     summary = summary_table(constants_table(both, tables.EXPONENTS, Criteria(steps=10)), critical)
     row = summary[summary["constant"] == "c_crit"].iloc[0]
     assert (row["mean"], row["q25"], row["n"]) == (critical["c_crit"][0], critical["q25"][0], 3)

@@ -69,6 +69,12 @@ def test_constants_out_of_their_usual_order_are_reported():
     assert violations(constants_table(runs, EXPONENTS, CRITERIA))["seed"].tolist() == [1]
 
 
+def test_a_constant_below_the_grid_is_out_of_order_behind_a_known_one():
+    table = constants_table(pd.concat([cell(0, 2, 0, 4), cell(1, 0, 2, 4)]), EXPONENTS, CRITERIA)
+    assert table[["c_loss_censored", "c_sharp_censored"]].to_numpy().tolist() == [["", "low"], ["low", ""]]
+    assert violations(table)["seed"].tolist() == [0]
+
+
 def test_no_runs_give_empty_tables():
     empty = cell(0, 1, 2, 4).iloc[:0]
     table = constants_table(empty, EXPONENTS, CRITERIA)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -156,6 +158,13 @@ def test_the_barrier_is_the_largest_loss_on_the_line_from_the_first_weights_to_t
         losses.append(0.5 * np.mean((network(x).numpy() - y) ** 2))
     assert run.barrier == pytest.approx(max(losses), rel=1e-5)
     assert np.isnan(runner.run(initial, 0.3, BATCHES, measure=NEVER).barrier)
+
+
+def test_without_a_barrier_the_largest_loss_on_the_line_is_the_initial_loss_to_the_last_bit(runner, initial):
+    higher = replace(initial, loss=np.nextafter(initial.loss, 2 * initial.loss))  # as summed in another order
+    for start in (initial, higher):
+        run = runner.run(start, 1e-3, BATCHES, measure=NEVER, barrier_after=len(BATCHES))
+        assert run.barrier == start.loss
 
 
 class Noisy(keras.Model):

@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 import tables
 from pictures import overlapping
 
-from app.analysis.phases import Phase
+from app.analysis.phases import Phase, classify
 from app.views.diagram import ComparisonSheet, Over, PhaseDiagram
 
 
@@ -123,7 +124,7 @@ def test_a_constant_that_is_censored_everywhere_is_left_out():
     assert "c_sharp" not in set(PhaseDiagram(summary).boundaries()["constant"])
     both = figure.axes[0].collections[2]
     lower, upper = both.get_paths()[0].vertices[:, 0].min(), both.get_paths()[0].vertices[:, 0].max()
-    assert lower == upper  # no room between c_sharp, at the right end, and c_max
+    assert lower == pytest.approx(upper)  # no room between c_sharp, which is nowhere, and c_max
 
 
 def test_a_single_network_can_be_drawn():
@@ -146,3 +147,42 @@ def test_it_is_saved_in_the_format_of_the_ending_and_equal_data_give_equal_files
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="at least one network"):
         PhaseDiagram(tables.summary().iloc[:0])
+
+
+def filled_phase(ax, c, height):
+    """The phase whose area holds a point."""
+    (phase,) = (
+        phase
+        for phase, area in zip(Phase, ax.collections, strict=True)
+        if area.get_paths()[0].contains_point((c, height))
+    )
+    return phase
+
+
+def one_network(c_loss, c_sharp, c_max, width=8):
+    """The summary of one network with these constants."""
+    table = tables.summary(depths=(2,), widths=(width,))
+    for name, value in (("c_loss", c_loss), ("c_sharp", c_sharp), ("c_max", c_max)):
+        table.loc[table["constant"] == name, ["mean", "median", "q25", "q75"]] = value
+    return table
+
+
+@pytest.mark.parametrize("constants", [(3.0, 5.0, 9.0), (7.0, 4.0, 9.0), (3.0, 12.0, 9.0), (12.0, 5.0, 9.0)])
+def test_the_filled_phases_are_those_of_the_classification_whatever_the_order_of_the_constants(constants):
+    ax = PhaseDiagram(one_network(*constants)).draw().axes[0]
+    low, high = ax.get_xlim()
+    chosen = [c for c in (2.5, 3.5, 4.5, 6.0, 8.0, 10.0) if low < c < high]
+    assert [filled_phase(ax, c, 1 / 8) for c in chosen] == [classify(c, *constants) for c in chosen]
+
+
+def test_where_most_initialisations_are_censored_the_one_that_is_known_bounds_no_phase():
+    summary = pd.concat([one_network(3.0, 6.0, 9.0, width) for width in (8, 64)])
+    mostly_low = (summary["constant"] == "c_sharp") & (summary["width"] == 8)
+    summary.loc[mostly_low, ["mean", "n", "n_low", "n_censored"]] = [1000.0, 1, 2, 2]
+    diagram = PhaseDiagram(summary)
+    ax = diagram.draw().axes[0]
+    assert filled_phase(ax, 2.5, 1 / 8) is Phase.LOSS_AND_SHARPNESS_CATAPULT
+    assert filled_phase(ax, 2.5, 1 / 64) is Phase.SHARPNESS_REDUCTION
+    assert filled_phase(ax, 4.0, 1 / 64) is Phase.LOSS_CATAPULT
+    fit = diagram.boundaries().set_index("constant").loc["c_sharp"]
+    assert 2.0 ** fit["a0"] == pytest.approx(6.0)
