@@ -6,6 +6,8 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +36,8 @@ from app.terminal import (
 from app.usage import examples
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from app.analyzer import PhaseAnalyzer
     from app.experiment import Experiment
 
@@ -91,23 +95,16 @@ def run(
     if share is not None and fresh:
         raise UserError("--fresh: not with --shard, whose store others share; remove or rename the runs instead")
     experiment = experiment_of(config, overrides, output, allow_custom_code)
-    try:
+    words = ["run", *_words(config, overrides, output)]
+    words += ["--shard", shard] if shard else []
+    words += ["--allow-custom-code"] if allow_custom_code else []
+    with _told_how_to_go_on(experiment, words):
         _warn_of_hours(experiment, share, fresh)
         with ConsoleProgress(progress_console()) as progress:
             if share is not None:
                 count = experiment.run_shard(share, progress)
             else:
                 analyzer = experiment.run(progress, fresh=fresh)
-    except KeyboardInterrupt:
-        words = ["phases", "run", config, *(word for text in overrides or () for word in ("-s", text))]
-        words += ["--output", str(output)] if output else []
-        words += ["--shard", shard] if shard else []
-        words += ["--allow-custom-code"] if allow_custom_code else []
-        err.print(
-            f"Interrupted. Finished runs are kept in {experiment.folder}; go on with: {shlex.join(words)}",
-            markup=False,
-        )
-        raise typer.Exit(130) from None
     if share is None:
         _show_results(experiment, analyzer)
     else:
@@ -144,7 +141,10 @@ def uv(
     from app.views.console import ConsoleProgress, plain_table
 
     experiment = experiment_of(config, overrides, output)
-    with ConsoleProgress(progress_console()) as progress:
+    with (
+        _told_how_to_go_on(experiment, ["uv", *_words(config, overrides, output)]),
+        ConsoleProgress(progress_console()) as progress,
+    ):
         result = experiment.run_uv(progress)
     rows = [
         [
@@ -189,6 +189,23 @@ def main() -> None:
         error.show()  # type: ignore[attr-defined]  # a usage error of click's
         status = error.exit_code
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _words(config: str, overrides: Sequence[str] | None, output: Path | None) -> list[str]:
+    """What names an experiment on the command line."""
+    given = [config, *(word for text in overrides or () for word in ("-s", text))]
+    return given + (["--output", str(output)] if output else [])
+
+
+@contextmanager
+def _told_how_to_go_on(experiment: Experiment, words: Sequence[str]) -> Iterator[None]:
+    """After Ctrl-C, say which command goes on, and end with status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        command = shlex.join(["phases", *words])
+        err.print(f"Interrupted. Finished runs are kept in {experiment.folder}; go on with: {command}", markup=False)
+        raise typer.Exit(130) from None
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -168,13 +168,13 @@ class Experiment:
         Raises:
             UserError: If the config is not of the uv model with plain gradient descent.
         """
-        if self.config.model.family != "uv" or self.config.training.momentum or self.config.loss != "mse":
-            raise UserError("phases uv: the config must have model.family uv, loss mse and no momentum")
+        _require_solvable(self.config)
         analyzer = self.run(progress)
         table = compare_with_exact(analyzer.critical_constants(), analyzer.runs, self.config.sweep.lr_exponents.step)
         exact = table[["width", "c_loss_exact"]].rename(columns={"c_loss_exact": "c_loss"}).assign(depth=2)
-        for ending in ("png", "svg"):
-            PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")
+        with what_to_do(self.folder):
+            for ending in ("png", "svg"):
+                PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")
         return table
 
     def plan(self, rate: float | None = None) -> list[Estimate]:
@@ -339,3 +339,19 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # a checkout that is not installed
         return "not installed"
+
+
+def _require_solvable(config: ExperimentConfig) -> None:
+    """Refuse what the exact solution of the uv model does not describe."""
+    model = config.model
+    needed = {
+        "model.family": (model.family, "uv"),
+        "model.output_scale": (model.output_scale, 1.0),
+        "model.output_power": (model.output_power, 0.0),
+        "model.subtract_initial": (model.subtract_initial, False),
+        "loss": (config.loss, "mse"),
+        "training.momentum": (config.training.momentum, 0.0),
+    }
+    faults = [f"{key} must be {value}; got {given}" for key, (given, value) in needed.items() if given != value]
+    if faults:
+        raise UserError(f"phases uv: {'; '.join(faults)}")

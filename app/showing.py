@@ -72,16 +72,20 @@ def compare(
             metavar="DIR...", autocompletion=completion.folders, help="Folders that `phases run` has written."
         ),
     ],
-    output: PictureFile = Path("outputs/comparison.png"),
+    output: PictureFile = None,
     over: Annotated[
         Literal["width", "depth", "ratio"], typer.Option("--over", help="Vertical axis: 1/width, depth or depth/width.")
     ] = "ratio",
 ) -> None:
-    """Draw the phase diagrams of several experiments on one sheet."""
+    """Draw the phase diagrams of several experiments on one sheet, by default outputs/comparison.png."""
     from app.experiment import compare as draw
 
-    if output is not None:
-        out.print(f"Comparison: {draw(folders, output, over)}", markup=False)
+    path = output or Path("outputs/comparison.png")
+    try:
+        draw(folders, path, over)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    out.print(f"Comparison: {path}", markup=False)
 
 
 def board(

@@ -28,6 +28,7 @@ class FamilyInfo(NamedTuple):
         defaults: Settings whose default differs from other families'.
         fixed: Settings that cannot be changed.
         images: Whether its inputs must be images (height, width, channels).
+        vectors: Whether its inputs must be vectors.
         normalizes: Whether it can be built with layer normalisation.
     """
 
@@ -36,6 +37,7 @@ class FamilyInfo(NamedTuple):
     defaults: Mapping[str, Any] = {}
     fixed: Mapping[str, Any] = {}
     images: bool = False
+    vectors: bool = False
     normalizes: bool = False
 
 
@@ -50,6 +52,7 @@ FAMILIES: dict[str, FamilyInfo] = {
         "models.uv:UV",
         depths=(2,),
         fixed={"activation": "linear", "parameterization": "ntk", "bias": False, "output_layer": "default"},
+        vectors=True,
     ),
 }
 """The families by the name that a config says."""

@@ -50,6 +50,15 @@ class ModelFactory(abc.ABC):
         output_power: float = 0.0,
         dtype: str = "float32",
     ) -> None:
+        given = {
+            "activation": activation,
+            "parameterization": parameterization,
+            "bias": bias,
+            "output_layer": output_layer,
+        }
+        for key, value in FAMILIES[self.name].fixed.items():
+            if given[key] != value:
+                raise ValueError(f"`{key}` of {self.name} must be {value!r}. Received: {given[key]!r}.")
         _at_least_one("width", width)
         _at_least_one("depth", depth)
         depths = FAMILIES[self.name].depths
@@ -84,11 +93,14 @@ class ModelFactory(abc.ABC):
             A functional Keras model from (batch, *input_shape) to logits (batch, classes).
 
         Raises:
-            ValueError: If `classes` is below 1, or the family needs images and `input_shape` is not of one.
+            ValueError: If `classes` is below 1, or the family needs images or vectors and `input_shape` is not
+                that of one.
         """
         _at_least_one("classes", classes)
         if FAMILIES[self.name].images and len(input_shape) != 3:
             raise ValueError(f"{self.name} needs inputs (height, width, channels). Received: {tuple(input_shape)}.")
+        if FAMILIES[self.name].vectors and len(input_shape) != 1:
+            raise ValueError(f"{self.name} needs inputs that are vectors. Received: {tuple(input_shape)}.")
         inputs = keras.Input(shape=input_shape, dtype=keras.DTypePolicy(self.dtype).compute_dtype)
         outputs = self._network(inputs, classes, _LayerSeeds(seed))
         scale = self.output_scale * self.width**-self.output_power

@@ -37,7 +37,8 @@ class LinearFCN(FCN):
         depth: Number of weight layers.
         output_power: The exponent s; 0 for the NTK scaling, 1/2 for the mean-field one.
         parameterization: "ntk" by default.
-        **settings: The other settings of `ModelFactory`; the activation is linear.
+        activation: "linear".
+        **settings: The other settings of `ModelFactory`.
 
     Raises:
         ValueError: If an argument is not allowed.
@@ -46,8 +47,12 @@ class LinearFCN(FCN):
     name = "linear_fcn"
 
     def __init__(
-        self, width: int, depth: int, output_power: float = 0.0, parameterization: str = "ntk", **settings: Any
+        self,
+        width: int,
+        depth: int,
+        output_power: float = 0.0,
+        parameterization: str = "ntk",
+        activation: str = "linear",
+        **settings: Any,
     ) -> None:
-        if settings.setdefault("activation", "linear") != "linear":
-            raise ValueError(f"`activation` of {self.name} must be linear. Received: {settings['activation']!r}.")
-        super().__init__(width, depth, output_power=output_power, parameterization=parameterization, **settings)
+        super().__init__(width, depth, activation, parameterization, output_power=output_power, **settings)

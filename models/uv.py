@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from models import FAMILIES
 from models.factory import ModelFactory, _LayerSeeds
 
 
@@ -17,12 +18,15 @@ class UV(ModelFactory):
         width: n.
         depth: 2, given for the sake of a common interface.
         **settings: `output_scale`, `output_power` and `dtype` of `ModelFactory`; the others are fixed.
+
+    Raises:
+        ValueError: If an argument is not allowed.
     """
 
     name = "uv"
 
     def __init__(self, width: int, depth: int = 2, **settings: Any) -> None:
-        super().__init__(width, depth, **({"activation": "linear", "parameterization": "ntk"} | settings))
+        super().__init__(width, depth, **(dict(FAMILIES[self.name].fixed) | settings))
 
     def _network(self, inputs: Any, classes: int, seeds: _LayerSeeds) -> Any:
         return self._dense(self._dense(inputs, self.width, "input", seeds), classes, "output", seeds)

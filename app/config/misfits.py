@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.config.image_sets import EMBEDDED, IMAGE_SETS
+from app.config.image_sets import EMBEDDED, IMAGE_SETS, ONE_POINT
 from app.config.sections import SharpnessConfig, TrainingConfig
 from models import FAMILIES
 
@@ -79,4 +79,6 @@ def _family_misfits(plain: dict[str, Any], shape: tuple[int, ...]) -> list[tuple
         faults.append((("sweep", "depths"), f"depths of {name} must be among {list(info.depths)}; got {depths}"))
     if info.images and len(shape) != 3:
         faults.append((("data", "dataset"), f"{name} needs images"))
+    if info.vectors and len(shape) != 1:
+        faults.append((("data", "dataset"), f"{name} needs inputs that are vectors: {ONE_POINT}"))
     return faults

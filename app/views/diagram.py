@@ -267,7 +267,7 @@ def _draw_constant(ax: Any, rows: pd.DataFrame, name: str) -> None:
 
 
 def _fits(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Polynomial of log2 c in log2 of the position, through the networks whose constant is mostly known; highest first."""
+    """Polynomial of log2 c in log2 of the position, through networks for which it is mostly known."""
     fits = {}
     for name in BOUNDARIES:
         known = rows[(rows["constant"] == name) & (rows["n"] > 0) & (rows["n"] >= rows["n_censored"])]
@@ -289,8 +289,9 @@ def _edges(rows: pd.DataFrame, heights: np.ndarray, limits: tuple[float, float])
     for name in reversed(BOUNDARIES):
         edge = 2.0 ** np.polyval(fits[name], np.log2(heights)) if name in fits else edges[0]
         counts = rows[rows["constant"] == name].groupby("position")[["n", "n_low", "n_high"]].sum()
-        for count in counts[counts["n"] < counts["n_low"] + counts["n_high"]].itertuples():
-            edge = np.where(nearest == count.Index, limits[0] if count.n_low > count.n_high else limits[1], edge)
+        for position, known, low, high in zip(counts.index, *counts.to_numpy().T, strict=True):
+            if known < low + high:
+                edge = np.where(nearest == position, limits[0] if low > high else limits[1], edge)
         edges.insert(0, np.clip(np.minimum(edge, edges[0]), *limits))
     return [np.full(len(heights), limits[0]), *edges]
 

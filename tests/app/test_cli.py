@@ -269,17 +269,19 @@ def test_analyze_of_a_folder_that_is_none_has_status_2(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(tmp_path):
-    process = start("run", "quickstart", "-s", "sweep.widths=[64]", "-s", "sweep.seeds=50", folder=tmp_path)
-    runs = tmp_path / "outputs" / "quickstart" / "runs"
+@pytest.mark.parametrize(("command", "config"), [("run", "quickstart"), ("uv", "laptop/uv")])
+def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(command, config, tmp_path):
+    process = start(command, config, "-s", "sweep.widths=[64]", "-s", "sweep.seeds=50", folder=tmp_path)
+    name = config.replace("/", "-")
+    runs = tmp_path / "outputs" / name / "runs"
     deadline = time.monotonic() + 120
     while len(list(runs.glob("*.parquet"))) < 30 and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Finished runs are kept in outputs/quickstart" in errors
-    assert "phases run quickstart -s 'sweep.widths=[64]' -s sweep.seeds=50" in errors  # as a shell takes it
+    assert f"Finished runs are kept in outputs/{name}" in errors
+    assert f"phases {command} {config} -s 'sweep.widths=[64]' -s sweep.seeds=50" in errors  # as a shell takes it
     assert "Traceback" not in errors
     assert len(list(runs.glob("*.parquet"))) >= 30
 
@@ -297,6 +299,10 @@ def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
     result = phases("compare", "outputs/one", "outputs/two", folder=tmp_path)
     assert result.returncode == 0
     assert result.stdout.split() == ["Comparison:", "outputs/comparison.png"]
+    (tmp_path / "file").touch()
+    nowhere = phases("compare", "outputs/one", "outputs/two", "--output", "file/sheet.png", folder=tmp_path)
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
+    assert "file/sheet.png: cannot be written" in nowhere.stderr
     refused = phases("compare", "outputs/one", "outputs/three", folder=tmp_path)
     assert refused.returncode == 2
     assert "outputs/three" in refused.stderr
@@ -312,4 +318,7 @@ def test_the_uv_model_is_held_against_its_exact_solution(tmp_path):
     assert (tmp_path / "outputs" / "laptop-uv" / "phase_diagram.png").exists()
     refused = phases("uv", "quickstart", folder=tmp_path)
     assert refused.returncode == 2
-    assert "model.family uv" in refused.stderr
+    assert "model.family must be uv; got fcn" in refused.stderr
+    scaled = phases("uv", "-s", "model.output_scale=0.5", "-s", "training.momentum=0.9", folder=tmp_path)
+    assert scaled.returncode == 2
+    assert "model.output_scale must be 1.0; got 0.5; training.momentum must be 0.0; got 0.9" in scaled.stderr

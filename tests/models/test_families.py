@@ -72,6 +72,19 @@ def test_the_uv_model_is_v_dot_u_x_over_root_n():
     assert [w.var() for w in many] == pytest.approx([1.0, 1.0], rel=0.1)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"activation": "relu"}, {"parameterization": "standard"}, {"bias": True}, {"output_layer": "zero"}]
+)
+def test_what_is_fixed_in_the_uv_model_cannot_be_set(settings):
+    with pytest.raises(ValueError, match=f"`{next(iter(settings))}` of uv must be"):
+        UV(8, **settings)
+
+
+def test_the_uv_model_needs_vectors():
+    with pytest.raises(ValueError, match="vectors"):
+        UV(8).build((28, 28, 1), 10, seed=0)
+
+
 @pytest.mark.parametrize(("factory", "depth"), [(MyrtleCNN, 6), (ResNet, 20), (UV, 3)])
 def test_a_depth_that_a_family_does_not_have_is_refused(factory, depth):
     with pytest.raises(ValueError, match="`depth`"):

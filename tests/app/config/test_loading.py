@@ -75,6 +75,10 @@ FAULTS = {
         "sharpness: {examples: 5000}",
         "my.yaml:5: sharpness.examples: must be at most 4096, the training examples there are; got 5000",
     ),
+    "images for uv": (
+        "model: {family: uv}",
+        "data.dataset: uv needs inputs that are vectors: one_point",
+    ),
     "batch larger than the subset": (
         "data: {train_examples: 100}\nsharpness: {examples: 50}",
         "training.batch_size: must be at most 100",
