@@ -76,7 +76,11 @@ class PhaseAnalyzer:
         runs = store.table()
         mine = belonging(config, runs)
         if mine.empty:
-            raise UserError(f"{store.folder}: no finished runs of this config; start them with `phases run`")
+            others = runs["run_id"].nunique()
+            stored = (
+                f" ({others} are stored: of other settings, another version of phases, or other code)" if others else ""
+            )
+            raise UserError(f"{store.folder}: no finished runs of this config{stored}; start them with `phases run`")
         return cls(mine, config)
 
     def critical_constants(self) -> pd.DataFrame:

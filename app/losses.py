@@ -78,8 +78,14 @@ def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
 
 def _own_loss(location: str, dtype: str) -> keras.losses.Loss:
     own = load_own(location, "loss")
-    if isinstance(own, type):
-        own = own(dtype=dtype) if issubclass(own, keras.losses.Loss) else own
+    if isinstance(own, type) and issubclass(own, keras.losses.Loss):
+        try:
+            own = own(dtype=dtype)
+        except Exception as error:
+            raise UserError(
+                f"loss: {location}(dtype={dtype!r}) failed: {type(error).__name__}: {error}. A class must take `dtype` "
+                "and hand it to keras.losses.Loss; or name an object or a function"
+            ) from error
     if isinstance(own, keras.losses.Loss):
         return own
     if callable(own) and not isinstance(own, type):

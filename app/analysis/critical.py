@@ -95,7 +95,7 @@ class Criteria:
             return True if rises else (False if ended else None)
         if question is Question.BARRIER:
             # A diverged run ends beyond a barrier; else its line must have been measured.
-            return True if diverged else bool(run.barrier > run.loss[0]) if np.isfinite(run.barrier) else None
+            return True if diverged else bool(run.barrier > run.loss[0]) if not np.isnan(run.barrier) else None
         sharpness = run.sharpness[1 : last + 1]
         if question is Question.ONSET:
             sharpness = sharpness[[0, -1]] if last else sharpness

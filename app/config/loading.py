@@ -187,7 +187,7 @@ def _sentence(fault: Any, path: KeyPath) -> str:
         "model_type": f"must be a section with the keys {', '.join(_allowed_keys(path))}",
         "model_attributes_type": f"must be a section with the keys {', '.join(_allowed_keys(path))}",
         "finite_number": "must be a finite number",
-        "string_pattern_mismatch": "must be letters, digits, '.', '_' and '-', and begin with a letter or digit",
+        "string_pattern_mismatch": _PATTERNS.get(key),
     }.get(kind)
     if expected is None and kind in _LIMITS:
         phrase, name = _LIMITS[kind]
@@ -196,6 +196,11 @@ def _sentence(fault: Any, path: KeyPath) -> str:
         expected = fault["msg"][0].lower() + fault["msg"][1:]
     return f"{key}: {expected}; got {_show(fault['input'])}"
 
+
+_PATTERNS = {
+    "name": "must be letters, digits, '.', '_' and '-', and begin with a letter or digit",
+    "executor.address": "must be local, auto, host:port or ray://host:port",
+}
 
 _LIMITS = {
     "greater_than_equal": ("must be at least {}", "ge"),

@@ -66,6 +66,13 @@ class ExperimentConfig(Section):
         """The c tau at which the saturated sharpness is measured (Kalra & Barkeshli 2023, Sec. 3)."""
         return self.analysis.saturation_time or (100.0 if self.loss == "xent" else 200.0)
 
+    @property
+    def sharpness_tolerance(self) -> float:
+        """The epsilon of c_sharp: 0.05 by default for networks whose output is zero at the start, 0 for others."""
+        given = self.analysis.sharpness_tolerance
+        zero_output = self.model.output_layer == "zero" or self.model.subtract_initial
+        return given if given is not None else 0.05 if zero_output else 0.0
+
     @model_validator(mode="after")
     def _fits_the_data(self) -> Self:
         faults = misfits(self.model_dump())

@@ -146,7 +146,7 @@ class SharpnessConfig(Section):
     examples: Count = 2048
     """Training examples in the measurement set."""
     solver: Literal["lanczos", "power"] = "lanczos"
-    """Lanczos with a residual-based stop, or power iteration as in the reference protocol."""
+    """Lanczos with a residual-based stop, or 20 power iterations from the same start (the protocol: `phases bench`)."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Relative residual that Lanczos has to reach; along a run, 30 times the relative error (see `Lanczos`)."""
     seed: Seed = 0
@@ -218,8 +218,8 @@ class AnalysisConfig(Section):
     """Length T of the early transient that decides c_loss, c_sharp, c_barrier and c_max; null for `training.steps`."""
     loss_tolerance: Annotated[float, Field(ge=0)] = 0.0
     """A loss catapult needs L_t > (1 + loss_tolerance) L_0."""
-    sharpness_tolerance: Annotated[float, Field(ge=0)] = 0.0
-    """A sharpness catapult needs lambda_t > (1 + sharpness_tolerance) lambda_0."""
+    sharpness_tolerance: Annotated[float, Field(ge=0)] | None = None
+    """A sharpness catapult needs lambda_t > (1 + sharpness_tolerance) lambda_0; null: 0.05 with zero output, else 0."""
     barrier: bool = False
     """Whether c_barrier is searched for: the loss on 101 points of the line from theta_0 to theta_T, at some c."""
     saturation: bool = False

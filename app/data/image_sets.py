@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from app.config.image_sets import EMBEDDED, IMAGE_SETS, ONE_POINT
-from app.errors import UserError
+from app.errors import MachineError, UserError
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,11 @@ def _from_tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, np.n
         if not Path(builder.data_dir).exists():
             _download(builder, folder)
         return _read_splits(tfds, builder)
+    except MemoryError:
+        raise MachineError(f"Out of memory while {name!r} was read from {folder}; take a machine with more.") from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(f"{folder}: {error.strerror}; {name!r} needs room there, see data.data_dir") from None
         raise UserError(
             f"data.dataset: {name!r} is not in {folder} and could not be downloaded "
             f"({type(error).__name__}: {_first_line(error)}). Set data.data_dir to a folder that holds it, or "

@@ -155,6 +155,14 @@ class CellRuns:
                 f"The initial sharpness of {self._cell.name} is {state.sharpness:g}; c = eta lambda_0 needs a positive "
                 "one. The network may be dead, or the data constant: change `model`, `data` or the seeds."
             )
+        if not state.converged and self._config.sharpness.solver == "lanczos":
+            logger.warning(
+                "%s: after %d products the residual of lambda_0 is %.1e of it, above sharpness.tolerance %.1e.",
+                self._cell.name,
+                state.hvps,
+                state.residual / state.sharpness,
+                self._config.sharpness.tolerance,
+            )
         return state
 
     def _batches(self, steps: int) -> np.ndarray:

@@ -48,9 +48,10 @@ def _build_own(location: str, cell: Cell, input_shape: tuple[int, ...], classes:
         network = function(width=cell.width, depth=cell.depth, input_shape=input_shape, classes=classes, seed=cell.seed)
     except Exception as error:
         raise UserError(f"model.family: {location} failed for {cell.name}: {type(error).__name__}: {error}") from error
-    if not isinstance(network, keras.Model) or tuple(network.output_shape) != (None, classes):
-        found = f"outputs {network.output_shape}" if isinstance(network, keras.Model) else type(network).__name__
-        raise UserError(
-            f"model.family: {location} must return a Keras model with outputs (None, {classes}); got {found}"
-        )
-    return network
+    shape = getattr(network, "output_shape", None)
+    if isinstance(network, keras.Model) and shape is not None and tuple(shape) == (None, classes):
+        return network
+    found = type(network).__name__
+    if isinstance(network, keras.Model):
+        found = f"outputs {shape}" if shape else "a model without inputs; begin it with keras.Input(input_shape)"
+    raise UserError(f"model.family: {location} must return a Keras model with outputs (None, {classes}); got {found}")

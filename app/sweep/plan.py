@@ -47,7 +47,7 @@ def criteria(config: ExperimentConfig) -> Criteria:
     return Criteria(
         steps=config.transient_steps,
         loss_tolerance=config.analysis.loss_tolerance,
-        sharpness_tolerance=config.analysis.sharpness_tolerance,
+        sharpness_tolerance=config.sharpness_tolerance,
         barrier=config.analysis.barrier,
     )
 
@@ -81,7 +81,7 @@ def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, quest
     if question is Question.LOSS:
         description["tolerance"] = config.analysis.loss_tolerance
     if question in (Question.SHARPNESS, Question.ONSET):
-        description["tolerance"] = config.analysis.sharpness_tolerance
+        description["tolerance"] = config.sharpness_tolerance
     return run_id(description)
 
 

@@ -35,6 +35,7 @@ class InitialState:
         sharpness: Initial sharpness lambda_0.
         residual: Residual of lambda_0.
         error: Estimated error of lambda_0.
+        converged: Whether lambda_0 is as exact as the solver was asked for.
         hvps: Products that lambda_0 took.
         tracker: State of the `SharpnessTracker`: where the first measurement of a run starts.
         noise_seed: Fixes the noise of dropout and the like in every run.
@@ -46,6 +47,7 @@ class InitialState:
     sharpness: float
     residual: float
     error: float
+    converged: bool
     hvps: int
     tracker: list[np.ndarray]
     noise_seed: int = 0
@@ -95,6 +97,7 @@ class TrajectoryRunner:
             result.eigenvalue,
             result.residual,
             result.error,
+            result.converged,
             result.hvps,
             self._model.tracker.state,
             noise_seed,
@@ -196,7 +199,7 @@ class TrajectoryRunner:
         end = network.get_weights()
         losses = self._line([tf.constant(array) for array in initial.weights], [tf.constant(array) for array in end])
         network.set_weights(end)
-        return float(np.max(losses.numpy(), initial=initial.loss))
+        return float(np.max(np.nan_to_num(losses.numpy(), nan=np.inf, posinf=np.inf), initial=initial.loss))
 
     def _losses_on_line(self, start: list[Any], end: list[Any]) -> Any:
         """The losses behind the first point, in one compiled loop."""

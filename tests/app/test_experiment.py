@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 import subprocess
 import sys
 
@@ -111,8 +113,16 @@ def test_analyze_redraws_from_stored_runs_only(folder):
 def test_analyzing_a_folder_without_runs_is_a_users_error(tmp_path):
     with pytest.raises(UserError, match="no config.yaml"):
         Experiment.open(tmp_path)
-    with pytest.raises(UserError, match="no finished runs"):
+    with pytest.raises(UserError, match="no finished runs of this config; start them"):
         experiment(tmp_path).analyze()
+
+
+def test_runs_of_other_settings_are_counted_where_none_of_the_config_are_stored(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "config.yaml"
+    path.write_text(re.sub(r"batch_size: \d+", "batch_size: 77", path.read_text()))
+    with pytest.raises(UserError, match=r"no finished runs of this config \(\d+ are stored: of other settings"):
+        PhaseAnalyzer.load(tmp_path / "copy")
 
 
 def test_an_interrupted_run_keeps_what_is_finished(tmp_path):

@@ -1,11 +1,13 @@
 """Data and networks that a number can come to grief on: a defined result, or an error that names the cause."""
 
+import re
+
 import numpy as np
 import pytest
 from tiny import TINY
 
 import app.data.preprocessing as preprocessing
-from app import Experiment
+from app import Experiment, Lanczos
 from app.data.image_sets import ImageSet
 from app.errors import UserError
 
@@ -79,6 +81,13 @@ def endless(width, depth, input_shape, classes, seed):
 def upside_down(targets, outputs):
     return -tf.reduce_mean((targets - outputs) ** 2, axis=-1)
 """
+
+
+def test_an_initial_sharpness_that_is_not_as_exact_as_asked_is_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("app.sweep.cell.build_solver", lambda *_: Lanczos(1e-6, max_products=2))
+    Experiment.from_config("quickstart", [*SMALL, "sharpness.tolerance=1e-6"], tmp_path).run()
+    told = r"d2_w8_s0: after \d products the residual of lambda_0 is \d.*, above sharpness.tolerance 1.0e-06"
+    assert re.search(told, caplog.text)
 
 
 @pytest.fixture

@@ -194,6 +194,11 @@ def test_c_barrier_is_the_smallest_c_whose_line_passes_a_loss_above_the_initial_
     assert "c_barrier" not in critical_constants(GRID, runs, CRITERIA)
 
 
+def test_a_line_on_which_the_loss_is_not_finite_passes_a_barrier():
+    assert BARRIER.answer(Question.BARRIER, with_barrier(np.inf)) is True
+    assert BARRIER.answer(Question.BARRIER, with_barrier(np.nan)) is None
+
+
 def test_without_a_barrier_c_barrier_is_c_max():
     runs = {i: [with_barrier(1.0)] for i in range(6)} | {6: [run(diverged=True)]}
     constants = critical_constants(GRID, runs, BARRIER)

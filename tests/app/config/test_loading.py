@@ -75,6 +75,7 @@ FAULTS = {
         "sharpness: {examples: 5000}",
         "my.yaml:5: sharpness.examples: must be at most 4096, the training examples there are; got 5000",
     ),
+    "an address without a host": ("executor: {address: 'a b'}", "executor.address: must be local, auto, host:port or"),
     "images for uv": (
         "model: {family: uv}",
         "data.dataset: uv needs inputs that are vectors: one_point",

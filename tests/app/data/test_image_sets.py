@@ -1,3 +1,4 @@
+import errno
 import socket
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from app.config.image_sets import IMAGE_SETS
 from app.data.image_sets import load_image_set
-from app.errors import UserError
+from app.errors import MachineError, UserError
 
 
 def test_the_embedded_set_has_the_size_that_its_description_says():
@@ -80,6 +81,25 @@ def test_without_a_network_the_error_comes_before_the_download_is_tried(tmp_path
     with pytest.raises(UserError, match="gaierror: .*Name or service not known"):
         load_image_set("mnist", str(folder))
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left.*data.data_dir"),
+        (MemoryError(), "Out of memory"),
+    ],
+)
+def test_lack_of_room_or_memory_is_the_machines_and_not_the_users(error, message, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def fails(builder):
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [])
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
+    with pytest.raises(MachineError, match=message):
+        load_image_set("mnist", str(tmp_path))
 
 
 def test_an_unknown_set_is_refused_with_the_known_ones():

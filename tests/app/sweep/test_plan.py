@@ -4,7 +4,7 @@ import pytest
 
 from app.analysis.critical import Question
 from app.config.loading import load_config
-from app.sweep.plan import Cell, belonging, cells, identity, reason, saturation_steps
+from app.sweep.plan import Cell, belonging, cells, criteria, identity, reason, saturation_steps
 
 CELL = Cell(4, 64, 0)
 
@@ -62,6 +62,20 @@ def test_a_tolerance_matters_only_where_it_ends_runs():
     assert name(tolerant, question=Question.SHARPNESS) != name(question=Question.SHARPNESS)
     assert name(tolerant, question=Question.LOSS) == name(question=Question.LOSS)
     assert name(tolerant) == name()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tolerance"),
+    [
+        ([], 0.0),
+        (["model.output_layer=zero"], 0.05),
+        (["model.subtract_initial=true"], 0.05),
+        (["model.output_layer=zero", "analysis.sharpness_tolerance=0.0"], 0.0),
+        (["analysis.sharpness_tolerance=0.1"], 0.1),
+    ],
+)
+def test_networks_whose_output_is_zero_at_the_start_need_a_clear_rise_of_the_sharpness(overrides, tolerance):
+    assert criteria(load_config("quickstart", overrides)).sharpness_tolerance == tolerance
 
 
 def rows(config, seed=0, exponent=-1.0, question=None):

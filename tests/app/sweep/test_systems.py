@@ -92,6 +92,16 @@ def wide(width, depth, input_shape, classes, seed):
 def wrong(width, depth, input_shape, classes, seed):
     return None
 
+def open_ended(width, depth, input_shape, classes, seed):
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(classes)])
+
+class Bare(keras.losses.Loss):
+    def __init__(self):
+        super().__init__()
+
+    def call(self, y, f):
+        return keras.losses.huber(y, f)
+
 def huber(y, f):
     return keras.losses.huber(y, f)
 """
@@ -131,9 +141,12 @@ def test_faults_of_the_users_own_code_are_users_errors(own, tmp_path):
         (f"{own}:absent", "cannot be imported"),
         ("no_such_module:f", "cannot be imported"),
         (f"{own}:wrong", "must return a Keras model"),
+        (f"{own}:open_ended", r"a model without inputs; begin it with keras.Input\(input_shape\)"),
     ):
         with pytest.raises(UserError, match=f"model.family: .*{expected}"):
             run(tmp_path / "out", family)
+    with pytest.raises(UserError, match=f"loss: {own}:Bare.* failed: TypeError: .*A class must take `dtype`"):
+        run(tmp_path / "out", "fcn", f"loss={own}:Bare")
     assert not (tmp_path / "out").exists()
 
 
