@@ -135,12 +135,15 @@ class PhaseAnalyzer:
         """
         return regimes(*self._run(run_id), settings)
 
-    def regime_figure(self, *run_ids: str, settings: RegimeSettings | None = None) -> RegimeFigure:
+    def regime_figure(
+        self, *run_ids: str, settings: RegimeSettings | None = None, seed: int | None = None
+    ) -> RegimeFigure:
         """The sharpness and the loss of runs, with their regimes shaded.
 
         Args:
             run_ids: Names of runs; by default the long runs of the first network's first initialisation.
             settings: Thresholds; the defaults if None.
+            seed: The initialisation, where no runs are named; the first one if None.
 
         Returns:
             A picture that can be drawn or saved.
@@ -150,6 +153,8 @@ class PhaseAnalyzer:
             ValueError: If a run has no sharpness, or none is named and there are no long runs.
         """
         table = self.regime_table(settings)
+        if seed is not None:
+            table = table[table["seed"] == seed]
         if not run_ids and not table.empty:
             first = (table[["depth", "width", "seed"]] == table[["depth", "width", "seed"]].iloc[0]).all(axis=1)
             run_ids = tuple(dict.fromkeys(table[first]["run_id"]))

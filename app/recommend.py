@@ -13,7 +13,7 @@ from app.analysis.advice import GRID, LearningRateAdvice, suggestion
 from app.analysis.critical import Criteria, Question
 from app.data.preprocessing import batch_indices, measurement_indices
 from app.errors import UserError
-from app.sweep.search import DIVERGENCE_DOUBTS, RISE_DOUBTS, Answer, answered, find_first
+from app.sweep.search import Answer, answered, edge_of
 from app.training.quiet import import_tensorflow
 from app.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 
@@ -111,22 +111,16 @@ class _ShortRuns:
     def critical_constants(self) -> tuple[float | None, float | None]:
         """c_loss and c_max; None where the grid ends before."""
         last = len(GRID) - 1
-        diverging = self._first(Question.DIVERGENCE, last, 10.0)
+        diverging = edge_of(Question.DIVERGENCE, GRID, last, self._ask, self._known)
         if diverging == 0:
             raise UserError(
                 f"Training diverges within {self._criteria.steps} steps even at c = {GRID[0]:g}, a learning rate of "
                 f"{GRID[0] / self._initial.sharpness:.3g}: some examples may hold NaN, or be far larger than those "
                 "that the sharpness was measured on. Standardise inputs and targets, or measure on more examples"
             )
-        rising = self._first(Question.LOSS, last if diverging is None else diverging, 3.0)
+        end = last if diverging is None else diverging
+        rising = edge_of(Question.LOSS, GRID, end, self._ask, self._known)
         return None if rising is None else GRID[rising], None if diverging is None else GRID[diverging - 1]
-
-    def _first(self, question: Question, high: int, guess: float) -> int | None:
-        doubts, split = (DIVERGENCE_DOUBTS, 0.6) if question is Question.DIVERGENCE else (RISE_DOUBTS, 0.75)
-        near = next(i for i, c in enumerate(GRID) if c >= guess)
-        return find_first(
-            lambda i: self._ask(i, question), 0, high, near, doubts, lambda i: self._known(i, question), split
-        )
 
     def _known(self, index: int, question: Question) -> Answer | None:
         return answered(question, self._runs.get(index, ()), self._criteria)

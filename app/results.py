@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,18 @@ from app.analyzer import PhaseAnalyzer, stored_config
 from app.store.files import whole_file
 from app.views.report import Findings, write_report
 from app.views.tensorboard import write_tensorboard
+
+_NOT_ALWAYS = (
+    "regimes.csv",
+    "regimes.png",
+    "saturation.png",
+    "saturation_diagram.png",
+    "phase_diagram.png",
+    "phase_diagram.svg",
+    "phase_diagram_over_depth.png",
+    "phase_diagram_over_ratio.png",
+    "trajectories.png",
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +54,11 @@ def write_results(analyzer: PhaseAnalyzer, folder: Path) -> None:
         )
     trajectories = analyzer.trajectories()
     pictures = _draw(analyzer, trajectories, folder)
+    _remove_what_is_out_of_date(folder, {"regimes.csv"} if not labels.empty else set(), pictures)
     if analyzer.config.tensorboard:
         write_tensorboard(folder / "tensorboard", trajectories, constants, pictures)
+    else:
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of an earlier config
     write_report(
         folder / "report.html",
         Findings(
@@ -69,6 +85,14 @@ def write_text(path: Path, text: str) -> None:
     """
     with whole_file(path) as unfinished:
         unfinished.write_text(text)
+
+
+def _remove_what_is_out_of_date(folder: Path, tables: set[str], pictures: dict[str, Path]) -> None:
+    """Remove what an earlier config of the same folder had to show and this one has not."""
+    written = tables | {path.with_suffix(ending).name for path in pictures.values() for ending in (".png", ".svg")}
+    for name in _NOT_ALWAYS:
+        if name not in written:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _draw(analyzer: PhaseAnalyzer, trajectories: pd.DataFrame, folder: Path) -> dict[str, Path]:

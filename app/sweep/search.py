@@ -86,27 +86,56 @@ def adaptive(
     """
     last = len(grid) - 1
 
-    def edge(question: Question, high: int, guess: int, doubts: Doubts, split: float) -> int | None:
+    low = ask(0, Question.ONSET)
+    edges = {Question.DIVERGENCE: edge_of(Question.DIVERGENCE, grid, last, ask, known)}
+    end = _or(edges[Question.DIVERGENCE], last)
+    edges[Question.LOSS] = edge_of(Question.LOSS, grid, end, ask, known)
+    rising = _or(edges[Question.LOSS], end)
+    start = rising + round(0.4 * (end - rising))
+
+    def edge(question: Question, doubts: Doubts, split: float) -> int | None:
         return find_first(
             lambda i: ask(i, question),
             0,
-            high,
-            guess,
+            end,
+            start,
             doubts,
             lambda i: known(i, question) or (low if i == 0 and question is Question.SHARPNESS else None),
             split,
         )
 
-    low = ask(0, Question.ONSET)
-    edges = {Question.DIVERGENCE: edge(Question.DIVERGENCE, last, _index_of(grid, 10.0), DIVERGENCE_DOUBTS, 0.6)}
-    end = _or(edges[Question.DIVERGENCE], last)
-    edges[Question.LOSS] = edge(Question.LOSS, end, _index_of(grid, 3.0), RISE_DOUBTS, 0.75)
-    rising = _or(edges[Question.LOSS], end)
-    start = rising + round(0.4 * (end - rising))
-    edges[Question.SHARPNESS] = edge(Question.SHARPNESS, end, start, RISE_DOUBTS, 0.75)
+    edges[Question.SHARPNESS] = edge(Question.SHARPNESS, RISE_DOUBTS, 0.75)
     if barrier:
-        edges[Question.BARRIER] = edge(Question.BARRIER, end, start, (), 0.5)
+        edges[Question.BARRIER] = edge(Question.BARRIER, (), 0.5)
     return edges
+
+
+def edge_of(
+    question: Question,
+    grid: Sequence[float],
+    high: int,
+    ask: Callable[[int, Question], Answer],
+    known: Callable[[int, Question], Answer | None],
+) -> int | None:
+    """Smallest index up to `high` at which training diverges or the loss rises; looked for from where that usually is.
+
+    Args:
+        question: `DIVERGENCE` or `LOSS`.
+        grid: The c of the grid, increasing.
+        high: Last index, whose answer is known or taken for yes.
+        ask: As for `adaptive`.
+        known: As for `adaptive`.
+
+    Returns:
+        The index; None if the condition holds nowhere.
+    """
+    usual, doubts, split = _USUAL[question]
+    return find_first(
+        lambda i: ask(i, question), 0, high, _index_of(grid, usual), doubts, lambda i: known(i, question), split
+    )
+
+
+_USUAL = {Question.DIVERGENCE: (10.0, DIVERGENCE_DOUBTS, 0.6), Question.LOSS: (3.0, RISE_DOUBTS, 0.75)}
 
 
 def _or(index: int | None, otherwise: int) -> int:

@@ -64,9 +64,7 @@ def _regimes(analyzer: PhaseAnalyzer, over: str | None, seed: int | None) -> Pic
     if table.empty:
         raise UserError("no long runs with a sharpness; regimes need training.steps above analysis.transient_steps")
     _check_seed(seed, set(table["seed"]))
-    mine = table if seed is None else table[table["seed"] == seed]
-    first = (mine[["depth", "width", "seed"]] == mine[["depth", "width", "seed"]].iloc[0]).all(axis=1)
-    return analyzer.regime_figure(*mine[first]["run_id"].unique())
+    return analyzer.regime_figure(seed=seed)
 
 
 _DRAWN: dict[str, Callable[[PhaseAnalyzer, str | None, int | None], Picture]] = {

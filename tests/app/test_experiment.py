@@ -67,12 +67,16 @@ def test_the_same_config_gives_bit_identical_tables(folder, tmp_path):
 
 
 def test_runs_of_an_earlier_config_in_the_same_folder_are_kept_but_left_out(folder, tmp_path):
-    experiment(tmp_path, "training.steps=3", "sweep.widths=[8]", "sweep.seeds=1").run()
+    of_the_earlier = [tmp_path / "phase_diagram_over_depth.png", tmp_path / "tensorboard"]
+    experiment(tmp_path, "training.steps=3", "sweep.depths=[2,3]", "sweep.widths=[8]", "sweep.seeds=1").run()
     kept = len(list((tmp_path / "runs").glob("*")))
-    analyzer = experiment(tmp_path, "sweep.widths=[8]", "sweep.seeds=1").run()
+    assert all(path.exists() for path in of_the_earlier)
+    analyzer = experiment(tmp_path, "sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false").run()
     assert len(list((tmp_path / "runs").glob("*"))) > kept
     assert analyzer.runs["step"].max() == 4
     assert len(analyzer.critical_constants()) == 1
+    assert not any(path.exists() for path in of_the_earlier)
+    assert (tmp_path / "phase_diagram.png").exists()
 
 
 def test_fresh_sets_old_runs_aside(tmp_path):

@@ -98,7 +98,7 @@ def test_the_weights_are_put_back_after_an_error_too(monkeypatch):
         model.set_weights([weight + 1 for weight in before])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.recommend.find_first", fails)
+    monkeypatch.setattr("app.recommend.edge_of", fails)
     with pytest.raises(KeyboardInterrupt):
         recommend_learning_rate(model, (X, Y))
     for old, new in zip(before, model.get_weights(), strict=True):
