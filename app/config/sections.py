@@ -97,14 +97,13 @@ class ModelConfig(Section):
             require(not changed, f"{', '.join(changed)}: not for your own model; say it in its function")
             return self
         info = FAMILIES[self.family]
-        for name, value in info.fixed.items():
-            require(
-                getattr(self, name) == value, f"{name} of {self.family} must be {value!r}; got {getattr(self, name)!r}"
-            )
-        require(
-            info.normalizes or self.normalization == "none",
-            f"normalization of {self.family} must be 'none'; got {self.normalization!r}",
-        )
+        needed = dict(info.fixed) if info.normalizes else {**info.fixed, "normalization": "none"}
+        faults = [
+            f"{name} of {self.family} must be {value!r}; got {getattr(self, name)!r}"
+            for name, value in needed.items()
+            if getattr(self, name) != value
+        ]
+        require(not faults, "; ".join(faults))
         return self
 
     @property
@@ -205,9 +204,13 @@ class SweepConfig(Section):
 
     @model_validator(mode="after")
     def _has_no_duplicates(self) -> Self:
-        for name in ("depths", "widths"):
-            values = getattr(self, name)
-            require(len(set(values)) == len(values), f"{name} must not hold a value twice; got {values}")
+        lists = {name: getattr(self, name) for name in ("depths", "widths")}
+        faults = [
+            f"{name} must not hold a value twice; got {values}"
+            for name, values in lists.items()
+            if len(set(values)) < len(values)
+        ]
+        require(not faults, "; ".join(faults))
         return self
 
 

@@ -76,6 +76,10 @@ FAULTS = {
         "my.yaml:5: sharpness.examples: must be at most 4096, the training examples there are; got 5000",
     ),
     "an address without a host": ("executor: {address: 'a b'}", "executor.address: must be local, auto, host:port or"),
+    "several settings that uv fixes": (
+        "data: {dataset: one_point}\nmodel: {family: uv, activation: relu, bias: true}",
+        "activation of uv must be 'linear'; got 'relu'; bias of uv must be False; got True",
+    ),
     "images for uv": (
         "model: {family: uv}",
         "data.dataset: uv needs inputs that are vectors: one_point",
