@@ -237,7 +237,7 @@ def _draw_panel(ax: Any, panel: _Slice, limits: tuple[float, float]) -> None:
     ticks = list(positions) if panel.over is not Over.RATIO else octaves(heights[0], heights[-1])
     if len(ticks) < 2:
         ticks = list(positions)
-    labels = [f"{p:g}" if p >= 1 else f"1/{1 / p:.3g}" for p in ticks]
+    labels = [f"{p:g}" if p >= 1 else f"1/{1 / p:{'.0f' if 1 / p >= 100 else '.3g'}}" for p in ticks]
     log2_axis(ax.yaxis, ticks, labels)
     ax.set_xlim(*limits)
     ax.set_ylim(heights[0], heights[-1])

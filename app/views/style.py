@@ -217,8 +217,13 @@ def _finish(figure: Figure, style: Style) -> None:
 
 
 def octaves(low: float, high: float) -> list[float]:
-    """The powers of 2 from low to high, for ticks."""
-    return [2.0**k for k in range(math.ceil(math.log2(low) - 1e-9), math.floor(math.log2(high) + 1e-9) + 1)]
+    """The powers of 2 from low to high, or every second or third one of many, for ticks."""
+    first, last = math.ceil(math.log2(low) - 1e-9), math.floor(math.log2(high) + 1e-9)
+    stride = -(-(last - first + 1) // _MOST_TICKS)
+    return [2.0**k for k in range(first, last + 1, stride)]
+
+
+_MOST_TICKS = 10  # of numbers with up to four digits, side by side
 
 
 def log2_axis(axis: Any, ticks: list[float], labels: list[str] | None = None) -> None:

@@ -22,6 +22,11 @@ def test_a_panel_for_every_depth_with_one_over_width_upwards():
     assert bottom < 1 / 32 < 1 / 8 < top
 
 
+def test_large_widths_are_written_out():
+    ax = PhaseDiagram(tables.summary(depths=(2,), widths=(16, 1024, 16384))).draw().axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["1/16384", "1/1024", "1/16"]
+
+
 def test_one_width_and_several_depths_give_one_panel_over_depth():
     figure = PhaseDiagram(tables.summary(widths=(8,))).draw()
     assert [ax.get_title() for ax in figure.axes] == ["width 8"]
