@@ -224,7 +224,9 @@ class AnalysisConfig(Section):
     sharpness_tolerance: Annotated[float, Field(ge=0)] | None = None
     """A sharpness catapult needs lambda_t > (1 + sharpness_tolerance) lambda_0; null: 0.05 with zero output, else 0."""
     barrier: bool = False
-    """Whether c_barrier is searched for: the loss on 101 points of the line from theta_0 to theta_T, at some c."""
+    """Whether c_barrier is searched for: the loss on 101 points of the line from theta_0 to theta_T, at some c.
+
+    With cross-entropy the adaptive search often takes it for a few grid steps too large (see `docs/performance.md`)."""
     saturation: bool = False
     """Whether c_crit is measured: at every c the sharpness at the step tau with c tau = saturation_time."""
     saturation_time: Annotated[float, Field(gt=0)] | None = None
