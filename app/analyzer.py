@@ -323,7 +323,7 @@ class PhaseAnalyzer:
 
     @cached_property
     def _saturated(self) -> pd.DataFrame:
-        return saturated_sharpness(self.runs, max(self.config.sweep.lr_exponents.exponents()))
+        return saturated_sharpness(self.runs, self.config.sweep.lr_exponents.exponents()[-1])
 
     @cached_property
     def _critical(self) -> pd.DataFrame:

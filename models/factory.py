@@ -50,15 +50,6 @@ class ModelFactory(abc.ABC):
         output_power: float = 0.0,
         dtype: str = "float32",
     ) -> None:
-        given = {
-            "activation": activation,
-            "parameterization": parameterization,
-            "bias": bias,
-            "output_layer": output_layer,
-        }
-        for key, value in FAMILIES[self.name].fixed.items():
-            if given[key] != value:
-                raise ValueError(f"`{key}` of {self.name} must be {value!r}. Received: {given[key]!r}.")
         _at_least_one("width", width)
         _at_least_one("depth", depth)
         depths = FAMILIES[self.name].depths
@@ -80,6 +71,9 @@ class ModelFactory(abc.ABC):
         self.output_scale = output_scale
         self.output_power = output_power
         self.dtype = dtype
+        for key, value in FAMILIES[self.name].fixed.items():
+            if getattr(self, key) != value:
+                raise ValueError(f"`{key}` of {self.name} must be {value!r}. Received: {getattr(self, key)!r}.")
 
     def build(self, input_shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
         """Build a network with freshly drawn weights.

@@ -25,7 +25,6 @@ MIN_POINTS = 5
 
 _FINENESS = 10  # points of a curve for each measured c
 _RESAMPLES = 1000
-_SAME = 1e-9  # two exponents of a grid are farther apart
 _ROUNDING = 1e-6  # a relative fall over a unit of c that is none
 
 
@@ -109,7 +108,7 @@ def saturated_sharpness(runs: pd.DataFrame, last_exponent: float) -> pd.DataFram
     """
     names = ["depth", "width", "seed", "c"]
     chosen = runs[runs["question"] == Question.SATURATION.value]
-    last = chosen["diverged"] | (chosen["lr_exponent"] >= last_exponent - _SAME)
+    last = chosen["diverged"] | (chosen["lr_exponent"] >= last_exponent)
     complete = last.groupby([chosen[name] for name in names[:-1]]).transform("any")
     chosen = chosen[complete & ~chosen["diverged"]]
     ends = chosen.sort_values("step", kind="stable").groupby("run_id", sort=False)

@@ -58,7 +58,7 @@ def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Cr
     """
     position = {round(x, 10): i for i, x in enumerate(exponents)}
     cells: dict[tuple[Any, ...], dict[int, list[Trajectory]]] = {}
-    saturated = _one_by_one(saturated_sharpness(runs, max(exponents)))
+    saturated = _one_by_one(saturated_sharpness(runs, exponents[-1]))
     for labels, trajectory in split_runs(runs[runs["question"] != Question.SATURATION.value]):
         at = cells.setdefault(tuple(labels[name] for name in CELL), {})
         index = position.get(round(labels["lr_exponent"], 10))  # none for the state before training, or another grid

@@ -237,13 +237,20 @@ def _draw_panel(ax: Any, panel: _Slice, limits: tuple[float, float]) -> None:
     ticks = list(positions) if panel.over is not Over.RATIO else octaves(heights[0], heights[-1])
     if len(ticks) < 2:
         ticks = list(positions)
-    labels = [f"{p:g}" if p >= 1 else f"1/{1 / p:{'.0f' if 1 / p >= 100 else '.3g'}}" for p in ticks]
-    log2_axis(ax.yaxis, ticks, labels)
+    log2_axis(ax.yaxis, ticks, [_written(position) for position in ticks])
     ax.set_xlim(*limits)
     ax.set_ylim(heights[0], heights[-1])
     ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
     ax.set_ylabel({Over.WIDTH: "1 / width", Over.DEPTH: "depth", Over.RATIO: "depth / width"}[panel.over])
     ax.set_title(panel.title)
+
+
+def _written(position: float) -> str:
+    """A vertical coordinate, below 1 as a fraction."""
+    if position >= 1:
+        return f"{position:g}"
+    inverse = 1 / position
+    return f"1/{inverse:.0f}" if inverse >= 100 else f"1/{inverse:.3g}"
 
 
 def _draw_constant(ax: Any, rows: pd.DataFrame, name: str) -> None:
