@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PARALLEL := --numprocesses 2 --dist loadscope
 
-.PHONY: demo test test-long test-lowest coverage audit reproduce pictures docs lint clean
+.PHONY: demo test test-long test-lowest coverage audit reproduce pictures docs tree lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/phases run quickstart
@@ -43,14 +43,20 @@ pictures: $(VENV)/.installed
 	cp outputs/quickstart/phase_diagram.png docs/quickstart_phase_diagram.png
 
 # The documentation as a site, in site/.
-docs: $(VENV)/.installed-dev
+docs: $(VENV)/.installed-dev tree
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-lint: $(VENV)/.installed-dev
+# The package under its import name, for tools that read code without importing it: links to app/, models/ and configs/.
+TREE := build/tree/sharpness_phases
+tree:
+	rm -rf $(TREE) && mkdir -p $(TREE)
+	ln -s $(CURDIR)/app/* $(CURDIR)/models $(CURDIR)/configs $(TREE)/
+
+lint: $(VENV)/.installed-dev tree
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=build/tree $(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV) .venv-lowest site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

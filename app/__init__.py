@@ -1,6 +1,6 @@
 """Phase diagrams of early training dynamics.
 
-The public classes are imported when they are first asked for, so that `import app` stays light.
+The public classes are imported when they are first asked for, so that `import sharpness_phases` stays light.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from app.analysis.advice import LearningRateAdvice
-    from app.analysis.phases import Phase
-    from app.analyzer import PhaseAnalyzer
-    from app.curvature.hessian import HessianOperator
-    from app.curvature.lanczos import Lanczos
-    from app.curvature.power import PowerIteration
-    from app.experiment import Experiment
-    from app.losses import HalfMeanSquaredError
-    from app.recommend import recommend_learning_rate
-    from app.training.callback import SharpnessCallback
-    from app.training.sharpness_model import SharpnessModel
+    from sharpness_phases.analysis.advice import LearningRateAdvice
+    from sharpness_phases.analysis.phases import Phase
+    from sharpness_phases.analyzer import PhaseAnalyzer
+    from sharpness_phases.curvature.hessian import HessianOperator
+    from sharpness_phases.curvature.lanczos import Lanczos
+    from sharpness_phases.curvature.power import PowerIteration
+    from sharpness_phases.experiment import Experiment
+    from sharpness_phases.recommend import recommend_learning_rate
+    from sharpness_phases.training.callback import SharpnessCallback
+    from sharpness_phases.training.losses import HalfMeanSquaredError
+    from sharpness_phases.training.sharpness_model import SharpnessModel
 
 _PUBLIC = {
-    "Experiment": "app.experiment",
-    "HalfMeanSquaredError": "app.losses",
-    "HessianOperator": "app.curvature.hessian",
-    "Lanczos": "app.curvature.lanczos",
-    "LearningRateAdvice": "app.analysis.advice",
-    "Phase": "app.analysis.phases",
-    "PhaseAnalyzer": "app.analyzer",
-    "PowerIteration": "app.curvature.power",
-    "SharpnessCallback": "app.training.callback",
-    "SharpnessModel": "app.training.sharpness_model",
-    "recommend_learning_rate": "app.recommend",
+    "Experiment": "sharpness_phases.experiment",
+    "HalfMeanSquaredError": "sharpness_phases.training.losses",
+    "HessianOperator": "sharpness_phases.curvature.hessian",
+    "Lanczos": "sharpness_phases.curvature.lanczos",
+    "LearningRateAdvice": "sharpness_phases.analysis.advice",
+    "Phase": "sharpness_phases.analysis.phases",
+    "PhaseAnalyzer": "sharpness_phases.analyzer",
+    "PowerIteration": "sharpness_phases.curvature.power",
+    "SharpnessCallback": "sharpness_phases.training.callback",
+    "SharpnessModel": "sharpness_phases.training.sharpness_model",
+    "recommend_learning_rate": "sharpness_phases.recommend",
 }
 
 __all__ = [
@@ -52,5 +52,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'app' has no attribute {name!r}")
+        raise AttributeError(f"module 'sharpness_phases' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

@@ -8,29 +8,27 @@ from typing import Any
 
 import pandas as pd
 
-from app.analysis.phases import Phase, boundary, classify
-from app.analysis.regimes import RegimeSettings, Segment, agreement, regimes
-from app.analysis.saturation import critical_table, saturated_sharpness
-from app.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
-from app.config.loading import load_config
-from app.config.schema import ExperimentConfig
-from app.errors import UserError
-from app.store.runs import RunStore
-from app.sweep.plan import belonging, criteria
-from app.trajectory import Trajectory
-from app.views.diagram import Over, PhaseDiagram
-from app.views.regimes import LabelledRun, RegimeFigure
-from app.views.saturation import SaturationDiagram, SaturationFigure
-from app.views.trajectories import TrajectoryFigure
-
-CONFIG_FILE, RUNS_FOLDER = "config.yaml", "runs"
+from sharpness_phases.analysis.phases import Phase, boundary, classify
+from sharpness_phases.analysis.regimes import RegimeSettings, Segment, agreement, regimes
+from sharpness_phases.analysis.saturation import critical_table, saturated_sharpness
+from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.spec import belonging, criteria
+from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.store.folder import RUNS_FOLDER, stored_config
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.views.diagram import Over, PhaseDiagram
+from sharpness_phases.views.regimes import LabelledRun, RegimeFigure
+from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
+from sharpness_phases.views.trajectories import TrajectoryFigure
 
 
 class PhaseAnalyzer:
     """Labels the phases and regimes of an experiment; reads stored runs and computes nothing anew.
 
     Args:
-        runs: All runs of the experiment, a row per step, with the columns of `app.store.runs.SCHEMA`.
+        runs: All runs of the experiment, a row per step, with the columns of `sharpness_phases.store.runs.SCHEMA`.
         config: The experiment.
 
     Example:
@@ -332,21 +330,3 @@ class PhaseAnalyzer:
     @cached_property
     def _constants(self) -> pd.DataFrame:
         return constants_table(self.runs, self.config.sweep.lr_exponents.exponents(), criteria(self.config))
-
-
-def stored_config(folder: str | Path) -> ExperimentConfig:
-    """The config of an experiment that has been run.
-
-    Args:
-        folder: Folder that `phases run` has written.
-
-    Returns:
-        Its config.
-
-    Raises:
-        UserError: If there is none.
-    """
-    path = Path(folder) / CONFIG_FILE
-    if not path.is_file():
-        raise UserError(f"{folder}: not the folder of an experiment: there is no {CONFIG_FILE} in it")
-    return load_config(path)

@@ -11,26 +11,33 @@ from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
-from app.analysis.critical import Question
-from app.analysis.uv import compare_with_exact
-from app.analyzer import CONFIG_FILE, RUNS_FOLDER, PhaseAnalyzer, stored_config
-from app.config.loading import ConfigError, dump_config, load_config
-from app.config.schema import ExperimentConfig
-from app.errors import UserError
-from app.own import is_own
-from app.results import write_results, write_text
-from app.store.claims import Claims
-from app.store.files import remove_unfinished
-from app.store.folder import set_aside, what_to_do, work_folder
-from app.store.runs import RunStore
-from app.sweep.executors import build_executor
-from app.sweep.plan import Cell, cells, identity
-from app.training.quiet import import_tensorflow
-from app.views.diagram import ComparisonSheet, Over, PhaseDiagram
+from sharpness_phases.analysis.uv import compare_with_exact
+from sharpness_phases.analyzer import PhaseAnalyzer
+from sharpness_phases.config.loading import ConfigError, dump_config, load_config
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.custom_code import names_custom_code
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.questions import Question
+from sharpness_phases.runs.spec import Cell, cells, identity
+from sharpness_phases.store.claims import Claims
+from sharpness_phases.store.files import remove_unfinished, write_text
+from sharpness_phases.store.folder import (
+    CONFIG_FILE,
+    RUNS_FOLDER,
+    errors_with_advice,
+    set_aside,
+    stored_config,
+    work_folder,
+)
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep.executors import build_executor
+from sharpness_phases.training.startup import import_tensorflow
+from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
+from sharpness_phases.views.results import write_results
 
 if TYPE_CHECKING:
-    from app.sweep.cost import Estimate
-    from app.training.runner import InitialState
+    from sharpness_phases.sweep.cost import Estimate
+    from sharpness_phases.training.runner import InitialState
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +158,7 @@ class Experiment:
         Raises:
             UserError: If none of the experiment's runs is stored.
         """
-        with what_to_do(self.folder):
+        with errors_with_advice(self.folder):
             return self._analyze(PhaseAnalyzer.from_store(self._store(), self.config))
 
     def run_uv(self, progress: Progress | None = None) -> pd.DataFrame:
@@ -172,7 +179,7 @@ class Experiment:
         analyzer = self.run(progress)
         table = compare_with_exact(analyzer.critical_constants(), analyzer.runs, self.config.sweep.lr_exponents.step)
         exact = table[["width", "c_loss_exact"]].rename(columns={"c_loss_exact": "c_loss"}).assign(depth=2)
-        with what_to_do(self.folder):
+        with errors_with_advice(self.folder):
             for ending in ("png", "svg"):
                 PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")
         return table
@@ -187,8 +194,8 @@ class Experiment:
             An entry for every (depth, width).
         """
         import_tensorflow()
-        from app.sweep.cost import estimate
-        from app.training.device import matrix_product_rate
+        from sharpness_phases.sweep.cost import estimate
+        from sharpness_phases.training.device import matrix_product_rate
 
         return estimate(self.config, matrix_product_rate() if rate is None else rate)
 
@@ -209,11 +216,11 @@ class Experiment:
                 todo = self._not_begun(todo, self._store())
             except OSError:  # which `run` explains
                 return None
-        own = self.config.model.is_own or is_own(self.config.loss)
+        own = self.config.model.is_custom or names_custom_code(self.config.loss)
         if not todo or own or self.config.executor.kind != "serial":
             return None
         import_tensorflow()
-        from app.sweep.forecast import long_work
+        from sharpness_phases.sweep.forecast import long_work
 
         return long_work(self.config, todo)
 
@@ -227,10 +234,10 @@ class Experiment:
             UserError: If the data cannot be loaded.
         """
         import_tensorflow()
-        from app.sweep.cell import CellRuns, Simulator
+        from sharpness_phases.sweep.simulator import CellRunner, Simulator
 
         simulator = Simulator(self.config)
-        return [(cell, CellRuns(simulator, self.config, cell).initial) for cell in cells(self.config)]
+        return [(cell, CellRunner(simulator, self.config, cell).initial) for cell in cells(self.config)]
 
     def _cells_of(self, shard: tuple[int, int]) -> list[Cell]:
         index, of = shard
@@ -296,7 +303,7 @@ class Experiment:
             )
         if self._not_begun(cells(self.config), store):
             import_tensorflow()
-            from app.training.device import describe_device
+            from sharpness_phases.training.device import describe_device
 
             now["device"] = describe_device(self.config.device.xla)
             logger.info("Computing on %s", now["device"])

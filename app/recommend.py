@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.analysis.advice import GRID, LearningRateAdvice, suggestion
-from app.analysis.critical import Criteria, Question
-from app.data.preprocessing import batch_indices, measurement_indices
-from app.errors import UserError
-from app.sweep.search import Answer, answered, edge_of
-from app.training.quiet import import_tensorflow
-from app.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
+from sharpness_phases.analysis.advice import GRID, LearningRateAdvice, suggestion
+from sharpness_phases.data.preprocessing import batch_indices, measurement_indices
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.questions import Criteria, Question
+from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
+from sharpness_phases.sweep.search import Answer, answered, edge_of
+from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:
     import keras
 
-    from app.training.runner import InitialState, TrajectoryRunner
+    from sharpness_phases.training.runner import InitialState, TrajectoryRunner
 
 
 def recommend_learning_rate(
@@ -141,7 +141,7 @@ def _checked(model: keras.Model, data: Any) -> tuple[Any, Any]:
     """Data as arrays, of a model that is compiled with a loss."""
     import keras
 
-    from app.training.measurement_set import require_one_array
+    from sharpness_phases.training.measurement_set import require_one_array
 
     own_loss = type(model).compute_loss is not keras.Model.compute_loss
     if not model.compiled or not (model.loss or own_loss):
@@ -179,9 +179,9 @@ def _state_put_back(model: keras.Model) -> Iterator[None]:
 def _runner(model: keras.Model, x: Any, y: Any, measured: np.ndarray, settings: dict[str, Any]) -> TrajectoryRunner:
     import keras
 
-    from app.training.device import uses_xla
-    from app.training.runner import TrajectoryRunner
-    from app.training.sharpness_model import SharpnessModel
+    from sharpness_phases.training.device import uses_xla
+    from sharpness_phases.training.runner import TrajectoryRunner
+    from sharpness_phases.training.sharpness_model import SharpnessModel
 
     wrapped = SharpnessModel(model, measurement=(x[measured], y[measured]), every=0, **settings)
     wrapped.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=uses_xla("auto"))  # with the model's own loss

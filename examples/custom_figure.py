@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from app import Experiment, PhaseAnalyzer
+from sharpness_phases import Experiment, PhaseAnalyzer
 
 SMALL = ["sweep.widths=[64,128,256]", "sweep.seeds=3", "data.train_examples=2048", "sharpness.examples=512"]
 

@@ -7,9 +7,8 @@ import argparse
 
 import keras
 
-from app import recommend_learning_rate
-from app.config.sections import DataConfig
-from app.data.preprocessing import prepare
+from sharpness_phases import recommend_learning_rate
+from sharpness_phases.data.preprocessing import prepare
 
 
 def build_model() -> keras.Model:
@@ -36,7 +35,7 @@ def main() -> None:
     given = options.parse_args()
 
     # Your own arrays go here: inputs (N, ...) and targets. These are Fashion-MNIST images, standardised one by one.
-    data = prepare(DataConfig())
+    data = prepare()
 
     advice = recommend_learning_rate(build_model(), (data.x, data.y), batch_size=given.batch_size)
     print(advice)

@@ -9,9 +9,8 @@ import keras
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from app import SharpnessCallback
-from app.config.sections import DataConfig
-from app.data.preprocessing import prepare
+from sharpness_phases import SharpnessCallback
+from sharpness_phases.data.preprocessing import prepare
 
 
 def build_model() -> keras.Model:
@@ -31,7 +30,7 @@ def main() -> None:
     given = options.parse_args()
 
     # Your own arrays go here: inputs (N, ...) and targets. These are Fashion-MNIST images, standardised one by one.
-    data = prepare(DataConfig(train_examples=1024))
+    data = prepare(train_examples=1024)
 
     keras.utils.set_random_seed(0)
     model = build_model()

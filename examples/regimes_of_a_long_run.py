@@ -9,7 +9,7 @@ import argparse
 import math
 from pathlib import Path
 
-from app import Experiment
+from sharpness_phases import Experiment
 
 
 def main() -> None:

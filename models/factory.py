@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from models import FAMILIES
-from models.layers import LayerNorm
-from models.parameterization import GAINS, PARAMETERIZATIONS, Role, layer_scale
+from sharpness_phases.models.families import FAMILIES
+from sharpness_phases.models.layers import LayerNorm
+from sharpness_phases.models.parameterization import GAINS, PARAMETERIZATIONS, Role, layer_scale
 
 OUTPUT_LAYERS = ("default", "zero")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from models.factory import ModelFactory, _LayerSeeds
+from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
 
 
 class FCN(ModelFactory):

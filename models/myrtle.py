@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from models.factory import ModelFactory, _LayerSeeds
+from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
 
 POOLS = {5: (1, 2, 3), 7: (1, 3, 5), 10: (2, 5, 8)}
 """Depth to the convolutions, counted from 0, that a 2x2 average pool follows."""

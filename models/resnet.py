@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from models.factory import ModelFactory, _LayerSeeds
+from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Depth to the number of blocks of each stage."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from models import FAMILIES
-from models.factory import ModelFactory, _LayerSeeds
+from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
+from sharpness_phases.models.families import FAMILIES
 
 
 class UV(ModelFactory):
     """f(x) = v.u x / sqrt(n) with u, v in R^n, entries N(0, 1): a linear network of depth 2 (Lewkowycz et al. 2020).
 
     On one example (x, y) = (1, 0) with L = f^2 / 2 gradient descent follows exact recursions of f and the trace of the
-    Hessian (Kalra & Barkeshli 2023, Sec. 5); see `app.analysis.uv`.
+    Hessian (Kalra & Barkeshli 2023, Sec. 5); see `sharpness_phases.analysis.uv`.
 
     Args:
         width: n.

@@ -9,7 +9,7 @@ import sys
 def phases(*arguments, folder, **options):
     """Run a command to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "app", *map(str, arguments)],
+        [sys.executable, "-m", "sharpness_phases", *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -21,7 +21,7 @@ def phases(*arguments, folder, **options):
 def start(*arguments, folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE):
     """Start a command; messages can be read from its `stderr`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "app", *map(str, arguments)],
+        [sys.executable, "-m", "sharpness_phases", *map(str, arguments)],
         cwd=folder,
         stdout=stdout,
         stderr=stderr,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.trajectory import Trajectory
+from sharpness_phases.runs.trajectory import Trajectory
 
 T = 10
 

@@ -6,8 +6,8 @@ from made_up import trajectory
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from app.analysis.regimes import regimes
-from app.views.regimes import LabelledRun, RegimeFigure
+from sharpness_phases.analysis.regimes import regimes
+from sharpness_phases.views.regimes import LabelledRun, RegimeFigure
 
 C = 2.0 ** np.arange(-1, 3.4, 0.2)
 ETA = 0.1

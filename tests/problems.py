@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from app.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.hessian import HessianOperator
 
 
 def classification(examples=24, shape=(6,), classes=3, seed=0, dtype=np.float64):

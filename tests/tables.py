@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from made_up import T, run
 
-from app.analysis.critical import Criteria
-from app.analysis.tables import constants_table, merge_runs, summary_table
+from sharpness_phases.analysis.tables import constants_table, merge_runs, summary_table
+from sharpness_phases.runs.questions import Criteria
 
 EXPONENTS = [round(0.5 * i, 1) for i in range(9)]
 

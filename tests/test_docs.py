@@ -13,8 +13,8 @@ import pytest
 import typer
 from tiny import TINY
 
-from app.cli import app
-from app.config.loading import shipped_configs
+from sharpness_phases.commands.main import app
+from sharpness_phases.config.loading import shipped_configs
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,7 +26,7 @@ ELSEWHERE = (
     "make ",
     "tensorboard ",
     "pip ",
-    "python -m app.bench.many_runs",
+    "python -m sharpness_phases.bench.many_runs",
     "source ",
     "phases board ",
     "phases --install-",

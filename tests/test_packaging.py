@@ -18,11 +18,11 @@ def test_the_wheel_holds_configs_and_data_and_runs_from_anywhere(tmp_path):
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
     code = (
-        "import app, models; from app.config.loading import load_config, shipped_configs;"
-        "from app.data.image_sets import load_image_set;"
+        "import sharpness_phases, models; from sharpness_phases.config.loading import load_config, shipped_configs;"
+        "from sharpness_phases.data.loading import load_image_set;"
         f"assert app.__file__.startswith({str(site)!r}) and models.__file__.startswith({str(site)!r});"
         "assert {'quickstart', 'laptop/fcn_mse'} <= set(shipped_configs()); load_config('paper/fcn');"
-        "from app.views.report import _asset; assert _asset('report.css') and _asset('report.js');"
+        "from sharpness_phases.views.report.page import _asset; assert _asset('report.css') and _asset('report.js');"
         "assert len(load_image_set('fashion_mnist_subset').train_images) == 4096"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.trajectory import Trajectory
+from sharpness_phases.runs.trajectory import Trajectory
 
 
 class Regime(StrEnum):

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from app.analysis.critical import Constant, Question
+from sharpness_phases.analysis.critical import Constant
+from sharpness_phases.runs.questions import Question
 
 WINDOW = 1.0
 """Half-width of the smoothing window, in units of c; where c/2 is more, that."""

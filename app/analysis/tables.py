@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.analysis.critical import Constant, Criteria, Question, critical_constants
-from app.analysis.saturation import MIN_POINTS, saturated_sharpness, saturation_curves
-from app.trajectory import Trajectory
+from sharpness_phases.analysis.critical import Constant, critical_constants
+from sharpness_phases.analysis.saturation import MIN_POINTS, saturated_sharpness, saturation_curves
+from sharpness_phases.runs.questions import Criteria, Question
+from sharpness_phases.runs.trajectory import Trajectory
 
 CONSTANTS = ("c_loss", "c_sharp", "c_barrier", "c_max", "c_crit")
 """The critical constants, in the order in which they are usually found along c."""
@@ -95,7 +96,7 @@ def summary_table(constants: pd.DataFrame, saturation: pd.DataFrame | None = Non
 
     Args:
         constants: A table as `constants_table` returns it.
-        saturation: c_crit as `app.analysis.saturation.critical_table` returns it: its definition averages curves, not
+        saturation: c_crit as `analysis.saturation.critical_table` returns it: its definition averages curves, not
             constants. `mean` is then that of the averaged curve, the quantiles those of the bootstrap.
 
     Returns:

@@ -76,7 +76,7 @@ def exact_loss_constants(constants: pd.DataFrame) -> pd.Series:
     """c_loss of every initialisation from its initial loss and sharpness, in units of the measured sharpness.
 
     Args:
-        constants: A table as `app.analysis.tables.constants_table` returns it, of the uv model.
+        constants: A table as `analysis.tables.constants_table` returns it, of the uv model.
 
     Returns:
         eta times the measured lambda_0, the top eigenvalue, above which the loss rises at the first step.
@@ -94,7 +94,7 @@ def compare_with_exact(constants: pd.DataFrame, runs: pd.DataFrame, step: float)
     """Hold an experiment of the uv model against the exact solution.
 
     Args:
-        constants: A table as `app.analysis.tables.constants_table` returns it.
+        constants: A table as `analysis.tables.constants_table` returns it.
         runs: All its runs, of plain gradient descent.
         step: Distance of two exponents of its grid of c.
 

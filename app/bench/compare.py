@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.analysis.critical import critical_constants
-from app.analysis.tables import constants_table
-from app.bench.protocol import ReferenceProtocol
-from app.bench.roofline import measure_roofline
-from app.bench.work import Cost, Prices, Work, timed
-from app.config.schema import ExperimentConfig
-from app.curvature.hessian import HessianOperator
-from app.errors import UserError
-from app.losses import build_loss
-from app.store.runs import RunStore
-from app.sweep.cell import Simulator
-from app.sweep.cell_sweep import CellSweep
-from app.sweep.cost import forward_flops, product_flops
-from app.sweep.plan import Cell, cells, criteria
-from app.training.tracker import ESTIMATE_ERROR, sample_size
+from sharpness_phases.analysis.critical import critical_constants
+from sharpness_phases.analysis.tables import constants_table
+from sharpness_phases.bench.protocol import ReferenceProtocol
+from sharpness_phases.bench.roofline import measure_roofline
+from sharpness_phases.bench.work import Cost, Prices, Work, timed
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.spec import Cell, cells, criteria
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep.cell_sweep import CellSweep
+from sharpness_phases.sweep.cost import forward_flops, product_flops
+from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.sweep.simulator import Simulator
+from sharpness_phases.training.tracker import ESTIMATE_ERROR, sample_size
 
 CONSTANTS = ("c_loss", "c_sharp", "c_max")
 

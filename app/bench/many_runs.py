@@ -1,7 +1,8 @@
 """How the program behaves when very many runs are stored: time and memory of resuming and of the analysis.
 
-`python -m app.bench.many_runs 100000` makes up an experiment of so many runs, as an adaptive search would leave
-them, and then calls `phases run`, which finds everything complete, and `phases analyze` on it, each in its own process.
+`python -m sharpness_phases.bench.many_runs 100000` makes up an experiment of so many runs, as an adaptive search would
+leave them, and then calls `phases run`, which finds everything complete, and `phases analyze` on it, each in its own
+process.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from app.analysis.critical import Question
-from app.config.loading import dump_config, load_config
-from app.config.schema import ExperimentConfig
-from app.store.runs import PACK_SIZE, RunStore
-from app.sweep.cell_sweep import CellSweep
-from app.sweep.plan import Cell, cells
-from app.trajectory import Trajectory
+from sharpness_phases.config.loading import dump_config, load_config
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.runs.questions import Question
+from sharpness_phases.runs.spec import Cell, cells
+from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.store.runs import PACK_SIZE, RunStore
+from sharpness_phases.sweep.cell_sweep import CellSweep
 
 _NETWORKS = {"depths": [2, 4, 8], "widths": [16, 32, 64, 128, 256, 512, 1024, 2048]}
 _RUNS_OF_A_CELL = 20  # about as many as the search asks of made-up runs
 
 
 class MadeUpRuns:
-    """Runs of a cell that cost nothing, with edges that depend on width, depth and seed; see `CellRuns`.
+    """Runs of a cell that cost nothing, with edges that depend on width, depth and seed; see `CellRunner`.
 
     Args:
         cell: The initialisation.
@@ -95,7 +96,10 @@ def _measure(title: str, *command: str) -> None:
     """Run a command and print its time and memory."""
     begin = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "app", *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "sharpness_phases", *command],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     seconds = time.perf_counter() - begin
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

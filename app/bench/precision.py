@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from app.config.schema import ExperimentConfig
-from app.curvature.hessian import HessianOperator
-from app.curvature.lanczos import Lanczos
-from app.errors import UserError
-from app.losses import build_loss
-from app.sweep.cell import Simulator
-from app.sweep.plan import Cell, cells
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.spec import Cell, cells
+from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.sweep.simulator import Simulator
 
 TENSOR_FLOAT_32_BITS = 10
 """Bits of the mantissa that TensorFloat-32 keeps of a factor (NVIDIA, A100 architecture whitepaper, 2020)."""

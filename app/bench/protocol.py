@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from app.bench.work import Work
-from app.config.schema import ExperimentConfig
-from app.curvature.hessian import HessianOperator
-from app.curvature.power import PowerIteration
-from app.data.preprocessing import TrainingData, batch_indices
-from app.losses import build_loss
-from app.trajectory import Trajectory, has_diverged
+from sharpness_phases.bench.work import Work
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.power import PowerIteration
+from sharpness_phases.data.preprocessing import TrainingData, batch_indices
+from sharpness_phases.runs.trajectory import Trajectory, has_diverged
+from sharpness_phases.sweep.losses import build_loss
 
 _CHUNK = 4096  # training examples whose loss is evaluated at once
 _PATIENCE = 3  # products timed to choose between the two ways

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from app.curvature.hessian import HessianOperator
-from app.curvature.lanczos import Lanczos
-from app.sweep.cost import product_flops
-from app.training.device import matrix_product_rate
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.sweep.cost import product_flops
+from sharpness_phases.training.device import matrix_product_rate
 
 _FEW, _MANY = 2, 12  # products of two timed loops; their difference has no start-up in it
 _REPEATS = 7

@@ -14,12 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from app.config.loading import checked
-from app.config.schema import ExperimentConfig
-from app.errors import UserError
-from app.views.console import plain_table
+from sharpness_phases.config.loading import checked
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.errors import UserError
 
 AXES: dict[str, tuple[int, ...]] = {
     "width": (64, 128, 256, 512, 1024, 2048),
@@ -28,8 +25,6 @@ AXES: dict[str, tuple[int, ...]] = {
     "initialisations": (1, 2, 4, 8),
 }
 """What can be varied, and over which values by default."""
-
-_COLUMNS = ("parameters", "setup", "time", "HVPs", "memory")
 
 
 @dataclass(frozen=True)
@@ -121,30 +116,6 @@ def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return axes or dict(AXES)
 
 
-def scaling_table(points: Sequence[Point]) -> Table:
-    """Cost over the values of one axis, with the exponents of growth between the two largest.
-
-    Args:
-        points: Points of one axis.
-
-    Returns:
-        A table to print.
-    """
-    rows = [
-        [
-            f"{point.value}",
-            f"{point.parameters:,}",
-            f"{point.setup_seconds:.1f} s",
-            f"{point.seconds:.2f} s",
-            f"{point.products}",
-            f"{point.memory / 2**30:.2f} GB",
-        ]
-        for point in points
-    ]
-    rows.append(["grows as", "", "", *(f"^{growth(points, name):.2f}" for name in ("seconds", "products", "memory"))])
-    return plain_table(f"Over {points[0].axis}", (points[0].axis, *_COLUMNS), rows)
-
-
 def _varied(config: ExperimentConfig, axis: str, value: int) -> ExperimentConfig:
     changes: dict[str, dict[str, Any]] = {
         "width": {"sweep": {"widths": [value]}},
@@ -158,13 +129,13 @@ def _varied(config: ExperimentConfig, axis: str, value: int) -> ExperimentConfig
 def _measure(config: ExperimentConfig, axis: str, value: int) -> Point:
     """The cost of one network, in this process."""
     begin = time.perf_counter()
-    from app.training.quiet import import_tensorflow
+    from sharpness_phases.training.startup import import_tensorflow
 
     import_tensorflow()
-    from app.store.runs import RunStore
-    from app.sweep.cell import Simulator
-    from app.sweep.cell_sweep import CellSweep
-    from app.sweep.plan import cells
+    from sharpness_phases.runs.spec import cells
+    from sharpness_phases.store.runs import RunStore
+    from sharpness_phases.sweep.cell_sweep import CellSweep
+    from sharpness_phases.sweep.simulator import Simulator
 
     simulator, todo, products = Simulator(config), cells(config), 0
     parameters = int(sum(weight.size for weight in simulator.network(todo[0]).get_weights()))

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from app.config.misfits import misfits
-from app.config.schema import ExperimentConfig, to_plain
-from app.config.yaml_marks import KeyPath, YamlError, dump, parse
-from app.errors import UserError
+from sharpness_phases.config.consistency import inconsistencies
+from sharpness_phases.config.schema import ExperimentConfig, to_plain
+from sharpness_phases.config.yaml_marks import KeyPath, YamlError, dump, parse
+from sharpness_phases.errors import UserError
 
 MAX_BYTES = 1_000_000
 
@@ -87,7 +87,7 @@ def _validated(
         config = ExperimentConfig.model_validate(document)
     except ValidationError as error:
         found += [_describe(fault, places, place) for fault in error.errors() if fault["loc"]]
-        found += [f"{_place(path, places, place)}: {_dotted(path)}: {text}" for path, text in misfits(document)]
+        found += [f"{_place(path, places, place)}: {_dotted(path)}: {text}" for path, text in inconsistencies(document)]
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
     return config
@@ -105,7 +105,7 @@ def _shipped_files() -> list[tuple[str, Any]]:
 
 def _shipped() -> Any:
     try:
-        return files("app.configs")
+        return files("sharpness_phases.configs")
     except ModuleNotFoundError:  # a checkout that is not installed
         return Path(__file__).parents[2] / "configs"
 

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from app.config.image_sets import IMAGE_SETS
-from app.config.misfits import misfits
-from app.config.sections import (
+from sharpness_phases.config.consistency import inconsistencies
+from sharpness_phases.config.sections import (
     AnalysisConfig,
     DataConfig,
     DeviceConfig,
@@ -18,9 +17,10 @@ from app.config.sections import (
     SharpnessConfig,
     SweepConfig,
     TrainingConfig,
-    known_or_own,
+    known_or_custom,
     require,
 )
+from sharpness_phases.data.catalogue import IMAGE_SETS
 
 
 class ExperimentConfig(Section):
@@ -32,7 +32,7 @@ class ExperimentConfig(Section):
     """The network family."""
     data: DataConfig = DataConfig()
     """The images to train on."""
-    loss: Annotated[str, AfterValidator(known_or_own("mse", "xent"))] = "mse"
+    loss: Annotated[str, AfterValidator(known_or_custom("mse", "xent"))] = "mse"
     """Half mean squared error, softmax cross-entropy, or "package.module:name" for your own Keras loss."""
     training: TrainingConfig = TrainingConfig()
     """The optimizer."""
@@ -75,7 +75,7 @@ class ExperimentConfig(Section):
 
     @model_validator(mode="after")
     def _fits_the_data(self) -> Self:
-        faults = misfits(self.model_dump())
+        faults = inconsistencies(self.model_dump())
         require(not faults, "; ".join(f"{'.'.join(key)}: {message}" for key, message in faults))
         return self
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from app.config.image_sets import IMAGE_SETS
-from app.own import is_own
-from models import FAMILIES
+from sharpness_phases.custom_code import names_custom_code
+from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.models.families import FAMILIES
 
 _MAX_GRID_POINTS = 1000
 
@@ -25,12 +25,12 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def known_or_own(*names: str) -> Callable[[str], str]:
+def known_or_custom(*names: str) -> Callable[[str], str]:
     """A validator for one of our names, or the place of the user's own code."""
 
     def check(value: str) -> str:
         allowed = f"must be one of {', '.join(map(repr, names))}, or 'package.module:name' for your own"
-        require(value in names or is_own(value), f"{allowed}; got {json.dumps(value)}")
+        require(value in names or names_custom_code(value), f"{allowed}; got {json.dumps(value)}")
         return value
 
     return check
@@ -42,7 +42,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def changed(self, **values: Any) -> Self:
-        """A copy with some values changed, which are not checked (see `app.config.loading.checked`).
+        """A copy with some values changed, which are not checked (see `sharpness_phases.config.loading.checked`).
 
         Args:
             **values: New values by key; for a section, a mapping of those of its values that change.
@@ -64,7 +64,7 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """The network family; width and depth come from the sweep."""
 
-    family: Annotated[str, AfterValidator(known_or_own(*FAMILIES))] = "fcn"
+    family: Annotated[str, AfterValidator(known_or_custom(*FAMILIES))] = "fcn"
     """Model family, or "package.module:function" of your own: (width, depth, input_shape, classes, seed) -> a model."""
     activation: Literal["relu", "tanh", "linear"] = "relu"
     """Activation behind every hidden layer; linear for linear_fcn and uv."""
@@ -91,7 +91,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _is_a_family(self) -> Self:
-        if self.is_own:
+        if self.is_custom:
             settings = [name for name, field in type(self).model_fields.items() if name not in _FOR_ANY_MODEL]
             changed = [name for name in settings if getattr(self, name) != type(self).model_fields[name].default]
             require(not changed, f"{', '.join(changed)}: not for your own model; say it in its function")
@@ -107,9 +107,9 @@ class ModelConfig(Section):
         return self
 
     @property
-    def is_own(self) -> bool:
+    def is_custom(self) -> bool:
         """Whether the family is the user's own function."""
-        return is_own(self.family)
+        return names_custom_code(self.family)
 
 
 _FOR_ANY_MODEL = ("family", "subtract_initial")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from app.curvature.result import EigenResult
+from sharpness_phases.curvature.operator import EigenResult
 
 CLEARLY = 0.1
 MARGIN = 3.0

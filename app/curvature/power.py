@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from app.curvature.result import EigenResult
+from sharpness_phases.curvature.operator import EigenResult
 
 
 class PowerIteration:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.config.image_sets import ONE_POINT
-from app.config.sections import DataConfig
-from app.data.image_sets import load_image_set
-from app.errors import UserError
+from sharpness_phases.data.catalogue import EMBEDDED, ONE_POINT
+from sharpness_phases.data.loading import load_image_set
+from sharpness_phases.errors import UserError
 
 _CHUNK = 4096  # images standardised at once: float64 copies stay small
 
@@ -39,11 +38,16 @@ class TrainingData:
         return self.x.shape[1:]
 
 
-def prepare(config: DataConfig) -> TrainingData:
-    """Load, select, standardise and encode the training examples of a config.
+def prepare(
+    dataset: str = EMBEDDED, train_examples: int | None = None, data_dir: str | None = None, seed: int = 0
+) -> TrainingData:
+    """Load, select, standardise and encode training examples.
 
     Args:
-        config: The `data` section.
+        dataset: One of `sharpness_phases.data.catalogue.IMAGE_SETS`.
+        train_examples: Size of a class-balanced subset; None for all.
+        data_dir: Folder of TensorFlow Datasets; its default folder if None. Not used for the embedded set.
+        seed: Fixes the subset.
 
     Returns:
         The examples.
@@ -51,15 +55,15 @@ def prepare(config: DataConfig) -> TrainingData:
     Raises:
         UserError: If the image set cannot be loaded, or holds values that are not finite.
     """
-    if config.dataset == ONE_POINT:
+    if dataset == ONE_POINT:
         return TrainingData(ONE_POINT, np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32), classes=1)
-    images = load_image_set(config.dataset, config.data_dir)
+    images = load_image_set(dataset, data_dir)
     x, labels = images.train_images, images.train_labels
     broken = 0 if x.dtype.kind in "iu" else int((~np.isfinite(x)).any(axis=tuple(range(1, x.ndim))).sum())
     if broken:
         raise UserError(f"data.dataset: {broken} of {len(x)} images of {images.name} hold NaN or infinite values")
-    if config.train_examples is not None:
-        chosen = balanced_subset(labels, config.train_examples, config.seed)
+    if train_examples is not None:
+        chosen = balanced_subset(labels, train_examples, seed)
         x, labels = x[chosen], labels[chosen]
     return TrainingData(images.name, standardize(x), one_hot(labels, images.classes), images.classes)
 

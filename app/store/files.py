@@ -11,7 +11,7 @@ _TEMPORARY = ".unfinished-"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A file to write to, which takes its place only when it is finished; a reader sees all of it or what was before.
 
     Args:
@@ -27,6 +27,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Args:
+        path: Its place.
+        text: Its content.
+    """
+    with atomic_file(path) as unfinished:
+        unfinished.write_text(text)
 
 
 def remove_unfinished(*folders: Path) -> None:

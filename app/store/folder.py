@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from app.errors import MachineError, UserError
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.errors import MachineError, UserError
+
+CONFIG_FILE, RUNS_FOLDER = "config.yaml", "runs"
+"""In the folder of an experiment: its config, and the folder of its runs."""
 
 _GIVES_OUT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # not a mistake in the path
 
@@ -37,7 +42,7 @@ def work_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
         kind = MachineError if error.errno in _GIVES_OUT else UserError
         raise kind(f"{folder}: results cannot be written there: {error.strerror}. Choose another --output") from None
     try:
-        with what_to_do(folder):
+        with errors_with_advice(folder):
             yield
     except UserError:
         if made and not keep():
@@ -47,7 +52,7 @@ def work_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
 
 
 @contextmanager
-def what_to_do(folder: Path) -> Iterator[None]:
+def errors_with_advice(folder: Path) -> Iterator[None]:
     """Say what to do where space, permission or memory is lacking.
 
     Args:
@@ -89,3 +94,21 @@ def set_aside(path: Path) -> Path | None:
     while (old := path.with_name(f"{path.name}.old-{number}")).exists():
         number += 1
     return path.rename(old)
+
+
+def stored_config(folder: str | Path) -> ExperimentConfig:
+    """The config of an experiment that has been run.
+
+    Args:
+        folder: Folder that `phases run` has written.
+
+    Returns:
+        Its config.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = Path(folder) / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(f"{folder}: not the folder of an experiment: there is no {CONFIG_FILE} in it")
+    return load_config(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from app.store.files import whole_file
-from app.trajectory import Trajectory
+from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.store.files import atomic_file
 
 SCHEMA = pa.schema(
     [
@@ -52,19 +51,6 @@ _VERSION_KEY, _DIGEST_KEY = b"sharpness-phases.schema", b"sharpness-phases.diges
 
 class DamagedFile(Exception):
     """A file that does not hold what was written to it; the message is the reason."""
-
-
-def run_id(description: Mapping[str, Any]) -> str:
-    """Name of a run: a hash of everything that decides its numbers.
-
-    Args:
-        description: Plain JSON values.
-
-    Returns:
-        24 hexadecimal digits.
-    """
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def to_table(run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> pa.Table:
@@ -107,7 +93,7 @@ def write_table(table: pa.Table, path: Path) -> None:
         path: The file.
     """
     metadata = {_VERSION_KEY: VERSION.encode(), _DIGEST_KEY: digest(table).encode()}
-    with whole_file(path) as unfinished:
+    with atomic_file(path) as unfinished:
         pq.write_table(table.replace_schema_metadata(metadata), unfinished, write_page_checksum=True)
 
 

@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.store.records import (
+from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.store.records import (
     SCHEMA,
     DamagedFile,
     digest,
@@ -25,7 +26,6 @@ from app.store.records import (
     to_trajectory,
     write_table,
 )
-from app.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 

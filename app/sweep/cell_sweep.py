@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app.analysis.critical import Question, undecided
-from app.config.schema import ExperimentConfig
-from app.errors import UserError
-from app.sweep.plan import Cell, criteria, identity, labels, reason
-from app.sweep.search import Answer, adaptive, answered, exhaustive
-from app.training.quiet import import_tensorflow
-from app.trajectory import Trajectory
+from sharpness_phases.analysis.critical import undecided
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.questions import Question
+from sharpness_phases.runs.spec import Cell, criteria, identity, labels, reason
+from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.sweep.search import Answer, adaptive, answered, exhaustive
+from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:
-    from app.sweep.cell import CellRuns, Simulator
+    from sharpness_phases.sweep.simulator import CellRunner, Simulator
 
 
-class Runs(Protocol):
-    """Where a cell's runs are kept, such as `app.store.runs.RunStore`."""
+class RunKeeper(Protocol):
+    """Where a cell's runs are kept, such as `sharpness_phases.store.runs.RunStore`."""
 
     def find(self, run_id: str) -> Trajectory | None:
         """A run, None if there is none."""
@@ -52,10 +53,10 @@ class CellSweep:
         self,
         config: ExperimentConfig,
         cell: Cell,
-        store: Runs,
+        store: RunKeeper,
         simulator: Simulator | None = None,
         compute: bool = True,
-        runs: CellRuns | None = None,
+        runs: CellRunner | None = None,
     ) -> None:
         self._config = config
         self._cell = cell
@@ -122,15 +123,15 @@ class CellSweep:
         self._store.write(name, columns | {"question": reason(exponent, question)}, run)
         self.computed += 1
 
-    def _cell_runs(self) -> CellRuns:
+    def _cell_runs(self) -> CellRunner:
         """The cell's runs; TensorFlow is imported here, when the first run has to be computed."""
         if not self._compute:
             raise Incomplete(self._cell.name)
         if self._runs is None:
             import_tensorflow()
-            from app.sweep.cell import CellRuns, Simulator
+            from sharpness_phases.sweep.simulator import CellRunner, Simulator
 
             if self.simulator is None:
                 self.simulator = Simulator(self._config)
-            self._runs = CellRuns(self.simulator, self._config, self._cell)
+            self._runs = CellRunner(self.simulator, self._config, self._cell)
         return self._runs

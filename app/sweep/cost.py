@@ -7,14 +7,14 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from app.config.image_sets import IMAGE_SETS
-from app.config.schema import ExperimentConfig
-from app.curvature.hessian import HessianOperator
-from app.losses import build_loss
-from app.sweep.networks import build_network
-from app.sweep.plan import Cell, saturation_steps
-from app.training.device import counted_flops
-from app.training.runner import LINE_POINTS
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.runs.spec import Cell, saturation_steps
+from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.sweep.networks import build_network
+from sharpness_phases.training.device import counted_flops
+from sharpness_phases.training.runner import LINE_POINTS
 
 # Per initialisation, counted in the stored runs of configs/quickstart.yaml.
 _ADAPTIVE_RUNS = 14

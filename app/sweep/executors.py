@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from app.config.schema import ExperimentConfig
-from app.store.claims import Claims
-from app.store.runs import RunStore
-from app.sweep.cell_sweep import CellSweep
-from app.sweep.plan import Cell
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.runs.spec import Cell
+from sharpness_phases.store.claims import Claims
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep.cell_sweep import CellSweep
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def in_turn(cells: Sequence[Cell], claims: Claims, store: RunStore) -> Iterator[
 def build_executor(config: ExperimentConfig) -> Executor:
     """The executor that the config asks for."""
     if config.executor.kind == "ray":
-        from app.sweep.ray_executor import RayExecutor
+        from sharpness_phases.sweep.ray_executor import RayExecutor
 
         return RayExecutor(config.executor)
     return SerialExecutor()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from app.config.schema import ExperimentConfig
-from app.sweep.cost import Estimate, estimate
-from app.sweep.plan import Cell
-from app.training.device import matrix_product_rate, share_memory
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.runs.spec import Cell
+from sharpness_phases.sweep.cost import Estimate, estimate
+from sharpness_phases.training.device import matrix_product_rate, share_memory
 
 LONG = 3600.0
 """Seconds from which on the work is long."""

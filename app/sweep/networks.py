@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import keras
 
-from app.config.sections import ModelConfig
-from app.errors import UserError
-from app.own import load_own
-from app.sweep.plan import Cell
-from models import FAMILIES, family
-from models.initial import subtract_initial_output
+from sharpness_phases.config.sections import ModelConfig
+from sharpness_phases.custom_code import load_custom
+from sharpness_phases.errors import UserError
+from sharpness_phases.models import FAMILIES, family
+from sharpness_phases.models.initial import subtract_initial_output
+from sharpness_phases.runs.spec import Cell
 
 
 def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
@@ -34,7 +34,7 @@ def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...],
 
 
 def _build(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
-    if config.is_own:
+    if config.is_custom:
         return _build_own(config.family, cell, input_shape, classes)
     settings = config.model_dump(exclude={"family", "subtract_initial"})
     if not FAMILIES[config.family].normalizes:
@@ -43,7 +43,7 @@ def _build(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classe
 
 
 def _build_own(location: str, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
-    function = load_own(location, "model.family")
+    function = load_custom(location, "model.family")
     try:
         network = function(width=cell.width, depth=cell.depth, input_shape=input_shape, classes=classes, seed=cell.seed)
     except Exception as error:

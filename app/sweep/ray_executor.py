@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.config.schema import ExperimentConfig
-from app.config.sections import ExecutorConfig
-from app.errors import UserError
-from app.store.claims import Claims
-from app.store.runs import RunStore
-from app.sweep.cell_sweep import CellSweep, Incomplete
-from app.sweep.plan import Cell
-from app.trajectory import Trajectory
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.config.sections import ExecutorConfig
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.spec import Cell
+from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.store.claims import Claims
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep.cell_sweep import CellSweep, Incomplete
 
 if TYPE_CHECKING:
-    from app.sweep.cell import Simulator
+    from sharpness_phases.sweep.simulator import Simulator
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ class Memory:
     written: list[Written] = field(default_factory=list)
 
     def find(self, run_id: str) -> Trajectory | None:
-        """See `app.sweep.cell_sweep.Runs`."""
+        """See `sharpness_phases.sweep.cell_sweep.RunKeeper`."""
         return self.known.get(run_id)
 
     def write(self, run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> None:
-        """See `app.sweep.cell_sweep.Runs`."""
+        """See `sharpness_phases.sweep.cell_sweep.RunKeeper`."""
         self.known[run_id] = trajectory
         self.written.append((run_id, labels, trajectory))
 
@@ -142,8 +142,8 @@ def carry_out(
     """
     messages: list[str] = []
     heard = _Heard(messages)
-    logging.getLogger("app").addHandler(heard)
-    logging.getLogger("app").setLevel(logging.INFO)
+    logging.getLogger("sharpness_phases").addHandler(heard)
+    logging.getLogger("sharpness_phases").setLevel(logging.INFO)
     try:
         simulator = _simulator(config, max(1, round(cpus)))
         if folder is None:
@@ -158,7 +158,7 @@ def carry_out(
             sweep.complete()
             return Report(sweep.computed, [], messages)
     finally:
-        logging.getLogger("app").removeHandler(heard)
+        logging.getLogger("sharpness_phases").removeHandler(heard)
 
 
 _simulators: dict[str, Simulator] = {}  # the one of the experiment that this worker is at
@@ -166,11 +166,11 @@ _simulators: dict[str, Simulator] = {}  # the one of the experiment that this wo
 
 def _simulator(config: ExperimentConfig, threads: int) -> Simulator:
     """The worker's simulator, which keeps data and traced functions from one cell to the next."""
-    from app.training.quiet import import_tensorflow
+    from sharpness_phases.training.startup import import_tensorflow
 
     import_tensorflow()
-    from app.sweep.cell import Simulator
-    from app.training.device import limit_threads
+    from sharpness_phases.sweep.simulator import Simulator
+    from sharpness_phases.training.device import limit_threads
 
     key = config.model_dump_json()
     if key not in _simulators:
@@ -199,14 +199,14 @@ class _Seen:
         self.seen: dict[str, Trajectory] = {}
 
     def find(self, run_id: str) -> Trajectory | None:
-        """See `app.sweep.cell_sweep.Runs`."""
+        """See `sharpness_phases.sweep.cell_sweep.RunKeeper`."""
         found = self._store.find(run_id)
         if found is not None:
             self.seen[run_id] = found
         return found
 
     def write(self, run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> None:
-        """See `app.sweep.cell_sweep.Runs`."""
+        """See `sharpness_phases.sweep.cell_sweep.RunKeeper`."""
         self._store.write(run_id, labels, trajectory)
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from app.analysis.critical import Criteria, Question
-from app.trajectory import Trajectory
+from sharpness_phases.runs.questions import Criteria, Question
+from sharpness_phases.runs.trajectory import Trajectory
 
 Doubts = tuple[tuple[float, int], ...]
 

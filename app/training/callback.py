@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from app.training.sharpness_model import SharpnessModel
+from sharpness_phases.training.sharpness_model import SharpnessModel
 
 UNITS = ("epochs", "steps")
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from app.training.sharpness_model import SharpnessModel
-from app.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
+from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
+from sharpness_phases.training.sharpness_model import SharpnessModel
 
 LINE_POINTS = 101
 """Points of the line from theta_0 to theta_T on which a barrier is looked for (Kalra & Barkeshli 2023, Sec. 2.1)."""

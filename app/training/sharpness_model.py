@@ -10,20 +10,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import app.losses  # noqa: F401  # registers our loss, so that saved models find it
-from app.curvature.hessian import HessianOperator
-from app.curvature.lanczos import Lanczos
-from app.curvature.result import EigenResult
-from app.curvature.verify import (
+import sharpness_phases.training.losses  # noqa: F401  # registers our loss, so that saved models find it
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.curvature.operator import EigenResult
+from sharpness_phases.training.measurement_set import accuracy, as_tensors
+from sharpness_phases.training.second_derivatives import (
     AGREEMENT,
     SecondDerivativeError,
     layer_names,
     refuse_wrong_layers,
     verify_products,
 )
-from app.training.measurement_set import accuracy, as_tensors
-from app.training.solver_config import solver_config, solver_from_config
-from app.training.tracker import Measurement, SharpnessTracker
+from sharpness_phases.training.solver_config import solver_config, solver_from_config
+from sharpness_phases.training.tracker import Measurement, SharpnessTracker
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from app.curvature.lanczos import Lanczos
-from app.curvature.power import PowerIteration
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.curvature.power import PowerIteration
 
 _OURS = {kind.__name__: kind for kind in (Lanczos, PowerIteration)}
 """Their public attributes are their arguments."""

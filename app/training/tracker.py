@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from app.curvature.hessian import HessianOperator
-from app.curvature.lanczos import Lanczos
-from app.curvature.result import EigenResult
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.curvature.operator import EigenResult
 
 _SAMPLE_SHARE = 16  # one of so many measurement examples is in the sample
 _ENOUGH = 128  # examples, of which there are as many in the sample if they are no more than a quarter

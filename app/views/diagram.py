@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from app.analysis.phases import Phase
-from app.views.style import (
+from sharpness_phases.analysis.phases import Phase
+from sharpness_phases.views.style import (
     CONSTANT_COLORS,
     CONSTANT_LABELS,
     CONSTANT_MARKERS,
@@ -71,7 +71,7 @@ class PhaseDiagram(Picture):
     bound the filled phases (Kalra & Barkeshli 2023, Fig. 1), which are those of `PhaseAnalyzer.phase`.
 
     Args:
-        summary: A table as `app.analysis.tables.summary_table` returns it.
+        summary: A table as `analysis.tables.summary_table` returns it.
         title: What the diagram is of.
         exact: An exact c_loss to draw on top: columns depth, width, c_loss.
         over: The vertical axis; by default the width, or the depth where there is one width and several depths.
@@ -116,7 +116,7 @@ class ComparisonSheet(Picture):
     """Phase diagrams of several experiments on one range of c, a panel for each.
 
     Args:
-        summaries: Title and summary (as `app.analysis.tables.summary_table` returns it) of every experiment.
+        summaries: Title and summary (as `analysis.tables.summary_table` returns it) of every experiment.
         over: The vertical axis of the panels; an experiment of which it needs several has as many panels.
 
     Raises:
@@ -285,7 +285,7 @@ def _fits(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _edges(rows: pd.DataFrame, heights: np.ndarray, limits: tuple[float, float]) -> list[np.ndarray]:
-    """Where each phase ends, as `app.analysis.phases.classify` decides: above c_max first, then c_sharp, then c_loss.
+    """Where each phase ends, as `analysis.phases.classify` decides: above c_max first, then c_sharp, then c_loss.
 
     Near a network for which a constant is mostly censored, it is at the side where it is.
     """

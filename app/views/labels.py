@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from app.analysis.phases import boundary, classify
+from sharpness_phases.analysis.phases import boundary, classify
 
 UNKNOWN_PHASE = "unknown"
 """The phase of a run whose initialisation has no constants, as its search is not complete."""
@@ -17,7 +17,7 @@ def phase_of(c: float, constants: pd.Series | None) -> str:
 
     Args:
         c: Its learning-rate constant.
-        constants: A row of a table as `app.analysis.tables.constants_table` returns it; None where there is none.
+        constants: A row of a table as `analysis.tables.constants_table` returns it; None where there is none.
 
     Returns:
         The name of the phase, or `UNKNOWN_PHASE`.

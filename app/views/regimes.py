@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from app.analysis.regimes import Regime, Segment
-from app.trajectory import Trajectory
-from app.views.style import Picture, columns_for, figure_size, house_style, is_narrow
+from sharpness_phases.analysis.regimes import Regime, Segment
+from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.views.style import Picture, columns_for, figure_size, house_style, is_narrow
 
 REGIME_FILLS = {
     Regime.EARLY_TRANSIENT: "#f4d675",
@@ -36,7 +36,7 @@ class LabelledRun(NamedTuple):
         title: What sets it apart.
         run: Its trajectory.
         learning_rate: Its learning rate eta.
-        segments: Its regimes, as `app.analysis.regimes.regimes` returns them.
+        segments: Its regimes, as `analysis.regimes.regimes` returns them.
     """
 
     title: str

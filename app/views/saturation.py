@@ -11,8 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from app.analysis.saturation import MIN_POINTS, SaturationCurves, common_grid, saturation_curves
-from app.views.style import (
+from sharpness_phases.analysis.saturation import MIN_POINTS, SaturationCurves, common_grid, saturation_curves
+from sharpness_phases.views.style import (
     CONSTANT_COLORS,
     CONSTANT_LABELS,
     CONSTANT_MARKERS,
@@ -40,8 +40,8 @@ class SaturationFigure(Picture):
     Dots are initialisations, lines the smoothed averages; c_crit is marked with the quartiles of its bootstrap.
 
     Args:
-        saturated: A table as `app.analysis.saturation.saturated_sharpness` returns it.
-        critical: A table as `app.analysis.saturation.critical_table` returns it.
+        saturated: A table as `analysis.saturation.saturated_sharpness` returns it.
+        critical: A table as `analysis.saturation.critical_table` returns it.
         title: What the figure is of.
 
     Raises:
@@ -117,8 +117,8 @@ class SaturationDiagram(Picture):
     """The saturated sharpness in the plane of c and 1/w, a panel for every depth, with c_crit and c_max.
 
     Args:
-        saturated: A table as `app.analysis.saturation.saturated_sharpness` returns it.
-        summary: A table as `app.analysis.tables.summary_table` returns it.
+        saturated: A table as `analysis.saturation.saturated_sharpness` returns it.
+        summary: A table as `analysis.tables.summary_table` returns it.
         title: What the diagram is of.
 
     Raises:

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from app.analysis.phases import Phase
-from app.store.files import whole_file
-from app.views.grey import make_grey
+from sharpness_phases.analysis.phases import Phase
+from sharpness_phases.store.files import atomic_file
+from sharpness_phases.views.grey import make_grey
 
 logger = logging.getLogger(__name__)
 logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of the dates in Matplotlib's own fonts
@@ -195,7 +195,7 @@ class Picture(abc.ABC):
         """
         path, begin = Path(path), time.perf_counter()
         dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with house_style(style), whole_file(path) as unfinished:
+        with house_style(style), atomic_file(path) as unfinished:
             figure, style = self.draw(), _style.get()
             _finish(figure, style)
             # What is printed has exactly the width that it is to have.

@@ -26,9 +26,9 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from app.analysis.tables import CELL
-from app.views.labels import by_cell, phase_of
-from app.views.thinning import first_initialisations
+from sharpness_phases.analysis.tables import CELL
+from sharpness_phases.views.labels import by_cell, phase_of
+from sharpness_phases.views.thinning import first_initialisations
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ def write_tensorboard(
 
     Args:
         folder: Where; point `tensorboard --logdir` at it.
-        runs: A row per step, one run for each initialisation and c, as `app.analysis.tables.merge_runs` returns it.
-        constants: A table as `app.analysis.tables.constants_table` returns it.
+        runs: A row per step, one run for each initialisation and c, as `analysis.tables.merge_runs` returns it.
+        constants: A table as `analysis.tables.constants_table` returns it.
         pictures: Names and PNG files of the pictures to show.
     """
     shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from app.views.style import Picture, columns_for, figure_size, house_style, is_narrow
+from sharpness_phases.views.style import Picture, columns_for, figure_size, house_style, is_narrow
 
 _COLUMN, _ROW = 2.7, 2.1  # inches
 _COLORS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, 256)))  # its yellow is faint on white
@@ -23,7 +23,7 @@ class TrajectoryFigure(Picture):
     """L_t / L_0 and lambda_t / lambda_0 over the steps, a column of two panels for every (depth, width).
 
     Args:
-        runs: A row per step, one run for each initialisation and c, as `app.analysis.tables.merge_runs` returns it.
+        runs: A row per step, one run for each initialisation and c, as `analysis.tables.merge_runs` returns it.
         seed: Which initialisation is shown; the lowest one by default.
         title: What the figure is of.
 

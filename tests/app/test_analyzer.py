@@ -1,11 +1,11 @@
 import pytest
 import tables
 
-from app import Phase, PhaseAnalyzer
-from app.analysis.regimes import Regime
-from app.analysis.tables import summary_json
-from app.config.loading import load_config
-from app.errors import UserError
+from sharpness_phases import Phase, PhaseAnalyzer
+from sharpness_phases.analysis.regimes import Regime
+from sharpness_phases.analysis.tables import summary_json
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.errors import UserError
 
 CONFIG = load_config(
     "quickstart",

@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.errors import UserError
-from app.own import own_digest, own_file
-from app.terminal import checked_config
+from sharpness_phases.commands.options import checked_config
+from sharpness_phases.custom_code import custom_code_digest, custom_code_file
+from sharpness_phases.errors import UserError
 
 CONFIG = """
 name: own
@@ -56,10 +56,10 @@ def test_what_is_typed_is_the_users_own_word(here):
 
 
 def test_the_file_of_code_is_found_and_hashed_without_running_any(here):
-    assert own_file("package.inner:mlp") == here / "package" / "inner.py"
-    assert own_file("nothing.there:mlp") is None
-    before = own_digest("package.inner:mlp")
+    assert custom_code_file("package.inner:mlp") == here / "package" / "inner.py"
+    assert custom_code_file("nothing.there:mlp") is None
+    before = custom_code_digest("package.inner:mlp")
     (here / "package" / "inner.py").write_text(RUNS_AT_IMPORT + "# changed")
-    assert own_digest("package.inner:mlp") not in ("", before)
-    assert own_digest("nothing.there:mlp") == ""
+    assert custom_code_digest("package.inner:mlp") not in ("", before)
+    assert custom_code_digest("nothing.there:mlp") == ""
     assert not (here / "it_ran").exists()

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from tiny import TINY
 
-from app import Experiment, PhaseAnalyzer
-from app.config.loading import load_config
-from app.errors import UserError
-from app.experiment import compare
+from sharpness_phases import Experiment, PhaseAnalyzer
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.errors import UserError
+from sharpness_phases.experiment import compare
 
 
 def experiment(folder, *overrides):
@@ -51,7 +51,7 @@ def test_the_tables_are_those_of_the_analyzer(folder):
 def test_a_second_run_computes_nothing_does_not_need_tensorflow_and_gives_the_same_tables(folder):
     before = {name: (folder / name).read_bytes() for name in ("critical_constants.csv", "summary.json", "config.yaml")}
     code = (
-        "import sys; from app import Experiment; from app.config.loading import load_config;"
+        "import sys; from sharpness_phases import Experiment; from sharpness_phases.config.loading import load_config;"
         f"Experiment(load_config({str(folder / 'config.yaml')!r}), {str(folder)!r}).run();"
         "sys.exit('tensorflow' in sys.modules)"
     )
@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_written_is_a_users_error(tmp_path):
 
 
 def test_data_that_cannot_be_loaded_leave_no_folder_behind(tmp_path, monkeypatch):
-    import app.data.preprocessing as preprocessing
+    import sharpness_phases.data.preprocessing as preprocessing
 
     def absent(name, data_dir):
         raise UserError("no such data")

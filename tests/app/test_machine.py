@@ -9,11 +9,11 @@ import tensorflow as tf
 from command_line import overridden, phases
 from tiny import TINY
 
-from app import Experiment
-from app.errors import MachineError
-from app.store.runs import RunStore
-from app.sweep.cell import Simulator
-from app.training.runner import TrajectoryRunner
+from sharpness_phases import Experiment
+from sharpness_phases.errors import MachineError
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep.simulator import Simulator
+from sharpness_phases.training.runner import TrajectoryRunner
 
 SMALL = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false"]
 
@@ -23,7 +23,7 @@ def experiment(folder, *overrides):
 
 
 def test_a_full_disk_is_told_and_finished_runs_are_kept(tmp_path, monkeypatch):
-    import app.store.records as records
+    import sharpness_phases.store.records as records
 
     write, count = records.pq.write_table, []
 
@@ -92,7 +92,7 @@ def test_pictures_that_cannot_be_written_are_told_and_tables_are_kept(tmp_path, 
 
 def exhausted_above(examples, monkeypatch):
     """Make products on more than so many examples at once run out of memory, as a GPU would."""
-    from app.curvature.hessian import HessianOperator
+    from sharpness_phases.curvature.hessian import HessianOperator
 
     honest = HessianOperator.linearize
 
@@ -139,7 +139,7 @@ def test_out_of_memory_in_the_middle_of_a_run_begins_that_run_anew(tmp_path, mon
 
 def test_the_basis_of_lanczos_that_does_not_fit_is_answered_too():
     """Memory that numpy and TensorFlow are refused looks alike."""
-    from app.config.loading import load_config
+    from sharpness_phases.config.loading import load_config
 
     simulator = Simulator(load_config("quickstart", SMALL))
     tries = []

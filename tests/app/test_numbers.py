@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-import app.data.preprocessing as preprocessing
-from app import Experiment, Lanczos
-from app.data.image_sets import ImageSet
-from app.errors import UserError
+import sharpness_phases.data.preprocessing as preprocessing
+from sharpness_phases import Experiment, Lanczos
+from sharpness_phases.data.loading import ImageSet
+from sharpness_phases.errors import UserError
 
 SMALL = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false"]
 
@@ -84,7 +84,7 @@ def upside_down(targets, outputs):
 
 
 def test_an_initial_sharpness_that_is_not_as_exact_as_asked_is_told(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("app.sweep.cell.build_solver", lambda *_: Lanczos(1e-6, max_products=2))
+    monkeypatch.setattr("sharpness_phases.sweep.simulator.build_solver", lambda *_: Lanczos(1e-6, max_products=2))
     Experiment.from_config("quickstart", [*SMALL, "sharpness.tolerance=1e-6"], tmp_path).run()
     told = r"d2_w8_s0: after \d products the residual of lambda_0 is \d.*, above sharpness.tolerance 1.0e-06"
     assert re.search(told, caplog.text)

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 from problems import classification, dense_hessian, operator_of
 
-from app import HalfMeanSquaredError, PowerIteration, recommend_learning_rate
-from app.analysis.advice import GRID
-from app.curvature.verify import SecondDerivativeError
-from app.data.preprocessing import batch_indices
-from app.errors import UserError
-from models import FCN
+from sharpness_phases import HalfMeanSquaredError, PowerIteration, recommend_learning_rate
+from sharpness_phases.analysis.advice import GRID
+from sharpness_phases.data.preprocessing import batch_indices
+from sharpness_phases.errors import UserError
+from sharpness_phases.models import FCN
+from sharpness_phases.training.second_derivatives import SecondDerivativeError
 
 X, Y = classification(64, dtype=np.float32)
 
@@ -98,7 +98,7 @@ def test_the_weights_are_put_back_after_an_error_too(monkeypatch):
         model.set_weights([weight + 1 for weight in before])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.recommend.edge_of", fails)
+    monkeypatch.setattr("sharpness_phases.recommend.edge_of", fails)
     with pytest.raises(KeyboardInterrupt):
         recommend_learning_rate(model, (X, Y))
     for old, new in zip(before, model.get_weights(), strict=True):

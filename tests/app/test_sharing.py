@@ -6,8 +6,8 @@ import pytest
 from command_line import overridden, phases, start
 from tiny import TINY
 
-from app import Experiment
-from app.store.runs import RunStore
+from sharpness_phases import Experiment
+from sharpness_phases.store.runs import RunStore
 
 RUN = ["run", "quickstart", *overridden([*TINY, "tensorboard=false"])]
 TABLES = ("critical_constants.csv", "summary.json")
@@ -61,7 +61,7 @@ def test_a_shard_that_is_none_has_status_2(share, tmp_path):
 
 
 def test_fresh_waits_for_nobody_and_takes_nothing_from_others(undisturbed, tmp_path):
-    from app.store.claims import Claims
+    from sharpness_phases.store.claims import Claims
 
     (tmp_path / "shared").mkdir()
     with Claims(tmp_path / "shared"):

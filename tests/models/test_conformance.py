@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from problems import classification, dense_hessian, operator_of
 
-import models
-from app.losses import LOSSES, build_loss
+from sharpness_phases import models
+from sharpness_phases.sweep.losses import LOSSES, build_loss
 
 CASES = {
     "fcn": ({"width": 5, "depth": 3}, (6, 6, 1)),

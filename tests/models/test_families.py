@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from models import UV, LinearFCN, MyrtleCNN, ResNet
-from models.layers import LayerNorm
+from sharpness_phases.models import UV, LinearFCN, MyrtleCNN, ResNet
+from sharpness_phases.models.layers import LayerNorm
 
 
 def layers(network, kind):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models import FCN
+from sharpness_phases.models import FCN
 
 
 def weights(seed=0, **settings):

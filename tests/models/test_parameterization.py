@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from models.parameterization import layer_scale
+from sharpness_phases.models.parameterization import layer_scale
 
 
 @pytest.mark.parametrize(("gain", "variance"), [(2.0, 2 / 784), (1.0, 1 / 784)])

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-import models
-from models.factory import ModelFactory
+from sharpness_phases import models
+from sharpness_phases.models.factory import ModelFactory
 
 
 def test_every_family_is_found_by_its_name():
@@ -19,5 +19,5 @@ def test_an_unknown_family_is_refused_with_the_known_ones():
 
 
 def test_importing_the_package_does_not_import_keras():
-    code = "import sys, models; sys.exit('keras' in sys.modules)"
+    code = "import sys, sharpness_phases.models; sys.exit('keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

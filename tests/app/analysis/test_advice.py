@@ -1,6 +1,6 @@
 import pytest
 
-from app.analysis.advice import GRID, LearningRateAdvice, suggestion
+from sharpness_phases.analysis.advice import GRID, LearningRateAdvice, suggestion
 
 
 def at(c):

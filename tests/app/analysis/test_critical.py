@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import T, run, trajectory
 
-from app.analysis.critical import Criteria, Question, critical_constants, undecided
+from sharpness_phases.analysis.critical import critical_constants, undecided
+from sharpness_phases.runs.questions import Criteria, Question
 
 CRITERIA = Criteria(steps=T)
 GRID = [2.0 ** (0.1 * i) for i in range(8)]

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from app.analysis.phases import Phase, boundary, classify
+from sharpness_phases.analysis.phases import Phase, boundary, classify
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_up import trajectory
 
-from app.analysis.regimes import Regime, Segment, agreement, regimes
+from sharpness_phases.analysis.regimes import Regime, Segment, agreement, regimes
 
 ETA = 0.1
 EDGE = 2 / ETA

@@ -4,9 +4,9 @@ import pytest
 import tables
 from made_up import trajectory
 
-from app.analysis.critical import Criteria
-from app.analysis.saturation import bootstrap, critical_table, saturated_sharpness, saturation_curves
-from app.analysis.tables import constants_table, merge_runs, summary_table
+from sharpness_phases.analysis.saturation import bootstrap, critical_table, saturated_sharpness, saturation_curves
+from sharpness_phases.analysis.tables import constants_table, merge_runs, summary_table
+from sharpness_phases.runs.questions import Criteria
 
 C = 2.0 ** np.arange(-1, 3.4, 0.1)
 LAST = max(tables.EXPONENTS)

@@ -6,8 +6,8 @@ import pytest
 import tables
 from made_up import T, run
 
-from app.analysis.critical import Criteria
-from app.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
+from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
+from sharpness_phases.runs.questions import Criteria
 
 CRITERIA = Criteria(steps=T)
 EXPONENTS = [0.1 * i for i in range(6)]

@@ -2,12 +2,12 @@ import keras
 import numpy as np
 import pytest
 
-from app.analysis.uv import critical_loss_constant, recursion, top_eigenvalue
-from app.curvature.lanczos import Lanczos
-from app.losses import HalfMeanSquaredError
-from app.training.runner import TrajectoryRunner
-from app.training.sharpness_model import SharpnessModel
-from models import UV
+from sharpness_phases.analysis.uv import critical_loss_constant, recursion, top_eigenvalue
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.models import UV
+from sharpness_phases.training.losses import HalfMeanSquaredError
+from sharpness_phases.training.runner import TrajectoryRunner
+from sharpness_phases.training.sharpness_model import SharpnessModel
 
 STEPS = 50
 BATCHES = np.zeros((STEPS, 1), np.int64)

@@ -3,10 +3,10 @@ import json
 import pytest
 from tiny import TINY
 
-from app.bench.compare import _transient_alone, compare
-from app.bench.report import conclusion, remarks, ways_table
-from app.config.loading import load_config
-from app.errors import UserError
+from sharpness_phases.bench.compare import _transient_alone, compare
+from sharpness_phases.commands.bench_tables import conclusion, remarks, ways_table
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.errors import UserError
 
 CONFIG = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "sweep.lr_exponents={start: -1, stop: 8, step: 0.5}"]
 MEASURED_ON_ALL = ["data.train_examples=256", "sharpness.examples=256"]

@@ -1,8 +1,8 @@
-from app.analyzer import PhaseAnalyzer
-from app.bench.many_runs import make_up
-from app.store.runs import RunStore
-from app.sweep.cell_sweep import CellSweep
-from app.sweep.plan import cells
+from sharpness_phases.analyzer import PhaseAnalyzer
+from sharpness_phases.bench.many_runs import make_up
+from sharpness_phases.runs.spec import cells
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep.cell_sweep import CellSweep
 
 
 def test_made_up_runs_are_a_complete_experiment_in_packs(tmp_path):

@@ -3,9 +3,9 @@ import pytest
 import tensorflow as tf
 from tiny import TINY
 
-from app.bench.precision import measure_precision, round_mantissa, rounded_product
-from app.config.loading import load_config
-from app.errors import UserError
+from sharpness_phases.bench.precision import measure_precision, round_mantissa, rounded_product
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.errors import UserError
 
 
 def test_rounding_keeps_ten_bits_of_the_mantissa_to_the_nearest():

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from problems import classification, operator_of
 
-from app.bench.roofline import Roofline, measure_roofline
-from app.losses import build_loss
-from app.sweep.cost import product_flops
-from models import FCN
+from sharpness_phases.bench.roofline import Roofline, measure_roofline
+from sharpness_phases.models import FCN
+from sharpness_phases.sweep.cost import product_flops
+from sharpness_phases.sweep.losses import build_loss
 
 
 def operator():

@@ -3,9 +3,9 @@ import math
 import pytest
 from tiny import TINY
 
-from app.bench.scaling import AXES, Point, growth, parse_axes, scale, scaling_table
-from app.config.loading import load_config
-from app.errors import UserError
+from sharpness_phases.bench.scaling import AXES, Point, growth, parse_axes, scale, scaling_table
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.errors import UserError
 
 
 def point(value, seconds):

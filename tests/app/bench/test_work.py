@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from app.bench.work import Prices, Work, timed
+from sharpness_phases.bench.work import Prices, Work, timed
 
 
 def test_operations_follow_from_counts_and_prices():

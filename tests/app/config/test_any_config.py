@@ -9,11 +9,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.config.image_sets import IMAGE_SETS
-from app.config.loading import ConfigError, dump_config, load_config, shipped_configs
-from app.config.schema import ExperimentConfig
-from app.sweep.plan import cells
-from models import FAMILIES
+from sharpness_phases.config.loading import ConfigError, dump_config, load_config, shipped_configs
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.models import FAMILIES
+from sharpness_phases.runs.spec import cells
 
 rubbish = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -6,9 +6,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config.loading import ConfigError, dump_config, load_config, shipped_configs
-from app.config.schema import to_plain
-from app.config.yaml_marks import YamlError, dump, parse
+from sharpness_phases.config.loading import ConfigError, dump_config, load_config, shipped_configs
+from sharpness_phases.config.schema import to_plain
+from sharpness_phases.config.yaml_marks import YamlError, dump, parse
 
 SMALL = "name: small\nsweep:\n  depths: [2]\n  widths: [8]\n"
 

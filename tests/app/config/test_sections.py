@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.config.loading import load_config
+from sharpness_phases.config.loading import load_config
 
 
 def test_a_changed_config_differs_in_the_values_named_alone():

@@ -3,9 +3,9 @@ import pytest
 import tensorflow as tf
 from problems import classification, dense_hessian, operator_of
 
-from app.curvature.hessian import HessianOperator
-from app.losses import build_loss
-from models import FCN
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.models import FCN
+from sharpness_phases.sweep.losses import build_loss
 
 
 @pytest.fixture

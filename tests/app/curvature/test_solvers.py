@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import classification, dense_hessian, matvec_of, operator_of, symmetric
 
-from app.curvature.lanczos import SAFETY, Lanczos
-from app.curvature.power import PowerIteration
-from app.losses import LOSSES, build_loss
-from models import FCN
+from sharpness_phases.curvature.lanczos import SAFETY, Lanczos
+from sharpness_phases.curvature.power import PowerIteration
+from sharpness_phases.models import FCN
+from sharpness_phases.sweep.losses import LOSSES, build_loss
 
 SPECTRA = {
     "positive": np.concatenate([[10.0, 7.0], np.linspace(0, 3, 40)]),

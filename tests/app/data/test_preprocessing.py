@@ -3,8 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config.sections import DataConfig
-from app.data.preprocessing import balanced_subset, batch_indices, measurement_indices, one_hot, prepare, standardize
+from sharpness_phases.data.preprocessing import (
+    balanced_subset,
+    batch_indices,
+    measurement_indices,
+    one_hot,
+    prepare,
+    standardize,
+)
 
 
 def test_every_example_is_standardized_on_its_own():
@@ -69,9 +75,9 @@ def test_equal_seeds_for_different_purposes_draw_independently():
 
 
 def test_the_embedded_images_are_prepared_as_the_config_says():
-    whole = prepare(DataConfig())
+    whole = prepare()
     assert whole.x.shape == (4096, 28, 28, 1)
     assert whole.y.shape == (4096, 10)
-    part = prepare(DataConfig(train_examples=100))
+    part = prepare(train_examples=100)
     assert part.x.shape == (100, 28, 28, 1)
     assert part.y.sum(axis=0).tolist() == [10] * 10

@@ -3,14 +3,13 @@ import sys
 
 import pytest
 
-from app.store.claims import Claims
+from sharpness_phases.store.claims import Claims
 
 
 def other(folder, code):
     """Run code in another process that works in the folder, too."""
-    program = (
-        f"from pathlib import Path; from app.store.claims import Claims; c = Claims(Path({str(folder)!r})); {code}"
-    )
+    imports = "from pathlib import Path; from sharpness_phases.store.claims import Claims"
+    program = f"{imports}; c = Claims(Path({str(folder)!r})); {code}"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -41,7 +40,7 @@ def test_a_process_knows_whether_it_is_alone(claims, tmp_path):
 
 def test_waiting_ends_when_the_other_gives_the_name_back(claims, tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from app.store.claims import Claims;"
+        "import sys, time; from pathlib import Path; from sharpness_phases.store.claims import Claims;"
         f"c = Claims(Path({str(tmp_path)!r})); print(c.claim('a'), flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -57,7 +56,7 @@ def test_without_locks_of_the_file_system_every_claim_is_granted_and_it_is_said_
         raise OSError(37, "No locks available")
 
     caplog.set_level("INFO")
-    monkeypatch.setattr("app.store.claims.fcntl.lockf", refuse)
+    monkeypatch.setattr("sharpness_phases.store.claims.fcntl.lockf", refuse)
     assert claims.claim("a")
     assert claims.claim("b")
     assert caplog.text.count("No locks available") == 1

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from made_up import LABELS, run
 
-from app.store import records
-from app.store.records import DamagedFile, digest, read_table
-from app.store.runs import RunStore
+from sharpness_phases.store import records
+from sharpness_phases.store.records import DamagedFile, digest, read_table
+from sharpness_phases.store.runs import RunStore
 
 NAME, OTHER = "0" * 24, "1" * 24
 

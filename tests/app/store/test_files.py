@@ -1,11 +1,11 @@
 import pytest
 
-from app.store.files import remove_unfinished, whole_file
+from sharpness_phases.store.files import atomic_file, remove_unfinished
 
 
 def test_a_file_takes_its_place_only_when_it_is_finished(tmp_path):
     place = tmp_path / "new" / "table.csv"
-    with whole_file(place) as unfinished:
+    with atomic_file(place) as unfinished:
         assert unfinished.suffix == ".csv"
         unfinished.write_text("whole")
         assert not place.exists()
@@ -16,7 +16,7 @@ def test_a_file_takes_its_place_only_when_it_is_finished(tmp_path):
 def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path):
     place = tmp_path / "table.csv"
     place.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(place) as unfinished:
+    with pytest.raises(RuntimeError), atomic_file(place) as unfinished:
         unfinished.write_text("half")
         raise RuntimeError
     assert place.read_text() == "old"
@@ -26,7 +26,7 @@ def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path):
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     place = tmp_path / "table.csv"
     place.write_text("kept")
-    generator = whole_file(place).gen
+    generator = atomic_file(place).gen
     next(generator).write_text("half")
     assert len(list(tmp_path.iterdir())) == 2
     remove_unfinished(tmp_path, tmp_path / "absent")

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from app.errors import MachineError, UserError
-from app.store.folder import set_aside, what_to_do, work_folder
+from sharpness_phases.errors import MachineError, UserError
+from sharpness_phases.store.folder import errors_with_advice, set_aside, work_folder
 
 
 def fail_in(folder, keep=lambda: False, meanwhile=lambda: None):
@@ -53,7 +53,7 @@ def test_a_path_that_cannot_be_a_folder_is_the_users_error_and_one_that_may_not_
     ],
 )
 def test_what_to_do_is_said_where_the_machine_gives_out(tmp_path, error, message):
-    with pytest.raises(MachineError, match=message), what_to_do(tmp_path):
+    with pytest.raises(MachineError, match=message), errors_with_advice(tmp_path):
         raise error
 
 

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from made_up import LABELS, run
 
-import app.store.records as records
-import app.store.runs as runs
-from app.store.records import SCHEMA, run_id
-from app.store.runs import RunStore
+import sharpness_phases.store.records as records
+import sharpness_phases.store.runs as runs
+from sharpness_phases.runs.spec import run_id
+from sharpness_phases.store.records import SCHEMA
+from sharpness_phases.store.runs import RunStore
 
 
 @pytest.fixture

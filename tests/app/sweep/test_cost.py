@@ -2,10 +2,10 @@ import pytest
 import tensorflow as tf
 from problems import operator_of
 
-from app.config.loading import load_config
-from app.losses import build_loss
-from app.sweep.cost import estimate, forward_flops, product_flops
-from models import FCN
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.models import FCN
+from sharpness_phases.sweep.cost import estimate, forward_flops, product_flops
+from sharpness_phases.sweep.losses import build_loss
 
 EXAMPLES, INPUTS, WIDTH, CLASSES = 64, 50, 32, 10
 RATE = 1e11

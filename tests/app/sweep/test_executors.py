@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from tiny import TINY
 
-from app.analysis.critical import Question
-from app.analysis.tables import constants_table
-from app.config.loading import load_config
-from app.errors import UserError
-from app.store.runs import RunStore
-from app.sweep.cell_sweep import CellSweep, Incomplete
-from app.sweep.executors import build_executor, in_turn
-from app.sweep.plan import Cell, belonging, cells, criteria, identity
+from sharpness_phases.analysis.tables import constants_table
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.questions import Question
+from sharpness_phases.runs.spec import Cell, belonging, cells, criteria, identity
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep.cell_sweep import CellSweep, Incomplete
+from sharpness_phases.sweep.executors import build_executor, in_turn
 
 
 def sweep(folder, *overrides):
@@ -231,14 +231,14 @@ def test_a_damaged_run_is_computed_again_with_the_same_bits(exponent, adaptive_s
 
 
 def test_a_sharpness_that_is_not_defined_at_a_finite_loss_is_a_users_error(tmp_path, monkeypatch):
-    from app.sweep.cell import CellRuns
+    from sharpness_phases.sweep.simulator import CellRunner
 
-    honest = CellRuns.trajectory
+    honest = CellRunner.trajectory
 
     def undefined(self, exponent, question):
         run = honest(self, exponent, question)
         return replace(run, sharpness=np.where(np.arange(len(run.sharpness)) > 0, np.nan, run.sharpness))
 
-    monkeypatch.setattr(CellRuns, "trajectory", undefined)
+    monkeypatch.setattr(CellRunner, "trajectory", undefined)
     with pytest.raises(UserError, match="d2_w8_s0: at c = 1 the sharpness is not a number while the loss is finite"):
         sweep(tmp_path, "sweep.widths=[8]", "sweep.seeds=1")

@@ -5,9 +5,9 @@ import sys
 import pytest
 from tiny import TINY
 
-from app.experiment import Experiment
-from app.sweep import forecast
-from app.sweep.cost import estimate
+from sharpness_phases.experiment import Experiment
+from sharpness_phases.sweep import forecast
+from sharpness_phases.sweep.cost import estimate
 
 
 def experiment(folder, *overrides):
@@ -40,7 +40,7 @@ def test_only_what_is_missing_counts(tmp_path, monkeypatch):
 
 
 def test_tasks_of_a_cluster_are_not_foretold(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "app.sweep.forecast", None)  # an import of it would fail
+    monkeypatch.setitem(sys.modules, "sharpness_phases.sweep.forecast", None)  # an import of it would fail
     assert experiment(tmp_path, "executor.kind=ray", "sweep.seeds=20000").long_work() is None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import Experiment
+from sharpness_phases import Experiment
 
 TABLE = Path(__file__).parent / "golden.csv"
 OVERRIDES = ["sweep.widths=[16,32]", "sweep.depths=[3]", "sweep.seeds=2", "data.train_examples=1024"]

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from app.config.loading import load_config
-from app.curvature.lanczos import Lanczos
-from app.data.preprocessing import batch_indices
-from app.experiment import Experiment
-from app.sweep.cell import Simulator
-from app.sweep.plan import cells
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.data.preprocessing import batch_indices
+from sharpness_phases.experiment import Experiment
+from sharpness_phases.runs.spec import cells
+from sharpness_phases.sweep.simulator import Simulator
 
 pytestmark = pytest.mark.slow
 

@@ -7,14 +7,14 @@ import psutil
 import pytest
 from tiny import TINY
 
-from app import Experiment
-from app.config.loading import load_config
-from app.errors import UserError
-from app.store.runs import RunStore
-from app.sweep import ray_executor
-from app.sweep.cell_sweep import CellSweep
-from app.sweep.executors import build_executor
-from app.sweep.plan import cells
+from sharpness_phases import Experiment
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.errors import UserError
+from sharpness_phases.runs.spec import cells
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep import ray_executor
+from sharpness_phases.sweep.cell_sweep import CellSweep
+from sharpness_phases.sweep.executors import build_executor
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
@@ -139,7 +139,7 @@ def test_what_a_worker_logs_is_in_its_report(monkeypatch):
     import logging
 
     def complete(self):
-        logging.getLogger("app.sweep.cell").warning("Out of %s", "memory")
+        logging.getLogger("sharpness_phases.sweep.simulator").warning("Out of %s", "memory")
 
     monkeypatch.setattr(CellSweep, "complete", complete)
     config = load_config("quickstart", RAY)

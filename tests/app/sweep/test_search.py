@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.analysis.critical import Question
-from app.sweep.search import DIVERGENCE_DOUBTS, Answer, adaptive, exhaustive, find_first
+from sharpness_phases.runs.questions import Question
+from sharpness_phases.sweep.search import DIVERGENCE_DOUBTS, Answer, adaptive, exhaustive, find_first
 
 
 class Condition:

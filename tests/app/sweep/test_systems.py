@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from app.config.loading import ConfigError, load_config
-from app.errors import UserError
-from app.experiment import Experiment
-from models import FAMILIES
+from sharpness_phases.config.loading import ConfigError, load_config
+from sharpness_phases.errors import UserError
+from sharpness_phases.experiment import Experiment
+from sharpness_phases.models import FAMILIES
 
 TINY = [
     "sweep.seeds=1",
@@ -130,7 +130,7 @@ def test_a_change_of_the_users_own_code_makes_new_runs(own, tmp_path):
     first = set(run(tmp_path / "out", f"{own}:wide").runs["run_id"])
     path = tmp_path / f"{own}.py"
     path.write_text(path.read_text() + "\n# changed\n")
-    import app.sweep.plan as plan
+    import sharpness_phases.runs.spec as plan
 
     plan._shared.cache_clear()
     assert first.isdisjoint(run(tmp_path / "out", f"{own}:wide").runs["run_id"])
@@ -171,8 +171,8 @@ def test_a_linear_network_is_in_ntk_parameterization_by_default():
 
 
 def test_subtracting_the_initial_output_trains_the_same_weights():
-    from models import FCN
-    from models.initial import subtract_initial_output
+    from sharpness_phases.models import FCN
+    from sharpness_phases.models.initial import subtract_initial_output
 
     network, copy = (FCN(8, 3).build((6,), 3, seed=seed) for seed in (0, 1))
     model = subtract_initial_output(network, copy)

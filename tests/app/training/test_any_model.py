@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 from problems import classification, dense_hessian, operator_of
 
-from app import HalfMeanSquaredError, Lanczos, PowerIteration, SharpnessModel
-from app.curvature.verify import SecondDerivativeError
-from models import FCN
+from sharpness_phases import HalfMeanSquaredError, Lanczos, PowerIteration, SharpnessModel
+from sharpness_phases.models import FCN
+from sharpness_phases.training.second_derivatives import SecondDerivativeError
 
 X, Y = classification(24, dtype=np.float32)
 
@@ -186,7 +186,7 @@ def test_a_saved_model_is_loaded_by_a_process_that_imports_nothing_else_of_the_p
     model = wrapped(functional(), solver=PowerIteration(7, tolerance=0.1))
     model.fit(X, Y, verbose=0)
     model.save(tmp_path / "model.keras")
-    code = "import keras; from app import SharpnessModel; m = keras.models.load_model('model.keras'); " + (
+    code = "import keras; from sharpness_phases import SharpnessModel; m = keras.models.load_model('model.keras'); " + (
         "print(m.compiled, m.solver.iterations, m.loss.name)"
     )
     found = subprocess.run(

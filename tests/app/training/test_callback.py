@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from problems import classification, dense_hessian, operator_of
 
-from app import HalfMeanSquaredError, SharpnessCallback
-from app.curvature.verify import SecondDerivativeError
+from sharpness_phases import HalfMeanSquaredError, SharpnessCallback
+from sharpness_phases.training.second_derivatives import SecondDerivativeError
 
 X, Y = classification(24, dtype=np.float32)
 STEPS = 3  # of an epoch

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from app.training.device import (
+from sharpness_phases.training.device import (
     counted_flops,
     describe_device,
     matrix_product_rate,

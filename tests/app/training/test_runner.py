@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from problems import classification
 
-from app.losses import HalfMeanSquaredError
-from app.training.runner import TrajectoryRunner
-from app.training.sharpness_model import SharpnessModel
-from models import FCN
+from sharpness_phases.models import FCN
+from sharpness_phases.training.losses import HalfMeanSquaredError
+from sharpness_phases.training.runner import TrajectoryRunner
+from sharpness_phases.training.sharpness_model import SharpnessModel
 
 STEPS = 4
 
@@ -103,7 +103,7 @@ def test_a_run_ends_when_its_question_is_answered(runner, initial):
 
 def test_a_long_run_is_taken_in_blocks_that_leave_no_trace(runner, initial, monkeypatch):
     whole = runner.run(initial, 0.3, BATCHES)
-    monkeypatch.setattr("app.training.runner._STEPS_AT_ONCE", 3)
+    monkeypatch.setattr("sharpness_phases.training.runner._STEPS_AT_ONCE", 3)
     blocks = runner.run(initial, 0.3, BATCHES)
     np.testing.assert_array_equal(blocks.loss, whole.loss)
     np.testing.assert_array_equal(blocks.sharpness, whole.sharpness)

@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 from problems import classification, dense_hessian, operator_of
 
-from app import HalfMeanSquaredError, Lanczos, PowerIteration, SharpnessModel
-from app.curvature.verify import SecondDerivativeError
-from models import FCN
+from sharpness_phases import HalfMeanSquaredError, Lanczos, PowerIteration, SharpnessModel
+from sharpness_phases.models import FCN
+from sharpness_phases.training.second_derivatives import SecondDerivativeError
 
 
 def compiled(network=None, jit_compile=False, learning_rate=0.1, loss=None, **settings):

@@ -3,10 +3,10 @@ import pytest
 import tensorflow as tf
 from problems import classification, dense_hessian, operator_of
 
-from app.curvature.lanczos import Lanczos
-from app.losses import build_loss
-from app.training.tracker import ESTIMATE_ERROR, SharpnessTracker, sample_size
-from models import FCN
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.models import FCN
+from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.training.tracker import ESTIMATE_ERROR, SharpnessTracker, sample_size
 
 NEVER = tf.constant(float("nan"))
 

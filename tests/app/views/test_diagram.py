@@ -4,8 +4,8 @@ import pytest
 import tables
 from pictures import overlapping
 
-from app.analysis.phases import Phase, classify
-from app.views.diagram import ComparisonSheet, Over, PhaseDiagram
+from sharpness_phases.analysis.phases import Phase, classify
+from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
 
 
 def texts(figure):

@@ -1,8 +1,8 @@
 import pytest
 from pictures import regime_figure
 
-from app.analysis.regimes import Regime
-from app.views.regimes import REGIME_FILLS, RegimeFigure
+from sharpness_phases.analysis.regimes import Regime
+from sharpness_phases.views.regimes import REGIME_FILLS, RegimeFigure
 
 
 def test_a_column_for_every_run_with_its_segments_shaded_and_the_edge_regime_figure(tmp_path):

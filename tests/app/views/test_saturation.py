@@ -3,8 +3,8 @@ import pytest
 import tables
 from pictures import C, saturated
 
-from app.analysis.saturation import critical_table, saturation_curves
-from app.views.saturation import SaturationDiagram, SaturationFigure
+from sharpness_phases.analysis.saturation import critical_table, saturation_curves
+from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
 
 
 def figure(table):

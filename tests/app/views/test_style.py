@@ -9,13 +9,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from pictures import overlapping, regime_figure, saturated, shown_texts
 
-from app.analysis.saturation import critical_table
-from app.views.diagram import PhaseDiagram
-from app.views.grey import grey_of
-from app.views.regimes import REGIME_FILLS
-from app.views.saturation import SaturationDiagram, SaturationFigure
-from app.views.style import CONSTANT_COLORS, CONSTANT_MARKERS, PHASE_FILLS, STYLES, house_style
-from app.views.trajectories import TrajectoryFigure
+from sharpness_phases.analysis.saturation import critical_table
+from sharpness_phases.views.diagram import PhaseDiagram
+from sharpness_phases.views.grey import grey_of
+from sharpness_phases.views.regimes import REGIME_FILLS
+from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
+from sharpness_phases.views.style import CONSTANT_COLORS, CONSTANT_MARKERS, PHASE_FILLS, STYLES, house_style
+from sharpness_phases.views.trajectories import TrajectoryFigure
 
 # Machado, Oliveira & Fernandes, "A physiologically-based model for simulation of color vision deficiency", IEEE Trans.
 # Vis. Comput. Graph. 15 (2009), Table 1 at severity 1: what is seen instead of linear red, green and blue.

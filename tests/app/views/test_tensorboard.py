@@ -10,14 +10,14 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.hparams import metadata
 
-from app.analysis.phases import Phase
-from app.views import tensorboard
-from app.views.tensorboard import SWEEP, write_tensorboard
+from sharpness_phases.analysis.phases import Phase
+from sharpness_phases.views import tensorboard
+from sharpness_phases.views.tensorboard import SWEEP, write_tensorboard
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from app.views.diagram import PhaseDiagram
+    from sharpness_phases.views.diagram import PhaseDiagram
 
     folder = tmp_path_factory.mktemp("tb")
     picture = PhaseDiagram(tables.summary()).save(folder / "d.png")
@@ -180,5 +180,5 @@ def test_no_complete_initialisation_is_no_obstacle(tmp_path):
 
 
 def test_it_is_written_without_tensorflow():
-    code = "import sys, app.views.tensorboard; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, sharpness_phases.views.tensorboard; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tables
 
-from app.views.trajectories import TrajectoryFigure
+from sharpness_phases.views.trajectories import TrajectoryFigure
 
 
 def test_two_panels_for_every_network_show_normalised_loss_and_sharpness():

@@ -1,0 +1,84 @@
+"""Commands and messages; the work is done by `sharpness_phases.experiment`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from sharpness_phases.commands.bench import bench, precision, scaling
+from sharpness_phases.commands.examples import examples
+from sharpness_phases.commands.options import (
+    Quiet,
+    Verbose,
+    err,
+    out,
+    show_messages,
+)
+from sharpness_phases.commands.plan import plan, sharpness
+from sharpness_phases.commands.run import analyze, run, uv
+from sharpness_phases.commands.show import board, compare, configs, plot
+from sharpness_phases.errors import MachineError, UserError
+
+app = typer.Typer(
+    name="phases",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog=examples(""),
+    help="Phase diagrams of early training: how large may the learning rate be, and why?",
+)
+
+
+def _print_version(context: typer.Context, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
+
+        try:
+            number = installed("sharpness-phases")
+        except PackageNotFoundError:  # a checkout that is not installed
+            number = "not installed"
+        out.print(f"phases {number}", markup=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Options before the command; their callbacks do all."""
+
+
+for command in (run, analyze, uv, plan, sharpness, plot, compare, board, configs, bench, scaling, precision):
+    app.command(epilog=examples(command.__name__))(command)
+
+
+def main() -> None:
+    """Run the command line; errors of the user's leave one message and exit status 2."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    show_messages()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        status = typer.main.get_command(app).main(prog_name="phases", standalone_mode=False)
+    except UserError as error:
+        err.print(str(error), style="red", markup=False)
+        status = 2
+    except MachineError as error:
+        err.print(str(error), style="red", markup=False)
+        status = 1
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("Interrupted.")
+        status = 130
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        error.show()  # type: ignore[attr-defined]  # a usage error of click's
+        status = error.exit_code
+    sys.exit(status if isinstance(status, int) else 0)

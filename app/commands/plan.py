@@ -1,0 +1,92 @@
+"""The commands that tell beforehand: plan, sharpness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sharpness_phases.commands.options import AllowCode, Config, JsonFile, Overrides, out, write_json
+
+if TYPE_CHECKING:
+    from sharpness_phases.experiment import Experiment
+
+
+def experiment_of(
+    config: str, overrides: list[str] | None, output: Path | None, allow_custom_code: bool = False
+) -> Experiment:
+    """The experiment that a command's arguments name; a wrong config is told of before anything heavy is imported."""
+    from sharpness_phases.config.trust import checked_config
+
+    checked = checked_config(config, overrides, allow_custom_code)
+    from sharpness_phases.experiment import Experiment
+
+    return Experiment(checked, output)
+
+
+def plan(
+    config: Config,
+    overrides: Overrides = None,
+    tflops: Annotated[
+        float | None,
+        typer.Option("--tflops", min=1e-3, help="Estimate for a device of this rate, such as 67 for an H100."),
+    ] = None,
+    json_file: JsonFile = None,
+    allow_custom_code: AllowCode = False,
+) -> None:
+    """Print the runs, products, FLOPs and time of an experiment; run nothing."""
+    from sharpness_phases.commands.console import duration, plain_table
+
+    experiment = experiment_of(config, overrides, None, allow_custom_code)
+    estimates = experiment.plan(None if tflops is None else tflops * 1e12)
+    rows = [
+        [
+            f"{e.depth}",
+            f"{e.width}",
+            f"{e.parameters:,}",
+            f"{e.initialisations}",
+            f"{e.runs}",
+            f"{e.hvps}",
+            f"{e.flops:.1e}",
+            f"{e.seconds:.0f} s",
+        ]
+        for e in estimates
+    ]
+    names = ("depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
+    out.print(plain_table(f"Plan of {experiment.config.name} (estimated)", names, rows))
+    total = {name: sum(getattr(e, name) for e in estimates) for name in ("runs", "hvps", "flops", "seconds")}
+    where = "on this machine" if tflops is None else f"at {tflops:g} TFLOP/s"
+    out.print(
+        f"In all: {total['runs']} runs, {total['hvps']} Hessian-vector products, "
+        f"{total['flops']:.1e} FLOPs, about {duration(total['seconds'])} {where}."
+    )
+    named = {"name": experiment.config.name, "tflops": tflops}
+    write_json(json_file, named | total | {"networks": [e._asdict() for e in estimates]})
+
+
+def sharpness(
+    config: Config, overrides: Overrides = None, json_file: JsonFile = None, allow_custom_code: AllowCode = False
+) -> None:
+    """Print the initial sharpness lambda_0 of each network of a config."""
+    from sharpness_phases.commands.console import plain_table
+
+    experiment = experiment_of(config, overrides, None, allow_custom_code)
+    found = [
+        {
+            "depth": cell.depth,
+            "width": cell.width,
+            "seed": cell.seed,
+            "lambda_0": state.sharpness,
+            "error": state.error,
+            "hvps": state.hvps,
+            "loss_0": state.loss,
+            "learning_rate_at_c_2": 2 / state.sharpness,
+        }
+        for cell, state in experiment.initial_sharpness()
+    ]
+    formats = ("", "", "", ".6g", ".1e", "", ".4g", ".4g")
+    rows = [[format(value, spec) for value, spec in zip(row.values(), formats, strict=True)] for row in found]
+    names = ("depth", "width", "seed", "lambda_0", "error (estimate)", "HVPs", "loss_0", "eta at c = 2")
+    out.print(plain_table(f"Initial sharpness of {experiment.config.name}", names, rows))
+    write_json(json_file, {"name": experiment.config.name, "networks": found})

@@ -1,0 +1,175 @@
+"""The commands that carry an experiment out and show what came out: run, analyze, uv."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sharpness_phases.commands.options import (
+    AllowCode,
+    Config,
+    Folder,
+    JsonFile,
+    OptionalConfig,
+    Output,
+    Overrides,
+    Quiet,
+    Verbose,
+    err,
+    logger,
+    out,
+    progress_console,
+    write_json,
+)
+from sharpness_phases.commands.plan import experiment_of
+from sharpness_phases.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sharpness_phases.analyzer import PhaseAnalyzer
+    from sharpness_phases.experiment import Experiment
+
+
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    output: Output = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set stored runs aside and run everything.")] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Run the I-th of N shares of the networks, for arrays of jobs."),
+    ] = None,
+    allow_custom_code: AllowCode = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run what is missing of an experiment, analyse it, draw it. Run again to resume."""
+    from sharpness_phases.commands.console import ConsoleProgress
+
+    share = None if shard is None else _share(shard)
+    if share is not None and fresh:
+        raise UserError("--fresh: not with --shard, whose store others share; remove or rename the runs instead")
+    experiment = experiment_of(config, overrides, output, allow_custom_code)
+    words = ["run", *_words(config, overrides, output)]
+    words += ["--shard", shard] if shard else []
+    words += ["--allow-custom-code"] if allow_custom_code else []
+    with _told_how_to_go_on(experiment, words):
+        _warn_of_hours(experiment, share, fresh)
+        with ConsoleProgress(progress_console()) as progress:
+            if share is not None:
+                count = experiment.run_shard(share, progress)
+            else:
+                analyzer = experiment.run(progress, fresh=fresh)
+    if share is None:
+        _show_results(experiment, analyzer)
+    else:
+        out.print(
+            f"Shard {shard} is complete: {count} networks. When all are: phases analyze {experiment.folder}",
+            markup=False,
+        )
+
+
+def analyze(folder: Folder, json_file: JsonFile = None, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Redo analysis and pictures from stored runs only."""
+    from sharpness_phases.experiment import Experiment
+
+    experiment = Experiment.open(folder)
+    analyzer = experiment.analyze()
+    _show_results(experiment, analyzer)
+    if json_file is not None:
+        from sharpness_phases.analysis.tables import summary_json
+
+        tables = {"constants": analyzer.critical_constants(), "regimes": analyzer.regime_table()}
+        content = {name: table.to_dict("records") for name, table in tables.items()}
+        named = {"name": experiment.config.name, "folder": str(folder)}
+        write_json(json_file, named | {"summary": summary_json(analyzer.summary)} | content)
+
+
+def uv(
+    config: OptionalConfig = "laptop/uv",
+    overrides: Overrides = None,
+    output: Output = None,
+) -> None:
+    """Run the solvable model: simulated against exact, with its phase diagram."""
+    from sharpness_phases.commands.console import ConsoleProgress, plain_table
+
+    experiment = experiment_of(config, overrides, output)
+    with (
+        _told_how_to_go_on(experiment, ["uv", *_words(config, overrides, output)]),
+        ConsoleProgress(progress_console()) as progress,
+    ):
+        result = experiment.run_uv(progress)
+    rows = [
+        [
+            f"{r.width}",
+            f"{r.c_loss:.3f}",
+            f"{r.c_loss_exact:.3f}",
+            f"{r.grid_steps:.0f}",
+            f"{r.f:.1e}",
+            f"{r.sharpness:.1e}",
+        ]
+        for r in result.itertuples()
+    ]
+    names = ("n", "c_loss", "exact", "grid steps apart", "error of f", "error of lambda")
+    out.print(plain_table("The uv model: simulated against exact", names, rows))
+    out.print(f"Phase diagram: {experiment.folder / 'phase_diagram.png'}", markup=False)
+
+
+def _words(config: str, overrides: Sequence[str] | None, output: Path | None) -> list[str]:
+    """What names an experiment on the command line."""
+    given = [config, *(word for text in overrides or () for word in ("-s", text))]
+    return given + (["--output", str(output)] if output else [])
+
+
+@contextmanager
+def _told_how_to_go_on(experiment: Experiment, words: Sequence[str]) -> Iterator[None]:
+    """After Ctrl-C, say which command goes on, and end with status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        command = shlex.join(["phases", *words])
+        err.print(f"Interrupted. Finished runs are kept in {experiment.folder}; go on with: {command}", markup=False)
+        raise typer.Exit(130) from None
+
+
+def _share(text: str) -> tuple[int, int]:
+    """The (i, n) of --shard i/n."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise UserError(f"--shard: must be i/n with 1 <= i <= n, such as 3/8; got {text!r}")
+    return int(index), int(count)
+
+
+def _warn_of_hours(experiment: Experiment, share: tuple[int, int] | None, fresh: bool) -> None:
+    from sharpness_phases.commands.console import duration
+
+    if logger.isEnabledFor(logging.WARNING) and (seconds := experiment.long_work(share, fresh)) is not None:
+        logger.warning(
+            "This will take about %s on this machine. Ctrl-C keeps finished runs, and the same command goes on; "
+            "`phases plan` tells what each network takes.",
+            duration(seconds),
+        )
+
+
+def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:
+    from sharpness_phases.commands.console import constants_summary, places, plain_table
+
+    if not analyzer.summary.empty:
+        out.print(constants_summary(analyzer.summary))
+    else:
+        out.print(f"No initialisation's search is complete; runs are in {experiment.folder}", markup=False)
+    agreement = analyzer.regime_agreement()
+    if not agreement.empty:
+        rows = [
+            [f"{r.depth}", f"{r.width}", f"{r.c:.3g}", f"{r.n}", f"{r.agreement:.0%}"] for r in agreement.itertuples()
+        ]
+        names = ("depth", "width", "c", "seeds", "equal labels")
+        out.print(plain_table("Regimes: steps on which two initialisations agree", names, rows))
+    for line in places(experiment.folder):
+        out.print(line, markup=False)

@@ -1,0 +1,47 @@
+"""Which code a config may run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.custom_code import custom_code_file, names_custom_code
+from sharpness_phases.errors import UserError
+
+
+def checked_config(config: str, overrides: list[str] | None, allow_custom_code: bool = False) -> ExperimentConfig:
+    """Read and check a config, before anything heavy is imported.
+
+    Args:
+        config: Path of a YAML file, or the name of a shipped config.
+        overrides: Texts `key.path=value`.
+        allow_custom_code: Whether the config may name any code; else only code in the current folder, if it is in the
+            current folder itself, or what the overrides name.
+
+    Returns:
+        The config.
+
+    Raises:
+        UserError: If it is wrong, or names code that it may not.
+    """
+    checked = load_config(config, overrides or ())
+    if not allow_custom_code:
+        for key, location in (("model.family", checked.model.family), ("loss", checked.loss)):
+            typed = any(text.partition("=")[0].strip() in (key, key.partition(".")[0]) for text in overrides or ())
+            if (
+                names_custom_code(location)
+                and not typed
+                and not (_is_here(Path(config)) and _is_here(custom_code_file(location)))
+            ):
+                raise UserError(
+                    f"{config}: {key}: {location!r} would run code, and not both this config and that code are in the "
+                    "current folder. If you trust them, add --allow-custom-code"
+                )
+    return checked
+
+
+def _is_here(file: Path | None) -> bool:
+    """Whether a file is in the current folder or below, and was not installed there."""
+    here = Path.cwd().resolve()
+    return file is not None and file.resolve().is_relative_to(here) and "site-packages" not in file.resolve().parts

@@ -1,0 +1,145 @@
+"""Image sets by name: one inside the package, the others through TensorFlow Datasets."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import socket
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sharpness_phases.data.catalogue import EMBEDDED, IMAGE_SETS, ONE_POINT
+from sharpness_phases.errors import MachineError, UserError
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images and labels.
+
+    Attributes:
+        name: Name of the set.
+        train_images: uint8, shape (N, height, width, channels).
+        train_labels: int64, shape (N,).
+        test_images: uint8, shape (N', height, width, channels).
+        test_labels: int64, shape (N',).
+        classes: Number of classes.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: int
+
+
+def load_image_set(name: str, data_dir: str | None = None) -> ImageSet:
+    """Load an image set, in a fixed order.
+
+    Args:
+        name: One of `IMAGE_SETS`.
+        data_dir: Folder of TensorFlow Datasets; its default folder if None. Not used for the embedded set.
+
+    Returns:
+        The images.
+
+    Raises:
+        UserError: If the name is unknown, or the set is absent and cannot be downloaded.
+    """
+    if name not in IMAGE_SETS:
+        raise UserError(f"data.dataset: unknown image set {name!r}; known: {', '.join(IMAGE_SETS)}")
+    if name == ONE_POINT:
+        raise UserError(f"data.dataset: {ONE_POINT!r} is no image set")
+    if name == EMBEDDED:
+        with as_file(files("sharpness_phases.data.embedded") / f"{EMBEDDED}.npz") as path, np.load(path) as arrays:
+            parts = {key: arrays[key] for key in arrays.files}
+    else:
+        parts = _from_tensorflow_datasets(name, data_dir)
+    return ImageSet(
+        name=name,
+        train_images=_with_channels(parts["train_images"]),
+        train_labels=parts["train_labels"].astype(np.int64),
+        test_images=_with_channels(parts["test_images"]),
+        test_labels=parts["test_labels"].astype(np.int64),
+        classes=IMAGE_SETS[name].classes,
+    )
+
+
+def _with_channels(images: np.ndarray) -> np.ndarray:
+    return images if images.ndim == 4 else images[..., np.newaxis]
+
+
+def _from_tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, np.ndarray]:
+    import tensorflow_datasets as tfds
+
+    for logger in ("absl", "urllib3"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    folder = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+        if not Path(builder.data_dir).exists():
+            _download(builder, folder)
+        return _read_splits(tfds, builder)
+    except MemoryError:
+        raise MachineError(f"Out of memory while {name!r} was read from {folder}; take a machine with more.") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(f"{folder}: {error.strerror}; {name!r} needs room there, see data.data_dir") from None
+        raise UserError(
+            f"data.dataset: {name!r} is not in {folder} and could not be downloaded "
+            f"({type(error).__name__}: {_first_line(error)}). Set data.data_dir to a folder that holds it, or "
+            f'prepare it where there is a network: python -c "import tensorflow_datasets as tfds; '
+            f"tfds.load('{name}', data_dir='{folder}')\""
+        ) from error
+
+
+def _download(builder: Any, folder: Path) -> None:
+    """Download and prepare a set; after a failure remove what that left behind."""
+    if not (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")):
+        socket.getaddrinfo(
+            _HOSTS[builder.name], 443
+        )  # fails at once without a network; the download would retry for minutes
+    existed = folder.exists()
+    before = set(folder.iterdir()) if existed else set()
+    try:
+        with redirect_stdout(sys.stderr):
+            builder.download_and_prepare()
+    except Exception:
+        if existed:
+            for path in set(folder.iterdir()) - before:
+                shutil.rmtree(path, ignore_errors=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+_HOSTS = {
+    "mnist": "storage.googleapis.com",
+    "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "cifar10": "www.cs.toronto.edu",
+    "cifar100": "www.cs.toronto.edu",
+}
+"""Where TensorFlow Datasets downloads each set from."""
+
+
+def _read_splits(tfds: Any, builder: Any) -> dict[str, np.ndarray]:
+    parts: dict[str, np.ndarray] = {}
+    for split in ("train", "test"):
+        dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)
+        images, labels = tfds.as_numpy(dataset)
+        parts |= {f"{split}_images": images, f"{split}_labels": labels}
+    return parts
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else "no message"

@@ -1,0 +1,1 @@
+"""What a run is: its numbers, what it is asked, and its identity."""

@@ -1,0 +1,65 @@
+"""The losses that a config may name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from sharpness_phases.custom_code import load_custom, names_custom_code
+from sharpness_phases.errors import UserError
+from sharpness_phases.training.losses import HalfMeanSquaredError
+
+LOSSES = ("mse", "xent")
+
+
+def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
+    """Build a loss by its name in a config.
+
+    Args:
+        name: "mse" (half mean squared error), "xent" (softmax cross-entropy on logits), or "package.module:name" of a
+            Keras loss: a class, an object, or a function (targets, outputs) -> losses of the examples.
+        dtype: Dtype of the computation.
+
+    Returns:
+        The Keras loss object.
+
+    Raises:
+        ValueError: If the name is unknown.
+        UserError: If the user's own loss cannot be imported, or is no loss.
+    """
+    if name == "mse":
+        return HalfMeanSquaredError(dtype=dtype)
+    if name == "xent":
+        return keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype)
+    if names_custom_code(name):
+        return _own_loss(name, dtype)
+    raise ValueError(f"Unknown loss {name!r}; allowed: {', '.join(LOSSES)}.")
+
+
+def _own_loss(location: str, dtype: str) -> keras.losses.Loss:
+    own = load_custom(location, "loss")
+    if isinstance(own, type) and issubclass(own, keras.losses.Loss):
+        try:
+            own = own(dtype=dtype)
+        except Exception as error:
+            raise UserError(
+                f"loss: {location}(dtype={dtype!r}) failed: {type(error).__name__}: {error}. A class must take `dtype` "
+                "and hand it to keras.losses.Loss; or name an object or a function"
+            ) from error
+    if isinstance(own, keras.losses.Loss):
+        return own
+    if callable(own) and not isinstance(own, type):
+        return _FunctionLoss(own, location.partition(":")[2], dtype)
+    raise UserError(f"loss: {location} must be a Keras loss or a function (targets, outputs); got {own!r}")
+
+
+class _FunctionLoss(keras.losses.Loss):
+    """A loss from a function (targets, outputs) -> losses of the examples."""
+
+    def __init__(self, function: Any, name: str, dtype: str) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self._function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._function(y_true, y_pred)

@@ -1,0 +1,214 @@
+"""Training runs of a cell: one network's weights, batches and lambda_0, shared by all its learning rates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.curvature.power import PowerIteration
+from sharpness_phases.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
+from sharpness_phases.errors import MachineError, UserError
+from sharpness_phases.runs.questions import Criteria, Question
+from sharpness_phases.runs.spec import Cell, criteria, saturation_steps
+from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.sweep.networks import build_network
+from sharpness_phases.training.device import set_determinism, set_precision, share_memory, uses_xla
+from sharpness_phases.training.runner import InitialState, TrajectoryRunner
+from sharpness_phases.training.sharpness_model import SharpnessModel
+
+T = TypeVar("T")
+
+_FEWEST_AT_ONCE, _SMALLEST_BASIS = 8, 4  # measurement examples and vectors; with fewer, memory goes to other things
+
+logger = logging.getLogger(__name__)
+
+
+class Simulator:
+    """Carries out training runs of an experiment; holds the data and one compiled network at a time.
+
+    Nothing is loaded or built before the first run, so that an experiment that is already complete costs nothing.
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        set_precision(config.device.tensor_float_32)
+        set_determinism(config.device.deterministic)
+        share_memory()
+        self._config = config
+        self._chunk_size = config.sharpness.chunk_size
+        self._basis_size = Lanczos().basis_size
+        self._architecture: tuple[int, int] | None = None
+        self._runner: TrajectoryRunner | None = None
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """The training data."""
+        data = self._config.data
+        return prepare(data.dataset, data.train_examples, data.data_dir, data.seed)
+
+    @cached_property
+    def measurement(self) -> tuple[np.ndarray, np.ndarray]:
+        """The measurement set (x, y), the same for every measurement of the experiment."""
+        settings = self._config.sharpness
+        chosen = measurement_indices(len(self.data.x), settings.examples, settings.seed)
+        return self.data.x[chosen], self.data.y[chosen]
+
+    def network(self, cell: Cell) -> keras.Model:
+        """A new network with the cell's initial weights."""
+        return build_network(self._config.model, cell, self.data.input_shape, self.data.classes)
+
+    def runner(self, cell: Cell) -> TrajectoryRunner:
+        """The compiled runner of a cell's architecture, traced once for all its seeds and learning rates."""
+        if self._runner is None or self._architecture != (cell.depth, cell.width):
+            self._runner = None
+            keras.backend.clear_session()
+            self._runner = TrajectoryRunner(self.model(cell), self.data.x, self.data.y)
+            self._architecture = (cell.depth, cell.width)
+        return self._runner
+
+    def within_memory(self, compute: Callable[[], T]) -> T:
+        """Compute; where memory does not suffice, again with half as many examples at once and half the basis.
+
+        Args:
+            compute: What; it asks for the runner itself.
+
+        Returns:
+            Its result, which these numbers change by rounding only, or within the solver's tolerance.
+
+        Raises:
+            MachineError: If it does not suffice for a few examples and vectors, either.
+        """
+        while True:
+            try:
+                return compute()
+            except (tf.errors.ResourceExhaustedError, MemoryError):
+                examples = self._config.sharpness.examples
+                at_once = min(self._chunk_size or examples, examples)
+                if at_once <= _FEWEST_AT_ONCE and self._basis_size <= _SMALLEST_BASIS:
+                    raise MachineError(
+                        f"Out of memory, even with {at_once} measurement examples at once and a basis of "
+                        f"{self._basis_size} vectors. Finished runs are kept. Lower sweep.widths or "
+                        "training.batch_size, or take a device with more memory, then run again."
+                    ) from None
+                self._chunk_size = max(min(_FEWEST_AT_ONCE, at_once), at_once // 2)
+                self._basis_size = max(_SMALLEST_BASIS, self._basis_size // 2)
+                self._runner = None
+            logger.warning(
+                "Out of memory with %d measurement examples at once; going on with %d (sharpness.chunk_size), "
+                "and a basis of %d vectors at most.",
+                at_once,
+                self._chunk_size,
+                self._basis_size,
+            )
+
+    def model(self, cell: Cell) -> SharpnessModel:
+        """A compiled `SharpnessModel` of a cell's network."""
+        config = self._config
+        model = SharpnessModel(
+            self.network(cell),
+            measurement=self.measurement,
+            solver=build_solver(config.sharpness.solver, config.sharpness.tolerance, self._basis_size),
+            every=0,
+            chunk_size=self._chunk_size,
+            seed=config.sharpness.seed,
+        )
+        optimizer = keras.optimizers.SGD(0.0, momentum=config.training.momentum)
+        model.compile(optimizer=optimizer, loss=build_loss(config.loss), jit_compile=uses_xla(config.device.xla))
+        return model
+
+
+class CellRunner:
+    """The runs of one cell.
+
+    Args:
+        simulator: Where they are carried out.
+        config: The experiment.
+        cell: The initialisation.
+    """
+
+    def __init__(self, simulator: Simulator, config: ExperimentConfig, cell: Cell) -> None:
+        self._simulator = simulator
+        self._config = config
+        self._cell = cell
+        self._criteria: Criteria = criteria(config)
+
+    @cached_property
+    def initial(self) -> InitialState:
+        """The network before training, with lambda_0.
+
+        Raises:
+            UserError: If lambda_0 is not above 0: c = eta lambda_0 has no meaning then.
+        """
+        weights = self._simulator.network(self._cell).get_weights()
+        state = self._simulator.within_memory(
+            lambda: self._simulator.runner(self._cell).initial_state(weights, self._cell.seed)
+        )
+        if not state.sharpness > 0:
+            raise UserError(
+                f"The initial sharpness of {self._cell.name} is {state.sharpness:g}; c = eta lambda_0 needs a positive "
+                "one. The network may be dead, or the data constant: change `model`, `data` or the seeds."
+            )
+        if not state.converged and self._config.sharpness.solver == "lanczos":
+            logger.warning(
+                "%s: after %d products the residual of lambda_0 is %.1e of it, above sharpness.tolerance %.1e.",
+                self._cell.name,
+                state.hvps,
+                state.residual / state.sharpness,
+                self._config.sharpness.tolerance,
+            )
+        return state
+
+    def _batches(self, steps: int) -> np.ndarray:
+        """The first batches of this initialisation: the same for every run."""
+        return batch_indices(len(self._simulator.data.x), self._config.training.batch_size, steps, self._cell.seed)
+
+    def before_training(self) -> Trajectory:
+        """The state at step 0 alone, with the cost of lambda_0."""
+        state = self.initial
+        values = (state.loss, state.accuracy, state.sharpness, state.residual)
+        loss, accuracy, sharpness, residual = (np.array([value], np.float64) for value in values)
+        return Trajectory(loss, accuracy, sharpness, residual, np.array([state.hvps], np.int64), diverged=False)
+
+    def trajectory(self, exponent: float, question: Question | None) -> Trajectory:
+        """Train at c = 2^exponent.
+
+        Args:
+            exponent: x of c = 2^x.
+            question: What the run is to answer; it ends as soon as it has. None for a whole trajectory.
+
+        Returns:
+            The run.
+        """
+        initial, transient = self.initial, self._criteria.steps
+        steps = {None: self._config.training.steps, Question.SATURATION: saturation_steps(self._config, exponent)}
+        batches = self._batches(steps.get(question, transient))
+        at = np.arange(1, len(batches) + 1)
+        limits: dict[str, Any] = {"measure": np.zeros(len(batches), bool)}
+        if question is None:
+            limits["measure"] = (at <= transient) | (at % self._config.sharpness.every == 0)
+        if question is Question.BARRIER or (question is None and self._criteria.barrier):
+            limits["barrier_after"] = transient
+        if question is Question.SATURATION:
+            limits["measure"] = at == len(batches)
+        elif question is Question.LOSS:
+            limits["loss_limit"] = self._criteria.loss_threshold(initial.loss)
+        elif question in (Question.SHARPNESS, Question.ONSET):
+            limits["measure"] = (at == 1) | (at == len(batches)) if question is Question.ONSET else at > 0
+            limits["sharpness_limit"] = self._criteria.sharpness_threshold(initial.sharpness)
+        learning_rate = 2.0**exponent / initial.sharpness
+        return self._simulator.within_memory(
+            lambda: self._simulator.runner(self._cell).run(initial, learning_rate, batches, **limits)
+        )
+
+
+def build_solver(name: str, tolerance: float, basis_size: int) -> Lanczos | PowerIteration:
+    """The solver of a config: "lanczos", or "power" for the reference protocol of 20 iterations."""
+    return Lanczos(tolerance=tolerance, basis_size=basis_size) if name == "lanczos" else PowerIteration()

@@ -1,0 +1,46 @@
+"""The losses of the phase diagrams; targets are one-hot and outputs are logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="sharpness_phases")
+class HalfMeanSquaredError(keras.losses.Loss):
+    """Half the mean squared error: L = 1/(2 B K) sum_i |f(x_i) - y_i|^2.
+
+    The mean goes over the B examples and the K outputs (Kalra & Barkeshli 2023, Sec. 2). Keras'
+    `MeanSquaredError` is twice as large, and so is its sharpness; c = eta lambda_0 is the same.
+
+    Args:
+        reduction: As for every Keras loss; the default gives L above.
+        name: Name of the loss.
+        dtype: Dtype of the computation; Keras' default, or "float64".
+    """
+
+    def __init__(
+        self, reduction: str = "sum_over_batch_size", name: str = "half_mean_squared_error", dtype: Any = None
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Loss of each example.
+
+        Args:
+            y_true: Targets (batch, K), one-hot for classification.
+            y_pred: Outputs (batch, K).
+
+        Returns:
+            Losses (batch,).
+
+        Raises:
+            ValueError: If the two shapes differ, as with integer labels.
+        """
+        if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] != y_pred.shape[-1]:
+            raise ValueError(
+                "HalfMeanSquaredError needs targets of the outputs' shape (one-hot for classification). "
+                f"Received: targets {tuple(y_true.shape)}, outputs {tuple(y_pred.shape)}."
+            )
+        return 0.5 * keras.ops.mean(keras.ops.square(y_pred - y_true), axis=-1)

@@ -1,0 +1,45 @@
+"""The catalogue of model families: what is known of each without importing it, or Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class FamilyInfo(NamedTuple):
+    """What is known of a family without importing it.
+
+    Attributes:
+        location: "module:class".
+        depths: The depths it can be built with; None for any.
+        defaults: Settings whose default differs from other families'.
+        fixed: Settings that cannot be changed.
+        images: Whether its inputs must be images (height, width, channels).
+        vectors: Whether its inputs must be vectors.
+        normalizes: Whether it can be built with layer normalisation.
+    """
+
+    location: str
+    depths: tuple[int, ...] | None = None
+    defaults: Mapping[str, Any] = {}
+    fixed: Mapping[str, Any] = {}
+    images: bool = False
+    vectors: bool = False
+    normalizes: bool = False
+
+
+FAMILIES: dict[str, FamilyInfo] = {
+    "fcn": FamilyInfo("sharpness_phases.models.fcn:FCN"),
+    "linear_fcn": FamilyInfo(
+        "sharpness_phases.models.fcn:LinearFCN", defaults={"parameterization": "ntk"}, fixed={"activation": "linear"}
+    ),
+    "myrtle": FamilyInfo("sharpness_phases.models.myrtle:MyrtleCNN", depths=(5, 7, 10), images=True),
+    "resnet": FamilyInfo("sharpness_phases.models.resnet:ResNet", depths=(18, 34), images=True, normalizes=True),
+    "uv": FamilyInfo(
+        "sharpness_phases.models.uv:UV",
+        depths=(2,),
+        fixed={"activation": "linear", "parameterization": "ntk", "bias": False, "output_layer": "default"},
+        vectors=True,
+    ),
+}
+"""The families by the name that a config says."""

@@ -1,0 +1,107 @@
+import errno
+import socket
+
+import numpy as np
+import pytest
+
+from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.data.loading import load_image_set
+from sharpness_phases.errors import MachineError, UserError
+
+
+def test_the_embedded_set_has_the_size_that_its_description_says():
+    images = load_image_set("fashion_mnist_subset")
+    assert images.train_images.shape == (4096, 28, 28, 1)
+    assert images.test_images.shape == (1024, 28, 28, 1)
+    assert images.train_images.dtype == np.uint8
+    assert np.bincount(images.train_labels).tolist() == pytest.approx([409.6] * 10, abs=1)
+    assert images.classes == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10"])
+def test_a_prepared_set_of_tensorflow_datasets_is_read(name, prepared_data):
+    images, info = load_image_set(name, prepared_data), IMAGE_SETS[name]
+    assert images.train_images.shape == (info.train, *info.shape)
+    assert images.test_images.shape == (info.test, *info.shape)
+    assert np.bincount(images.train_labels).tolist() == [info.train // info.classes] * info.classes
+    assert images.train_images[:100].std() > 10
+
+
+@pytest.mark.slow
+def test_the_order_of_a_set_is_always_the_same(prepared_data):
+    first, again = (load_image_set("fashion_mnist", prepared_data) for _ in range(2))
+    np.testing.assert_array_equal(first.train_images[:500], again.train_images[:500])
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar100"])
+def test_a_set_that_is_absent_and_cannot_be_downloaded_gives_one_clear_error(name, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def no_network(builder):
+        (tmp_path / "downloads").mkdir()
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [])
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
+    with pytest.raises(UserError, match=rf"data.dataset: '{name}' is not in {tmp_path}.*no network.*data.data_dir"):
+        load_image_set(name, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar100"])
+def test_sets_without_a_prepared_copy_are_read_by_the_same_code(name, monkeypatch, tmp_path):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    info, rng = IMAGE_SETS[name], np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (12, *info.shape), np.uint8), rng.integers(0, info.classes, 12)
+
+    class Prepared:
+        data_dir = tmp_path
+
+        def as_dataset(self, split, as_supervised, shuffle_files, batch_size):
+            assert as_supervised
+            assert not shuffle_files
+            return tf.data.Dataset.from_tensors((images, labels)).get_single_element()
+
+    monkeypatch.setattr(tfds, "builder", lambda *args, **kwargs: Prepared())
+    loaded = load_image_set(name, str(tmp_path))
+    np.testing.assert_array_equal(loaded.train_images, images)
+    np.testing.assert_array_equal(loaded.test_labels, labels)
+    assert loaded.classes == info.classes
+
+
+def test_without_a_network_the_error_comes_before_the_download_is_tried(tmp_path, monkeypatch):
+    def unknown_host(host, port):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown_host)
+    folder = tmp_path / "new"
+    with pytest.raises(UserError, match="gaierror: .*Name or service not known"):
+        load_image_set("mnist", str(folder))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left.*data.data_dir"),
+        (MemoryError(), "Out of memory"),
+    ],
+)
+def test_lack_of_room_or_memory_is_the_machines_and_not_the_users(error, message, tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def fails(builder):
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [])
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
+    with pytest.raises(MachineError, match=message):
+        load_image_set("mnist", str(tmp_path))
+
+
+def test_an_unknown_set_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match=r"'imagenet'.*cifar10"):
+        load_image_set("imagenet")
