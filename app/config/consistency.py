@@ -52,7 +52,7 @@ def _length_misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
     steps = values["training"].get("steps", TrainingConfig.model_fields["steps"].default)
     transient = values["analysis"].get("transient_steps")
     every = values["sharpness"].get("every", 1)
-    if not all(isinstance(value, int) for value in (steps, every, transient or 0)):
+    if not all(isinstance(value, int) for value in (steps, every, 0 if transient is None else transient)):
         return []
     faults = []
     key = ("analysis", "transient_steps")
