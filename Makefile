@@ -4,21 +4,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 PARALLEL := --numprocesses 2 --dist loadscope
 
-.PHONY: demo test test-long test-lowest coverage audit reproduce pictures docs tree lint clean
+.PHONY: demo test test-all test-long test-lowest coverage audit reproduce pictures docs tree lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/phases run quickstart
 
+# What a newcomer waits for: every behaviour once, in some minutes.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not long" $(COVERAGE)
+
+# All but the long ones: `test`, then what is slow. `make test test-all` runs nothing twice.
+test-all: test
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not long" $(COVERAGE)
 
 # The tests that take minutes: fifty kills, thousands of configs, every bit flipped.
 test-long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m long
 
-# The same tests, with what they reach of the parts that must be right; each has a floor.
+# All but the long ones, with what they reach of the parts that must be right; each has a floor.
+coverage: export COVERAGE := --cov --cov-append --cov-report=
 coverage: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
+	$(BIN)/coverage erase
+	$(MAKE) test test-all
 	$(BIN)/coverage report
 	for part in curvature analysis sweep; do $(BIN)/coverage report --include="app/$$part/*" --fail-under=90 || exit 1; done
 
@@ -26,7 +33,7 @@ coverage: $(VENV)/.installed-test
 test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --constraint tests/lowest_versions.txt --editable '.[test]'
-	.venv-lowest/bin/python -m pytest $(PARALLEL)
+	.venv-lowest/bin/python -m pytest $(PARALLEL) -m "not long"
 
 # Known vulnerabilities of what is installed; needs the network.
 audit: $(VENV)/.installed-dev
