@@ -19,7 +19,16 @@ def test_the_exponent_of_growth_is_that_of_the_two_largest_values():
     assert math.isnan(growth(points[:1], "seconds"))
 
 
-def test_each_point_costs_the_constants_of_its_network_in_a_process_of_its_own():
+def test_a_point_costs_the_constants_of_its_network_in_a_process_of_its_own():
+    (point,) = scale(load_config("quickstart", TINY), {"width": (8,)})
+    assert (point.axis, point.value, point.parameters) == ("width", 8, 784 * 8 + 10 * 8)
+    assert point.products > 5
+    assert point.seconds > 0
+    assert point.memory > 1e8
+
+
+@pytest.mark.slow
+def test_every_axis_is_varied():
     config = load_config("quickstart", TINY)
     points = list(scale(config, {"width": (8, 16), "examples": (32,), "initialisations": (2,)}))
     assert [(p.axis, p.value) for p in points] == [

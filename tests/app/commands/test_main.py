@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -294,8 +295,8 @@ def test_every_shipped_config_is_listed_with_a_line(tmp_path):
 
 
 def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
-    for name in ("one", "two"):
-        assert phases("run", "quickstart", *TINY, "-s", f"name={name}", folder=tmp_path).returncode == 0
+    assert phases("run", "quickstart", *TINY, "-s", "name=one", folder=tmp_path).returncode == 0
+    shutil.copytree(tmp_path / "outputs" / "one", tmp_path / "outputs" / "two")
     result = phases("compare", "outputs/one", "outputs/two", folder=tmp_path)
     assert result.returncode == 0
     assert result.stdout.split() == ["Comparison:", "outputs/comparison.png"]
@@ -309,7 +310,7 @@ def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
 
 
 def test_the_uv_model_is_held_against_its_exact_solution(tmp_path):
-    arguments = ["-s", "sweep.widths=[8,64]", "-s", "sweep.seeds=3", "-s", "sweep.lr_exponents.stop=2.5"]
+    arguments = ["-s", "sweep.widths=[8,64]", "-s", "sweep.seeds=1", "-s", "sweep.lr_exponents.stop=2.5"]
     result = phases("uv", *arguments, folder=tmp_path)
     assert result.returncode == 0
     rows = [line.split() for line in result.stdout.splitlines() if line.split()[:1] in (["8"], ["64"])]

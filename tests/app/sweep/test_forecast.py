@@ -11,7 +11,7 @@ from sharpness_phases.sweep.cost import estimate
 
 
 def experiment(folder, *overrides):
-    return Experiment.from_config("quickstart", [*TINY, *overrides], folder)
+    return Experiment.from_config("quickstart", [*TINY, "sweep.widths=[8]", "tensorboard=false", *overrides], folder)
 
 
 def test_short_work_is_not_told_of_and_the_machine_is_not_measured(tmp_path, monkeypatch):
@@ -46,6 +46,7 @@ def test_tasks_of_a_cluster_are_not_foretold(tmp_path, monkeypatch):
 
 def test_runs_of_another_search_do_not_count_as_done(tmp_path, monkeypatch):
     monkeypatch.setattr(forecast, "LONG", 0.0)
-    experiment(tmp_path).run()
-    assert experiment(tmp_path, "sweep.search=exhaustive").long_work() > 0
-    assert experiment(tmp_path, "analysis.saturation=true").long_work() > 0
+    one = "sweep.seeds=1"
+    experiment(tmp_path, one).run()
+    assert experiment(tmp_path, one, "sweep.search=exhaustive").long_work() > 0
+    assert experiment(tmp_path, one, "analysis.saturation=true").long_work() > 0

@@ -53,7 +53,7 @@ def test_lanczos_needs_at_most_16_products_cold_and_8_warm_on_average(analyzer):
 
 
 def test_warm_measurements_to_full_tolerance_need_at_most_6_products_on_average_and_are_good_to_1e_3():
-    config = load_config("quickstart", ["sweep.widths=[64,512]", "sweep.seeds=1"])
+    config = load_config("quickstart", ["sweep.widths=[64,256]", "sweep.seeds=1"])
     simulator, solver = Simulator(config), Lanczos(tolerance=1e-5)
     data, batches = simulator.data, batch_indices(len(simulator.data.x), 512, 10, 0)
     products, errors = [], []

@@ -38,7 +38,7 @@ def test_every_family_is_tried():
     assert set(NETWORKS) | {"uv"} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("loss", ["mse", "xent"])
+@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("family", NETWORKS)
 def test_every_family_runs_with_every_loss(family, loss, tmp_path):
     table = run(tmp_path, family, f"loss={loss}").critical_constants()
@@ -65,10 +65,10 @@ def test_the_uv_model_runs_on_its_one_point(tmp_path):
     [
         "model.output_layer=zero",
         "model.subtract_initial=true",
-        "model.output_scale=0.3",
-        "model.output_power=0.5",
-        "model.parameterization=ntk",
-        "model.parameterization=mup",
+        pytest.param("model.output_scale=0.3", marks=pytest.mark.slow),
+        pytest.param("model.output_power=0.5", marks=pytest.mark.slow),
+        pytest.param("model.parameterization=ntk", marks=pytest.mark.slow),
+        pytest.param("model.parameterization=mup", marks=pytest.mark.slow),
     ],
 )
 def test_every_variant_of_the_output_and_parameterization_runs(override, tmp_path):
@@ -77,6 +77,7 @@ def test_every_variant_of_the_output_and_parameterization_runs(override, tmp_pat
         assert loss_0 == pytest.approx(0.05)  # of a zero output: 1/2 of the mean over ten outputs of one 1
 
 
+@pytest.mark.slow
 def test_a_resnet_with_layer_normalization_runs(tmp_path):
     assert len(run(tmp_path, "resnet", "model.normalization=layer").critical_constants()) == 1
 
@@ -122,6 +123,7 @@ def test_the_users_own_model_and_loss_run(own, tmp_path):
     assert table["loss"].iloc[0] == f"{own}:huber"
 
 
+@pytest.mark.slow
 def test_the_users_own_loss_class_runs(tmp_path):
     assert len(run(tmp_path, "fcn", "loss=keras.losses:LogCosh").critical_constants()) == 1
 
