@@ -60,6 +60,7 @@ def test_a_second_run_computes_nothing_does_not_need_tensorflow_and_gives_the_sa
         assert (folder / name).read_bytes() == content
 
 
+@pytest.mark.slow
 def test_the_same_config_gives_bit_identical_tables(folder, tmp_path):
     experiment(tmp_path).run()
     for name in ("critical_constants.csv", "summary.json", "phase_diagram.svg", "phase_diagram.png"):
@@ -183,7 +184,7 @@ def test_the_initial_sharpness_is_that_of_the_runs(folder):
 def everything(tmp_path_factory):
     """An experiment with everything that can be asked for: long runs, two depths, barrier, saturation."""
     folder = tmp_path_factory.mktemp("everything") / "all"
-    overrides = ["sweep.depths=[2,3]", "sweep.widths=[8,16]", "sweep.search=exhaustive", "training.steps=30"]
+    overrides = ["sweep.depths=[2,3]", "sweep.widths=[8]", "sweep.search=exhaustive", "training.steps=30"]
     overrides += ["analysis={transient_steps: 4, barrier: true, saturation: true, saturation_time: 20.0}"]
     overrides += ["sharpness.every=5", "sweep.lr_exponents.step=1.0"]
     return experiment(folder, *overrides).run(), folder
@@ -199,7 +200,7 @@ def test_what_is_asked_for_in_addition_is_written(everything):
     assert (constants["c_crit"].notna() | constants["c_crit_censored"].notna()).all()
     summary = json.loads((folder / "summary.json").read_text())
     assert all(entry["c_crit"]["n"] + entry["c_crit"]["n_censored"] == 2 for entry in summary)
-    assert len(analyzer.saturation()) >= 5 * 8
+    assert len(analyzer.saturation()) >= 5 * 4
 
 
 def test_the_regimes_of_all_long_runs_are_in_a_table_and_their_agreement_in_another(everything):

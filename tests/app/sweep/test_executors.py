@@ -53,7 +53,6 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(adaptive_sweep, tmp_path)
     pd.testing.assert_frame_equal(store.table(), whole.table())
 
 
-@pytest.mark.slow
 def test_the_same_config_gives_the_same_bits(adaptive_sweep, tmp_path):
     _, first, _ = adaptive_sweep
     _, second, _ = sweep(tmp_path)
@@ -123,7 +122,13 @@ def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, figure):
         tables = {}
         for search in ("adaptive", "exhaustive"):
             folder = tmp_path / f"{loss}-{search}"
-            options = (f"loss={loss}", f"sweep.search={search}", "sweep.widths=[32,64]", "sweep.seeds=2", "sharpness.examples=512")
+            options = (
+                f"loss={loss}",
+                f"sweep.search={search}",
+                "sweep.widths=[32,64]",
+                "sweep.seeds=2",
+                "sharpness.examples=512",
+            )
             config = load_config("quickstart", options)
             store = RunStore(folder)
             list(build_executor(config).run(config, cells(config), store))
