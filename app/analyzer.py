@@ -14,7 +14,8 @@ from sharpness_phases.analysis.saturation import critical_table, saturated_sharp
 from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.errors import UserError
-from sharpness_phases.runs.spec import belonging, criteria
+from sharpness_phases.runs.identity import belonging
+from sharpness_phases.runs.spec import criteria
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.store.folder import RUNS_FOLDER, stored_config
 from sharpness_phases.store.runs import RunStore

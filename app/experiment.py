@@ -17,8 +17,8 @@ from sharpness_phases.config.loading import ConfigError, dump_config, load_confi
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.errors import UserError
-from sharpness_phases.runs.questions import Question
-from sharpness_phases.runs.spec import Cell, cells, identity
+from sharpness_phases.runs.identity import identities
+from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, cells
 from sharpness_phases.store.claims import Claims
 from sharpness_phases.store.files import remove_unfinished, write_text
 from sharpness_phases.store.folder import (
@@ -277,12 +277,18 @@ class Experiment:
     def _not_begun(self, todo: Sequence[Cell], store: RunStore) -> list[Cell]:
         """The cells without the first runs that each kind of search makes; no file is read for it."""
         lowest = self.config.sweep.lr_exponents.exponents()[0]
-        wanted: list[tuple[float | None, Question | None]] = [(None, None)]
-        if self.config.sweep.search == "exhaustive":
-            wanted.append((lowest, None))
-        if self.config.analysis.saturation:
-            wanted.append((lowest, Question.SATURATION))
-        return [cell for cell in todo if any(identity(self.config, cell, *run) not in store for run in wanted)]
+
+        def first_runs(cell: Cell) -> Iterator[RunSpec]:
+            yield RunSpec(cell)
+            if self.config.sweep.search == "exhaustive":
+                yield RunSpec(cell, Purpose.WHOLE, lowest)
+            if self.config.analysis.saturation:
+                yield RunSpec(cell, Purpose.SATURATION, lowest)
+
+        def is_stored(spec: RunSpec) -> bool:
+            return any(name in store for name in identities(self.config, spec))
+
+        return [cell for cell in todo if not all(map(is_stored, first_runs(cell)))]
 
     def _store(self) -> RunStore:
         return RunStore(self.folder / RUNS_FOLDER)

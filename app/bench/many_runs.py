@@ -20,8 +20,7 @@ import numpy as np
 
 from sharpness_phases.config.loading import dump_config, load_config
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.runs.questions import Question
-from sharpness_phases.runs.spec import Cell, cells
+from sharpness_phases.runs.spec import Cell, RunSpec, cells
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.store.runs import PACK_SIZE, RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep
@@ -49,11 +48,11 @@ class MadeUpRuns:
         """The state at step 0."""
         return self._run(np.ones(1), np.ones(1), diverged=False)
 
-    def trajectory(self, exponent: float, question: Question | None) -> Trajectory:
-        """A run at c = 2^exponent that rises, or diverges, at its third step."""
+    def trajectory(self, spec: RunSpec) -> Trajectory:
+        """A run that rises, or diverges, at its third step."""
         loss, sharpness = 1.0 - self._noise - 0.4, 1.0 - self._noise - 0.4
         loss[0] = sharpness[0] = 1.0
-        rises, sharpens, diverges = 2.0**exponent >= self._edges
+        rises, sharpens, diverges = spec.c >= self._edges
         loss[3], sharpness[3] = (2.0 if rises else loss[3]), (2.0 if sharpens else sharpness[3])
         if diverges:
             loss, sharpness = loss[:4], sharpness[:4]

@@ -1,27 +1,16 @@
-"""The cells of an experiment and the identity of its runs."""
+"""A run before it is carried out: its cell, its learning rate, and what it is for."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
 
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.config.sections import DataConfig, ModelConfig, SharpnessConfig, TrainingConfig
-from sharpness_phases.custom_code import custom_code_digest, names_custom_code
 from sharpness_phases.runs.questions import Criteria, Question
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-NUMERICS = 4
-"""Raised whenever a change of the code changes the numbers of a run, so that old runs are not taken for new ones."""
-
-INITIAL, WHOLE = "initial", "whole"
-"""What stands for the question in the table of the measurement before training, and of a whole trajectory."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +25,199 @@ class Cell:
     def name(self) -> str:
         """Such as d4_w256_s0."""
         return f"d{self.depth}_w{self.width}_s{self.seed}"
+
+
+class Purpose(StrEnum):
+    """What a run is for, as its table says in the column `question`; `CONDUCT` says how such a run is carried out."""
+
+    INITIAL = "initial"
+    """The state before training, with lambda_0."""
+    WHOLE = "whole"
+    """A whole trajectory: it answers every yes-or-no question."""
+    LOSS = Question.LOSS.value
+    """To answer that question, and to end as soon as the answer is known; so for those below."""
+    SHARPNESS = Question.SHARPNESS.value
+    ONSET = Question.ONSET.value
+    DIVERGENCE = Question.DIVERGENCE.value
+    BARRIER = Question.BARRIER.value
+    SATURATION = Question.SATURATION.value
+    """The sharpness at the one step tau with c tau = `saturation_time`."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run of an experiment.
+
+    Attributes:
+        cell: The initialisation.
+        purpose: What the run is for.
+        exponent: x of the learning-rate constant c = 2^x = eta lambda_0; None before training.
+
+    Raises:
+        ValueError: If the exponent is missing, or given for the state before training.
+    """
+
+    cell: Cell
+    purpose: Purpose = Purpose.INITIAL
+    exponent: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.exponent is None) != (self.purpose is Purpose.INITIAL):
+            raise ValueError(f"A run needs an exponent unless it is before training. Received: {self!r}.")
+
+    @property
+    def c(self) -> float:
+        """The learning-rate constant c = eta lambda_0; NaN before training."""
+        return float("nan") if self.exponent is None else 2.0**self.exponent
+
+    @property
+    def serving(self) -> Iterator[RunSpec]:
+        """The runs that serve this one's purpose, itself last: a whole trajectory answers yes-or-no questions, too."""
+        if self.purpose not in (Purpose.INITIAL, Purpose.WHOLE, Purpose.SATURATION):
+            yield RunSpec(self.cell, Purpose.WHOLE, self.exponent)
+        yield self
+
+    def labels(self, config: ExperimentConfig, lambda_0: float) -> dict[str, str | int | float]:
+        """The columns of the run's table that are the same in every row.
+
+        Args:
+            config: The experiment.
+            lambda_0: Sharpness before training.
+
+        Returns:
+            Values by column; eta = c / lambda_0.
+        """
+        return {
+            "question": self.purpose.value,
+            "family": config.model.family,
+            "dataset": config.data.dataset,
+            "loss_name": config.loss,
+            "depth": self.cell.depth,
+            "width": self.cell.width,
+            "seed": self.cell.seed,
+            "lr_exponent": float("nan") if self.exponent is None else self.exponent,
+            "c": self.c,
+            "learning_rate": self.c / lambda_0,
+        }
+
+
+class RunLimits(NamedTuple):
+    """How far a run goes, and what is measured on the way.
+
+    Attributes:
+        steps: Optimizer steps, unless a limit ends the run before.
+        measured: Whether the sharpness is measured after each step, shape (steps,).
+        loss_limit: The run ends when the loss exceeds this.
+        sharpness_limit: The run ends when the sharpness exceeds this, which is measured only as well as that takes; NaN
+            for a run that is measured to the full tolerance.
+        barrier_after: Step after which the line from the initial weights is looked at; None for never.
+    """
+
+    steps: int
+    measured: np.ndarray
+    loss_limit: float = float("inf")
+    sharpness_limit: float = float("nan")
+    barrier_after: int | None = None
+
+
+class Conduct(NamedTuple):
+    """How the runs for one purpose are carried out.
+
+    Attributes:
+        limits: Function (config, exponent, L_0, lambda_0) -> `RunLimits`.
+        decided_by: What of the config decides such a run's numbers beside the sections that decide every run's; plain
+            values by name.
+    """
+
+    limits: Callable[[ExperimentConfig, float, float, float], RunLimits]
+    decided_by: Callable[[ExperimentConfig], dict[str, float | bool]] = lambda config: {}
+
+
+def limits_of(spec: RunSpec, config: ExperimentConfig, loss_0: float, lambda_0: float) -> RunLimits:
+    """How far a run goes, and what is measured on the way.
+
+    Args:
+        spec: The run; not that before training, which takes no step.
+        config: The experiment.
+        loss_0: Loss L_0 before training.
+        lambda_0: Sharpness before training.
+
+    Returns:
+        The limits.
+
+    Raises:
+        ValueError: For the run before training.
+    """
+    if spec.exponent is None:
+        raise ValueError(f"The state before training takes no step. Received: {spec!r}.")
+    return CONDUCT[spec.purpose].limits(config, spec.exponent, loss_0, lambda_0)
+
+
+def _none(steps: int) -> np.ndarray:
+    return np.zeros(steps, bool)
+
+
+def _nowhere(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+    return RunLimits(0, _none(0))
+
+
+def _whole(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+    """Every step of the early transient is measured, later ones at every `sharpness.every`-th step."""
+    step, transient = np.arange(1, config.training.steps + 1), config.transient_steps
+    measured = (step <= transient) | (step % config.sharpness.every == 0)
+    return RunLimits(len(step), measured, barrier_after=transient if config.analysis.barrier else None)
+
+
+def _until_the_loss_rises(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+    steps = config.transient_steps
+    return RunLimits(steps, _none(steps), loss_limit=criteria(config).loss_threshold(loss_0))
+
+
+def _until_the_sharpness_rises(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+    steps = config.transient_steps
+    return RunLimits(steps, ~_none(steps), sharpness_limit=criteria(config).sharpness_threshold(lambda_0))
+
+
+def _first_and_last(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+    steps = config.transient_steps
+    step = np.arange(1, steps + 1)
+    limit = criteria(config).sharpness_threshold(lambda_0)
+    return RunLimits(steps, (step == 1) | (step == steps), sharpness_limit=limit)
+
+
+def _until_divergence(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+    return RunLimits(config.transient_steps, _none(config.transient_steps))
+
+
+def _with_the_line(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+    steps = config.transient_steps
+    return RunLimits(steps, _none(steps), barrier_after=steps)
+
+
+def _to_saturation(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+    steps = saturation_steps(config, exponent)
+    return RunLimits(steps, np.arange(1, steps + 1) == steps)
+
+
+def _loss_tolerance(config: ExperimentConfig) -> dict[str, float | bool]:
+    return {"tolerance": config.analysis.loss_tolerance}
+
+
+def _sharpness_tolerance(config: ExperimentConfig) -> dict[str, float | bool]:
+    return {"tolerance": config.sharpness_tolerance}
+
+
+CONDUCT: dict[Purpose, Conduct] = {
+    Purpose.INITIAL: Conduct(_nowhere),
+    Purpose.WHOLE: Conduct(_whole, lambda config: {"barrier": True} if config.analysis.barrier else {}),
+    Purpose.LOSS: Conduct(_until_the_loss_rises, _loss_tolerance),
+    Purpose.SHARPNESS: Conduct(_until_the_sharpness_rises, _sharpness_tolerance),
+    Purpose.ONSET: Conduct(_first_and_last, _sharpness_tolerance),
+    Purpose.DIVERGENCE: Conduct(_until_divergence),
+    Purpose.BARRIER: Conduct(_with_the_line),
+    Purpose.SATURATION: Conduct(_to_saturation, lambda config: {"saturation_time": config.saturation_time}),
+}
+"""How a run for each purpose is carried out."""
 
 
 def cells(config: ExperimentConfig) -> list[Cell]:
@@ -54,121 +236,13 @@ def criteria(config: ExperimentConfig) -> Criteria:
     )
 
 
-def identity(config: ExperimentConfig, cell: Cell, exponent: float | None, question: Question | None) -> str:
-    """Run id: a hash of everything that decides the run's numbers.
-
-    Args:
-        config: The experiment; its name, grid, seeds, executor and pictures do not change a run, nor does XLA beyond
-            rounding.
-        cell: The initialisation.
-        exponent: x of c = 2^x; None for the measurement before training.
-        question: Why the run may stop early; None for a whole trajectory.
-
-    Returns:
-        The id.
-    """
-    description = _shared(config.model, config.data, config.loss, config.training, config.sharpness) | {
-        "cell": [cell.depth, cell.width, cell.seed],
-        "lr_exponent": exponent,
-        "question": question,
-    }
-    if config.device.tensor_float_32:
-        description["tensor_float_32"] = True
-    if question is None and exponent is not None and config.analysis.barrier:
-        description["barrier"] = True
-    if config.transient_steps < config.training.steps:
-        description["transient_steps"] = config.transient_steps
-    if question is Question.SATURATION:
-        description["saturation_time"] = config.saturation_time
-    if question is Question.LOSS:
-        description["tolerance"] = config.analysis.loss_tolerance
-    if question in (Question.SHARPNESS, Question.ONSET):
-        description["tolerance"] = config.sharpness_tolerance
-    return run_id(description)
-
-
-def run_id(description: Mapping[str, Any]) -> str:
-    """Name of a run: a hash of everything that decides its numbers.
-
-    Args:
-        description: Plain JSON values.
-
-    Returns:
-        24 hexadecimal digits.
-    """
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-@lru_cache(maxsize=8)
-def _shared(
-    model: ModelConfig, data: DataConfig, loss: str, training: TrainingConfig, sharpness: SharpnessConfig
-) -> dict[str, Any]:
-    """The part of a run's description that all runs of an experiment share."""
-    own = {name: custom_code_digest(name) for name in (model.family, loss) if names_custom_code(name)}
-    return {
-        "numerics": NUMERICS,
-        "own": own,
-        "model": model.model_dump(mode="json"),
-        "data": data.model_dump(mode="json", exclude={"data_dir"}),
-        "loss": loss,
-        "training": training.model_dump(mode="json"),
-        "sharpness": sharpness.model_dump(mode="json"),
-    }
-
-
-def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of a table that an experiment asks for, or can ask for; runs of other configs are left out.
-
-    Args:
-        config: The experiment.
-        runs: A row per step, the rows of a run together.
-
-    Returns:
-        Their rows.
-    """
-    first = runs[~runs["run_id"].duplicated()]
-    grid, asked, reasons = set(config.sweep.lr_exponents.exponents()), set(cells(config)), _reasons(config)
-    kept = []
-    for name, depth, width, seed, exponent, why in zip(
-        *(first[column] for column in ("run_id", "depth", "width", "seed", "lr_exponent", "question")), strict=True
-    ):
-        cell = Cell(depth, width, seed)
-        if cell not in asked or why not in reasons or not (why == INITIAL or exponent in grid):
-            continue
-        if name == identity(config, cell, None if why == INITIAL else exponent, reasons[why]):
-            kept.append(name)
-    return runs[runs["run_id"].isin(kept)].reset_index(drop=True)
-
-
-def _reasons(config: ExperimentConfig) -> dict[str, Question | None]:
-    """Why a run of this experiment may have been carried out, and the question that stands for."""
+def purposes(config: ExperimentConfig) -> list[Purpose]:
+    """What runs of this experiment may be for."""
     questions = [*criteria(config).questions, Question.ONSET]
     questions += [Question.SATURATION] if config.analysis.saturation else []
-    return {INITIAL: None, WHOLE: None} | {question.value: question for question in questions}
-
-
-def reason(exponent: float | None, question: Question | None) -> str:
-    """Why a run was carried out, as it stands in its table."""
-    return INITIAL if exponent is None else WHOLE if question is None else question.value
+    return [Purpose.INITIAL, Purpose.WHOLE, *(Purpose(question.value) for question in questions)]
 
 
 def saturation_steps(config: ExperimentConfig, exponent: float) -> int:
     """The step tau with c tau nearest to the saturation time; 1 at least."""
     return max(1, round(config.saturation_time / 2.0**exponent))
-
-
-def labels(config: ExperimentConfig, cell: Cell, exponent: float | None, lambda_0: float) -> dict[str, Any]:
-    """The columns of a run's table that are the same in every row."""
-    c = float("nan") if exponent is None else 2.0**exponent
-    return {
-        "family": config.model.family,
-        "dataset": config.data.dataset,
-        "loss_name": config.loss,
-        "depth": cell.depth,
-        "width": cell.width,
-        "seed": cell.seed,
-        "lr_exponent": float("nan") if exponent is None else exponent,
-        "c": c,
-        "learning_rate": c / lambda_0,
-    }

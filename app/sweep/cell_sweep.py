@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sharpness_phases.analysis.critical import undecided
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.errors import UserError
+from sharpness_phases.runs.identity import identities, identity
 from sharpness_phases.runs.questions import Question
-from sharpness_phases.runs.spec import Cell, criteria, identity, labels, reason
+from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, criteria
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.search import Answer, adaptive, answered, exhaustive
 from sharpness_phases.training.startup import import_tensorflow
@@ -72,11 +73,11 @@ class CellSweep:
         exponents = self._config.sweep.lr_exponents.exponents()
         self._before_training()
         if self._config.sweep.search == "exhaustive":
-            exhaustive(len(exponents), lambda i: self._diverges_early(self._trajectory(exponents[i], None)))
+            exhaustive(len(exponents), lambda i: self._diverges_early(self._trajectory(exponents[i], Purpose.WHOLE)))
         else:
             self._search(exponents)
         if self._config.analysis.saturation:
-            exhaustive(len(exponents), lambda i: self._trajectory(exponents[i], Question.SATURATION).diverged)
+            exhaustive(len(exponents), lambda i: self._trajectory(exponents[i], Purpose.SATURATION).diverged)
 
     def _diverges_early(self, run: Trajectory) -> bool:
         return self._criteria.answer(Question.DIVERGENCE, run) is True
@@ -90,7 +91,7 @@ class CellSweep:
         def ask(index: int, question: Question) -> Answer:
             if (found := known(index, question)) is not None:
                 return found
-            runs.setdefault(index, []).append(self._trajectory(exponents[index], question))
+            runs.setdefault(index, []).append(self._trajectory(exponents[index], Purpose(question.value)))
             if (found := known(index, question)) is None:
                 raise UserError(
                     f"{self._cell.name}: at c = {2.0 ** exponents[index]:.4g} the sharpness is not a number while the "
@@ -104,23 +105,27 @@ class CellSweep:
             ask(*missing)
 
     def _before_training(self) -> None:
-        name = identity(self._config, self._cell, None, None)
-        if self._store.find(name) is None:
-            self._keep(name, None, None, self._cell_runs().before_training())
+        spec = RunSpec(self._cell)
+        if self._found(spec) is None:
+            self._keep(spec, self._cell_runs().before_training())
 
-    def _trajectory(self, exponent: float, question: Question | None) -> Trajectory:
-        # A whole run answers every yes-or-no question, too.
-        for asked in (question,) if question is Question.SATURATION else (None, question):
-            name = identity(self._config, self._cell, exponent, asked)
-            if (found := self._store.find(name)) is not None:
+    def _trajectory(self, exponent: float, purpose: Purpose) -> Trajectory:
+        spec = RunSpec(self._cell, purpose, exponent)
+        for serving in spec.serving:
+            if (found := self._found(serving)) is not None:
                 return found
-        run = self._cell_runs().trajectory(exponent, question)
-        self._keep(name, exponent, question, run)
+        run = self._cell_runs().trajectory(spec)
+        self._keep(spec, run)
         return run
 
-    def _keep(self, name: str, exponent: float | None, question: Question | None, run: Trajectory) -> None:
-        columns = labels(self._config, self._cell, exponent, float(run.sharpness[0]))
-        self._store.write(name, columns | {"question": reason(exponent, question)}, run)
+    def _found(self, spec: RunSpec) -> Trajectory | None:
+        """The run in the store, under whatever id it was stored."""
+        found = (self._store.find(name) for name in identities(self._config, spec))
+        return next((run for run in found if run is not None), None)
+
+    def _keep(self, spec: RunSpec, run: Trajectory) -> None:
+        labels = spec.labels(self._config, float(run.sharpness[0]))
+        self._store.write(identity(self._config, spec), labels, run)
         self.computed += 1
 
     def _cell_runs(self) -> CellRunner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -16,8 +16,7 @@ from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.power import PowerIteration
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
 from sharpness_phases.errors import MachineError, UserError
-from sharpness_phases.runs.questions import Criteria, Question
-from sharpness_phases.runs.spec import Cell, criteria, saturation_steps
+from sharpness_phases.runs.spec import Cell, RunSpec, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
@@ -138,7 +137,6 @@ class CellRunner:
         self._simulator = simulator
         self._config = config
         self._cell = cell
-        self._criteria: Criteria = criteria(config)
 
     @cached_property
     def initial(self) -> InitialState:
@@ -177,35 +175,28 @@ class CellRunner:
         loss, accuracy, sharpness, residual = (np.array([value], np.float64) for value in values)
         return Trajectory(loss, accuracy, sharpness, residual, np.array([state.hvps], np.int64), diverged=False)
 
-    def trajectory(self, exponent: float, question: Question | None) -> Trajectory:
-        """Train at c = 2^exponent.
+    def trajectory(self, spec: RunSpec) -> Trajectory:
+        """Train as the run's purpose asks.
 
         Args:
-            exponent: x of c = 2^x.
-            question: What the run is to answer; it ends as soon as it has. None for a whole trajectory.
+            spec: The run, of this cell, with an exponent.
 
         Returns:
-            The run.
+            The run; it ends as soon as its purpose is served.
         """
-        initial, transient = self.initial, self._criteria.steps
-        steps = {None: self._config.training.steps, Question.SATURATION: saturation_steps(self._config, exponent)}
-        batches = self._batches(steps.get(question, transient))
-        at = np.arange(1, len(batches) + 1)
-        limits: dict[str, Any] = {"measure": np.zeros(len(batches), bool)}
-        if question is None:
-            limits["measure"] = (at <= transient) | (at % self._config.sharpness.every == 0)
-        if question is Question.BARRIER or (question is None and self._criteria.barrier):
-            limits["barrier_after"] = transient
-        if question is Question.SATURATION:
-            limits["measure"] = at == len(batches)
-        elif question is Question.LOSS:
-            limits["loss_limit"] = self._criteria.loss_threshold(initial.loss)
-        elif question in (Question.SHARPNESS, Question.ONSET):
-            limits["measure"] = (at == 1) | (at == len(batches)) if question is Question.ONSET else at > 0
-            limits["sharpness_limit"] = self._criteria.sharpness_threshold(initial.sharpness)
-        learning_rate = 2.0**exponent / initial.sharpness
+        initial = self.initial
+        limits = limits_of(spec, self._config, initial.loss, initial.sharpness)
+        batches = self._batches(limits.steps)
         return self._simulator.within_memory(
-            lambda: self._simulator.runner(self._cell).run(initial, learning_rate, batches, **limits)
+            lambda: self._simulator.runner(self._cell).run(
+                initial,
+                spec.c / initial.sharpness,
+                batches,
+                measure=limits.measured,
+                loss_limit=limits.loss_limit,
+                sharpness_limit=limits.sharpness_limit,
+                barrier_after=limits.barrier_after,
+            )
         )
 
 

@@ -1,16 +1,15 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from sharpness_phases.config.loading import load_config
-from sharpness_phases.runs.questions import Question
-from sharpness_phases.runs.spec import Cell, belonging, cells, criteria, identity, reason, saturation_steps
+from sharpness_phases.runs.spec import CONDUCT, Cell, Purpose, RunSpec, cells, criteria, limits_of, saturation_steps
 
 CELL = Cell(4, 64, 0)
 
 
-def name(*overrides, cell=CELL, exponent=1.0, question=None):
-    return identity(load_config("quickstart", overrides), cell, exponent, question)
+def limits(purpose, *overrides, exponent=1.0):
+    config = load_config("quickstart", overrides)
+    return limits_of(RunSpec(CELL, purpose, exponent), config, loss_0=2.0, lambda_0=10.0)
 
 
 def test_every_depth_width_and_seed_is_a_cell():
@@ -19,49 +18,46 @@ def test_every_depth_width_and_seed_is_a_cell():
     assert found[0].name == "d2_w8_s0"
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "model.activation=tanh",
-        "model.output_scale=2.0",
-        "data.train_examples=2048",
-        "data.seed=1",
-        "loss=xent",
-        "training.batch_size=256",
-        "training.steps=11",
-        "training.momentum=0.5",
-        "sharpness.examples=512",
-        "sharpness.tolerance=1e-2",
-        "sharpness.solver=power",
-        "sharpness.seed=1",
-    ],
-)
-def test_what_changes_numbers_changes_the_run_ids(override):
-    assert name(override) != name()
+def test_every_purpose_says_how_its_runs_are_carried_out():
+    assert set(CONDUCT) == set(Purpose)
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "name=other",
-        "sweep.widths=[64]",
-        "sweep.seeds=9",
-        "sweep.lr_exponents.stop=9.0",
-        "sweep.search=exhaustive",
-        "data.data_dir=/somewhere",
-        "tensorboard=false",
-        "environment={tensorflow: '1'}",
-    ],
-)
-def test_what_changes_no_numbers_keeps_the_run_ids(override):
-    assert name(override) == name()
+def test_only_the_state_before_training_has_no_exponent():
+    for purpose in Purpose:
+        wrong = 1.0 if purpose is Purpose.INITIAL else None
+        with pytest.raises(ValueError, match="A run needs an exponent unless it is before training"):
+            RunSpec(CELL, purpose, wrong)
+    with pytest.raises(ValueError, match="takes no step"):
+        limits_of(RunSpec(CELL), load_config("quickstart"), 1.0, 1.0)
 
 
-def test_a_tolerance_matters_only_where_it_ends_runs():
-    tolerant = "analysis.sharpness_tolerance=0.05"
-    assert name(tolerant, question=Question.SHARPNESS) != name(question=Question.SHARPNESS)
-    assert name(tolerant, question=Question.LOSS) == name(question=Question.LOSS)
-    assert name(tolerant) == name()
+def test_a_whole_trajectory_serves_every_yes_or_no_question_and_no_other_purpose():
+    whole = RunSpec(CELL, Purpose.WHOLE, 1.0)
+    for purpose in set(Purpose) - {Purpose.INITIAL}:
+        spec = RunSpec(CELL, purpose, 1.0)
+        alone = purpose in (Purpose.WHOLE, Purpose.SATURATION)
+        assert list(spec.serving) == ([spec] if alone else [whole, spec])
+
+
+def test_a_whole_run_is_measured_at_every_step_of_the_transient_and_at_every_kth_later():
+    long = ["training.steps=10", "analysis.transient_steps=4", "sweep.search=exhaustive", "sharpness.every=3"]
+    found = limits(Purpose.WHOLE, *long, "analysis.barrier=true")
+    assert np.flatnonzero(found.measured).tolist() == [0, 1, 2, 3, 5, 8]
+    assert found.barrier_after == 4
+    assert limits(Purpose.WHOLE, *long).barrier_after is None
+
+
+def test_a_question_ends_its_run_at_its_threshold_and_measures_no_more_than_it_needs():
+    loss = limits(Purpose.LOSS, "analysis.loss_tolerance=0.5")
+    assert (loss.loss_limit, loss.measured.any()) == (3.0, False)
+    sharpness = limits(Purpose.SHARPNESS, "analysis.sharpness_tolerance=0.1")
+    assert (sharpness.sharpness_limit, sharpness.measured.all()) == (11.0, True)
+    onset = limits(Purpose.ONSET)
+    assert (onset.sharpness_limit, np.flatnonzero(onset.measured).tolist()) == (10.0, [0, 9])
+    assert limits(Purpose.BARRIER).barrier_after == 10
+    assert limits(Purpose.DIVERGENCE).loss_limit == float("inf")
+    saturation = limits(Purpose.SATURATION, exponent=3.0)
+    assert (saturation.steps, np.flatnonzero(saturation.measured).tolist()) == (25, [24])
 
 
 @pytest.mark.parametrize(
@@ -76,44 +72,6 @@ def test_a_tolerance_matters_only_where_it_ends_runs():
 )
 def test_networks_whose_output_is_zero_at_the_start_need_a_clear_rise_of_the_sharpness(overrides, tolerance):
     assert criteria(load_config("quickstart", overrides)).sharpness_tolerance == tolerance
-
-
-def rows(config, seed=0, exponent=-1.0, question=None):
-    """A table of one run, as the store gives it."""
-    cell = Cell(4, 64, seed)
-    return pd.DataFrame(
-        {
-            "run_id": identity(config, cell, exponent, question),
-            "question": reason(exponent, question),
-            "depth": 4,
-            "width": 64,
-            "seed": seed,
-            "lr_exponent": np.nan if exponent is None else exponent,
-            "step": [0, 1],
-        }
-    )
-
-
-def test_only_runs_of_the_experiment_belong_to_it():
-    config = load_config("quickstart", ["sweep.widths=[64]", "sweep.seeds=2"])
-    mine = [rows(config), rows(config, exponent=None), rows(config, seed=1, question=Question.ONSET)]
-    others = [
-        rows(load_config("quickstart", ["training.steps=5"])),
-        rows(config, seed=2),
-        rows(config, exponent=0.123),
-        rows(config).assign(question="why not"),
-        rows(config).assign(lr_exponent=0.0),
-    ]
-    found = belonging(config, pd.concat([*others[:3], *mine]))
-    assert found["run_id"].tolist() == pd.concat(mine)["run_id"].tolist()
-    assert all(belonging(config, other).empty for other in others)
-
-
-def test_runs_for_the_barrier_and_the_saturation_belong_to_experiments_that_ask_for_them():
-    for question, asked in ((Question.BARRIER, "barrier"), (Question.SATURATION, "saturation")):
-        plain, asking = load_config("quickstart"), load_config("quickstart", [f"analysis.{asked}=true"])
-        assert belonging(plain, rows(plain, question=question)).empty
-        assert len(belonging(asking, rows(asking, question=question))) == 2
 
 
 def test_the_saturated_sharpness_is_measured_where_c_tau_is_200_or_100_with_cross_entropy():

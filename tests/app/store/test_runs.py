@@ -7,7 +7,7 @@ from made_up import LABELS, run
 
 import sharpness_phases.store.records as records
 import sharpness_phases.store.runs as runs
-from sharpness_phases.runs.spec import run_id
+from sharpness_phases.runs.identity import run_id
 from sharpness_phases.store.records import SCHEMA
 from sharpness_phases.store.runs import RunStore
 

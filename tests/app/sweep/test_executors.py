@@ -8,8 +8,8 @@ from tiny import TINY
 from sharpness_phases.analysis.tables import constants_table
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.errors import UserError
-from sharpness_phases.runs.questions import Question
-from sharpness_phases.runs.spec import Cell, belonging, cells, criteria, identity
+from sharpness_phases.runs.identity import belonging, identity
+from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, cells, criteria
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep, Incomplete
 from sharpness_phases.sweep.executors import build_executor, in_turn
@@ -218,7 +218,8 @@ def test_a_cell_that_another_process_has_is_waited_for_and_comes_last(tmp_path, 
 
 def test_tensor_float_32_makes_other_runs():
     plain, rounded = (load_config("quickstart", [*TINY, *extra]) for extra in ([], ["device.tensor_float_32=true"]))
-    assert identity(plain, Cell(2, 8, 0), 0.0, None) != identity(rounded, Cell(2, 8, 0), 0.0, None)
+    spec = RunSpec(Cell(2, 8, 0), Purpose.WHOLE, 0.0)
+    assert identity(plain, spec) != identity(rounded, spec)
 
 
 def test_a_sweep_that_may_not_compute_says_whether_anything_is_missing(adaptive_sweep, tmp_path):
@@ -234,8 +235,8 @@ def test_a_damaged_run_is_computed_again_with_the_same_bits(exponent, adaptive_s
     for path in whole.folder.glob("*.parquet"):
         (tmp_path / "runs").mkdir(exist_ok=True)
         (tmp_path / "runs" / path.name).write_bytes(path.read_bytes())
-    asked = [None] if exponent is None else [None, Question.ONSET, Question.SHARPNESS, Question.LOSS]
-    names = [identity(config, Cell(2, 16, 1), exponent, question) for question in asked]
+    asked = [Purpose.INITIAL] if exponent is None else [Purpose.ONSET, Purpose.SHARPNESS, Purpose.LOSS]
+    names = [identity(config, RunSpec(Cell(2, 16, 1), purpose, exponent)) for purpose in asked]
     name = next(name for name in names if name in whole)
     (tmp_path / "runs" / f"{name}.parquet").write_bytes(b"damaged")
     _, store, computed = sweep(tmp_path / "runs")

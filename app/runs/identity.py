@@ -1,0 +1,162 @@
+"""The identity of runs: a hash of everything that decides a run's numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.config.sections import Section
+from sharpness_phases.custom_code import custom_code_digest, names_custom_code
+from sharpness_phases.runs.spec import CONDUCT, Cell, Purpose, RunSpec, cells, purposes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Plain = str | int | float | bool | None | Sequence["Plain"] | Mapping[str, "Plain"]
+"""A value that JSON has."""
+
+NUMERICS = 4
+"""Raised whenever a change of the code changes the numbers of a run, so that old runs are not taken for new ones."""
+
+OLDEST_READABLE = 4
+"""Of the numerics whose runs are still read, by commands that read, where there are none of the present numerics."""
+
+_HASHED_IN_0_1: dict[str, tuple[str, ...]] = {
+    "model": (
+        "family",
+        "activation",
+        "parameterization",
+        "bias",
+        "normalization",
+        "output_layer",
+        "output_scale",
+        "output_power",
+        "subtract_initial",
+    ),
+    "data": ("dataset", "train_examples", "seed"),
+    "training": ("batch_size", "steps", "momentum"),
+    "sharpness": ("examples", "solver", "tolerance", "seed", "chunk_size", "every"),
+}
+"""The keys that version 0.1 hashed whatever their value, by section. They are hashed like that for ever, so that its
+runs are found; a key that came later is hashed only where it differs from its default. A section that decides numbers
+and came later is listed without keys."""
+
+_DECIDES_NOTHING = {"data": ("data_dir",), "sharpness": ("chunk_size",)}
+"""Keys of these sections that change no number, beyond rounding."""
+
+
+def run_id(description: Mapping[str, Plain]) -> str:
+    """Name of a run: a hash of everything that decides its numbers.
+
+    Args:
+        description: Plain JSON values.
+
+    Returns:
+        24 hexadecimal digits.
+    """
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def identity(config: ExperimentConfig, spec: RunSpec) -> str:
+    """The run id under which a run is stored.
+
+    Args:
+        config: The experiment; its name, grid, executor, chunks and pictures do not change a run, nor does XLA beyond
+            rounding.
+        spec: The run.
+
+    Returns:
+        The id.
+    """
+    return next(identities(config, spec))
+
+
+def identities(config: ExperimentConfig, spec: RunSpec, numerics: int | None = None) -> Iterator[str]:
+    """The run ids under which a run may be stored: the present one, then those of earlier versions.
+
+    Args:
+        config: The experiment.
+        spec: The run.
+        numerics: The `NUMERICS` of the code that computed it; the present one by default.
+
+    Yields:
+        The ids; version 0.1 hashed `sharpness.chunk_size`, too.
+    """
+    now = NUMERICS if numerics is None else numerics
+    yield run_id(_description(config, spec, now, chunk_size=None))
+    if config.sharpness.chunk_size is not None:
+        yield run_id(_description(config, spec, now, config.sharpness.chunk_size))
+
+
+def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a table that an experiment asks for, or can ask for; runs of other configs are left out.
+
+    Of a cell without runs of the present `NUMERICS`, those of the newest earlier one are taken.
+
+    Args:
+        config: The experiment.
+        runs: A row per step, the rows of a run together.
+
+    Returns:
+        Their rows.
+    """
+    first = runs[~runs["run_id"].duplicated()]
+    grid, asked, reasons = set(config.sweep.lr_exponents.exponents()), set(cells(config)), set(purposes(config))
+    found: dict[Cell, dict[int, list[str]]] = {}
+    for name, depth, width, seed, exponent, why in zip(
+        *(first[column] for column in ("run_id", "depth", "width", "seed", "lr_exponent", "question")), strict=True
+    ):
+        cell = Cell(depth, width, seed)
+        if cell not in asked or why not in reasons or not (why == Purpose.INITIAL or exponent in grid):
+            continue
+        spec = RunSpec(cell, Purpose(why), None if why == Purpose.INITIAL else exponent)
+        if (numerics := _numerics_of(name, config, spec)) is not None:
+            found.setdefault(cell, {}).setdefault(numerics, []).append(name)
+    kept = [name for of_cell in found.values() for name in of_cell[max(of_cell)]]
+    return runs[runs["run_id"].isin(kept)].reset_index(drop=True)
+
+
+def _numerics_of(name: str, config: ExperimentConfig, spec: RunSpec) -> int | None:
+    """The numerics by which a stored run is this one; None if it is another run."""
+    readable = range(NUMERICS, OLDEST_READABLE - 1, -1)
+    return next((number for number in readable if name in identities(config, spec, number)), None)
+
+
+def _description(config: ExperimentConfig, spec: RunSpec, numerics: int, chunk_size: int | None) -> dict[str, Plain]:
+    custom = {name: custom_code_digest(name) for name in (config.model.family, config.loss) if names_custom_code(name)}
+    question = None if spec.purpose in (Purpose.INITIAL, Purpose.WHOLE) else spec.purpose.value
+    sections = _hashed_sections(*(getattr(config, name) for name in _HASHED_IN_0_1))
+    description: dict[str, Plain] = {**sections, "sharpness": {**sections["sharpness"], "chunk_size": chunk_size}}
+    description |= {"numerics": numerics, "own": custom, "loss": config.loss}
+    description |= {"cell": [spec.cell.depth, spec.cell.width, spec.cell.seed]}
+    description |= {"lr_exponent": spec.exponent, "question": question}
+    if config.device.tensor_float_32:
+        description["tensor_float_32"] = True
+    if config.transient_steps < config.training.steps:
+        description["transient_steps"] = config.transient_steps
+    return description | CONDUCT[spec.purpose].decided_by(config)
+
+
+@lru_cache(maxsize=8)
+def _hashed_sections(*sections: Section) -> dict[str, dict[str, Plain]]:
+    """What is hashed of the sections of `_HASHED_IN_0_1`, in this order; a section without such keys is left out."""
+    hashed = {name: _hashed(name, section) for name, section in zip(_HASHED_IN_0_1, sections, strict=True)}
+    return {name: values for name, values in hashed.items() if values}
+
+
+def _hashed(name: str, section: Section) -> dict[str, Plain]:
+    """The keys of a section that decide numbers: those of version 0.1, and later ones that have not their default."""
+    values = section.model_dump(mode="json")
+    later = [
+        key
+        for key, field in type(section).model_fields.items()
+        if key not in _HASHED_IN_0_1[name]
+        and key not in _DECIDES_NOTHING.get(name, ())
+        and getattr(section, key) != field.default
+    ]
+    return {key: values[key] for key in (*_HASHED_IN_0_1[name], *later)}
