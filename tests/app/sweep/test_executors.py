@@ -249,8 +249,8 @@ def test_a_sharpness_that_is_not_defined_at_a_finite_loss_is_a_users_error(tmp_p
 
     honest = CellRunner.trajectory
 
-    def undefined(self, exponent, question):
-        run = honest(self, exponent, question)
+    def undefined(self, spec):
+        run = honest(self, spec)
         return replace(run, sharpness=np.where(np.arange(len(run.sharpness)) > 0, np.nan, run.sharpness))
 
     monkeypatch.setattr(CellRunner, "trajectory", undefined)
