@@ -100,9 +100,7 @@ class KrylovBasis(NamedTuple):
     def restarted_when_full(self, weights: Vector) -> KrylovBasis:
         """The basis as it is, or where it is full an empty one that begins with the vector sum_i weights_i q_i."""
         full = self.count == self.size
-        following = tf.cond(
-            full, lambda: tf.math.l2_normalize(self.combination(weights)), lambda: self.following
-        )
+        following = tf.cond(full, lambda: tf.math.l2_normalize(self.combination(weights)), lambda: self.following)
         return self._replace(
             count=tf.where(full, 0, self.count),
             following=following,

@@ -113,9 +113,7 @@ class _PowerPass:
         theta = tf.tensordot(vector, product, 1)
         residual = tf.norm(product - theta * vector)
         shifted = product + self._shift * vector
-        return _State(
-            state.products + 1, vector, tf.math.divide_no_nan(shifted, tf.norm(shifted)), theta, residual
-        )
+        return _State(state.products + 1, vector, tf.math.divide_no_nan(shifted, tf.norm(shifted)), theta, residual)
 
     def done(self, state: _State) -> Scalar:
         met = state.residual <= self._tolerance * tf.abs(state.theta)

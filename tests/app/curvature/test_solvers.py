@@ -125,7 +125,9 @@ def near_the_top(matrix, share=0.02):
 def test_from_near_the_top_eigenvector_lanczos_stops_at_its_error():
     matrix = symmetric(SPECTRA["positive"])
     start = near_the_top(matrix)
-    by_residual, by_error = (solve(Lanczos(tolerance=1e-3), matrix, start, start_is_near_top=near) for near in (False, True))
+    by_residual, by_error = (
+        solve(Lanczos(tolerance=1e-3), matrix, start, start_is_near_top=near) for near in (False, True)
+    )
     assert by_error.hvps < by_residual.hvps
     assert by_error.converged
     assert by_error.residual > 1e-3 * by_error.eigenvalue

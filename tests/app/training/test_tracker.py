@@ -83,8 +83,8 @@ def test_products_of_the_sample_are_counted_by_their_share_along_the_run():
     problem, counted, parts = Problem(solver=Free()), 0, 0
     for step in range(8):
         tracker, warm = problem.tracker, tf.constant(step > 0)
-        start = tracker._sample_top if step else tf.zeros_like(tracker._sample_top)
-        parts += int(tracker._solve_sample(start)[2])
+        _, sample_top, _, _ = tracker.state
+        parts += int(tf.function(tracker.sample.solve)(tf.constant(sample_top if step else 0 * sample_top)).products)
         counted += int(problem.measure(warm, NEVER).sharpness.hvps)
         problem.step(rate=0.2)
     assert counted == parts * sample_size(1024) // 1024 >= 1
@@ -186,4 +186,4 @@ def test_the_sample_of_a_sorted_measurement_set_has_every_class():
     tracker = SharpnessTracker(
         problem.loss_and_report, problem.variables, problem.x[order], problem.y[order], Lanczos()
     )
-    assert set(tracker._sample._y.numpy().argmax(axis=1)) == set(range(problem.y.shape[1]))
+    assert set(tracker.sample.y.numpy().argmax(axis=1)) == set(range(problem.y.shape[1]))
