@@ -12,7 +12,8 @@ from string import Template
 from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.config.loading import dump_config
 from sharpness_phases.store.files import atomic_file
-from sharpness_phases.views.pictures import Section, file_named
+from sharpness_phases.views.kind import Section
+from sharpness_phases.views.pictures import file_named
 from sharpness_phases.views.report.chart import chart_data, json_for_html
 from sharpness_phases.views.report.tables import (
     Html,
