@@ -6,7 +6,7 @@ The public classes are imported when they are first asked for, so that `import s
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sharpness_phases.analysis.advice import LearningRateAdvice
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sharpness_phases.training.losses import HalfMeanSquaredError
     from sharpness_phases.training.sharpness_model import SharpnessModel
 
-_PUBLIC = {
+_PUBLIC = {  # a name's module; a further name stands above and in __all__, too
     "Experiment": "sharpness_phases.experiment",
     "HalfMeanSquaredError": "sharpness_phases.training.losses",
     "HessianOperator": "sharpness_phases.curvature.hessian",
@@ -50,7 +50,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'sharpness_phases' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+if not TYPE_CHECKING:  # which knows the names above, and no others
+
+    def __getattr__(name: str) -> object:
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'sharpness_phases' has no attribute {name!r}")
+        return getattr(import_module(_PUBLIC[name]), name)

@@ -18,11 +18,12 @@ def test_the_wheel_holds_configs_and_data_and_runs_from_anywhere(tmp_path):
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
     code = (
-        "import sharpness_phases, models; from sharpness_phases.config.loading import load_config, shipped_configs;"
+        "import sharpness_phases.models; from sharpness_phases.config.loading import load_config, shipped_configs;"
         "from sharpness_phases.data.loading import load_image_set;"
-        f"assert app.__file__.startswith({str(site)!r}) and models.__file__.startswith({str(site)!r});"
+        f"assert sharpness_phases.__file__.startswith({str(site)!r});"
+        f"assert sharpness_phases.models.__file__.startswith({str(site)!r});"
         "assert {'quickstart', 'laptop/fcn_mse'} <= set(shipped_configs()); load_config('paper/fcn');"
-        "from sharpness_phases.views.report.page import _asset; assert _asset('report.css') and _asset('report.js');"
+        "from sharpness_phases.views.report.page import asset; assert asset('report.css') and asset('report.js');"
         "assert len(load_image_set('fashion_mnist_subset').train_images) == 4096"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sharpness_phases.commands.options import AllowCode, JsonFile, OptionalConfig, Overrides, out, write_json
+from sharpness_phases.commands.options import AllowCode, JsonFile, OptionalConfig, Overrides
+from sharpness_phases.commands.output import out, write_json
 
 
 def bench(

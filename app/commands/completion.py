@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-_CONFIG = "config.yaml"  # that a folder of an experiment has
+from sharpness_phases.views.pictures import KINDS
 
 
 def configs(incomplete: str) -> list[tuple[str, str]]:
@@ -33,15 +33,15 @@ def folders(incomplete: str) -> list[str]:
     Returns:
         Their paths.
     """
+    from sharpness_phases.store.folder import CONFIG_FILE
+
     found = [path for path in _paths(incomplete) if path.is_dir()]
-    experiments = [path for path in found if (path / _CONFIG).is_file()]
+    experiments = [path for path in found if (path / CONFIG_FILE).is_file()]
     return [str(path) for path in experiments] or [f"{path}/" for path in found]
 
 
 def kinds(incomplete: str) -> list[str]:
     """Kinds of pictures."""
-    from sharpness_phases.views.pictures import KINDS
-
     return [kind for kind in KINDS if kind.startswith(incomplete)]
 
 

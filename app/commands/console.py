@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,19 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sharpness_phases.analysis.tables import CONSTANTS
 from sharpness_phases.runs.spec import Cell
-
-_PLACES = {
-    "Phase diagram": ("phase_diagram.png", "phase_diagram.svg"),
-    "Saturation": ("saturation.png", "saturation_diagram.png"),
-    "Regimes": ("regimes.png", "regimes.csv"),
-    "Trajectories": ("trajectories.png",),
-    "Report": ("report.html",),
-    "Tables": ("critical_constants.csv", "summary.json"),
-    "All files": ("",),
-}
-"""Where results are, for people: relative to the experiment's folder, if they exist."""
+from sharpness_phases.views import pictures
+from sharpness_phases.views.by_network import Averaged, censored_sides, measured_constants, networks
 
 
 class ConsoleProgress:
@@ -91,8 +80,7 @@ def constants_summary(summary: pd.DataFrame) -> Table:
     Returns:
         A table to print, of the constants that were measured.
     """
-    measured = summary[(summary["n"] > 0) | (summary["n_censored"] > 0)]["constant"].unique()
-    names = [name for name in CONSTANTS if name in measured]
+    names = measured_constants(summary)
     table = Table(
         title="Critical constants: mean (quartiles)",
         title_justify="left",
@@ -103,12 +91,15 @@ def constants_summary(summary: pd.DataFrame) -> Table:
     for name in ("depth", "width", "n", *names):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("censored", justify="right", min_width=8)  # long when all are: this column may wrap
-    for (depth, width), group in summary.groupby(["depth", "width"], sort=True):
-        rows: Mapping[str, Any] = {str(row.constant): row for row in group.itertuples()}
-        seeds = max(row.n + row.n_censored for row in rows.values())
-        values = [_mean_and_quartiles(rows[name]) for name in names]
-        censored = ", ".join(f"{name}: {_sides(rows[name])}" for name in names if rows[name].n_censored)
-        table.add_row(str(depth), str(width), str(seeds), *values, censored or "0")
+    for network in networks(summary):
+        rows = [network.constants[name] for name in names]
+        values = [_mean_and_quartiles(row) for row in rows]
+        censored = ", ".join(
+            f"{name}: {' + '.join(censored_sides(row))}"
+            for name, row in zip(names, rows, strict=True)
+            if row.n_censored
+        )
+        table.add_row(str(network.depth), str(network.width), str(network.seeds), *values, censored or "0")
     return table
 
 
@@ -156,19 +147,20 @@ def places(folder: Path) -> list[str]:
     Returns:
         Lines to print.
     """
+    others = {
+        "Report": [folder / "report.html"],
+        "Tables": [folder / "critical_constants.csv", folder / "summary.json"],
+        "All files": [folder],
+    }
     lines = []
-    for title, names in _PLACES.items():
-        found = [name for name in names if (folder / name).exists()]
+    for title, paths in (pictures.places(folder) | others).items():
+        found = [path for path in paths if path.exists()]
         if found:
-            lines.append(f"{title + ':':<15}{', '.join([str(folder / found[0]), *found[1:]])}")
+            lines.append(f"{title + ':':<15}{', '.join([str(found[0]), *(path.name for path in found[1:])])}")
     if (folder / "tensorboard").is_dir():
         lines.append(f"{'TensorBoard:':<15}{shlex.join(['phases', 'board', str(folder)])}")
     return lines
 
 
-def _mean_and_quartiles(row: Any) -> str:
+def _mean_and_quartiles(row: Averaged) -> str:
     return f"{row.mean:.3g} ({row.q25:.3g}-{row.q75:.3g})" if np.isfinite(row.mean) else "-"
-
-
-def _sides(row: Any) -> str:
-    return " + ".join(f"{count} {side}" for side, count in (("low", row.n_low), ("high", row.n_high)) if count)

@@ -1,4 +1,4 @@
-"""Commands and messages; the work is done by `sharpness_phases.experiment`."""
+"""The command line `phases`: its commands, and the exit status and message that an error ends with."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ import typer
 
 from sharpness_phases.commands.bench import bench, precision, scaling
 from sharpness_phases.commands.examples import examples
-from sharpness_phases.commands.options import (
-    Quiet,
-    Verbose,
-    err,
-    out,
-    show_messages,
-)
+from sharpness_phases.commands.options import Quiet, Verbose
+from sharpness_phases.commands.output import err, out, show_messages
 from sharpness_phases.commands.plan import plan, sharpness
 from sharpness_phases.commands.run import analyze, run, uv
 from sharpness_phases.commands.show import board, compare, configs, plot
@@ -53,7 +48,7 @@ def options(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Options before the command; their callbacks do all."""
+    """The options before the command: each acts by its callback, as soon as it is read."""
 
 
 for command in (run, analyze, uv, plan, sharpness, plot, compare, board, configs, bench, scaling, precision):

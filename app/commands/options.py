@@ -1,46 +1,19 @@
-"""What all commands share: where they print and how much, and the arguments that several of them take."""
+"""The arguments that several commands take, and the experiment that they name."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 from sharpness_phases.commands import completion
-from sharpness_phases.errors import MachineError, UserError
+from sharpness_phases.commands.output import STANDARD_OUTPUT, out, show_messages
+from sharpness_phases.errors import UserError
 
 if TYPE_CHECKING:
-    pass
-
-logger = logging.getLogger("sharpness_phases")
-
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def show_messages(level: int = logging.INFO) -> None:
-    """Have our messages from a level on printed to standard error; their time and level only among details.
-
-    Args:
-        level: As `logging` numbers them.
-    """
-    details = level < logging.INFO
-    handler = RichHandler(console=err, show_time=details, show_path=False, show_level=details, markup=False)
-    logger.handlers = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
-
-
-def progress_console() -> Console:
-    """Where progress is shown; nowhere, if only errors are asked for."""
-    return err if logger.isEnabledFor(logging.INFO) else Console(stderr=True, quiet=True)
+    from sharpness_phases.experiment import Experiment
 
 
 def _quiet(value: bool) -> None:
@@ -57,7 +30,7 @@ def _json_file(path: Path | None) -> Path | None:
     """With "-", all that is for people goes to standard error, so that standard output is JSON alone."""
     if path is not None and path.is_dir():
         raise UserError(f"--json {path}: a folder; name a file in it, or - for standard output")
-    out.stderr = path == _STANDARD_OUTPUT
+    out.stderr = path == STANDARD_OUTPUT
     return path
 
 
@@ -68,8 +41,6 @@ def _picture_file(path: Path | None) -> Path | None:
         raise UserError(f"--output {path}: must be a file that ends with one of {', '.join(PICTURE_ENDINGS)}")
     return path
 
-
-_STANDARD_OUTPUT = Path("-")
 
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", callback=_quiet, help="Print only errors, results and where they are.")
@@ -117,40 +88,13 @@ JsonFile = Annotated[
 ]
 
 
-def write_json(path: Path | None, content: Any, more: bool = False) -> None:
-    """Write what --json asks for.
+def experiment_of(
+    config: str, overrides: list[str] | None, output: Path | None, allow_custom_code: bool = False
+) -> Experiment:
+    """The experiment that a command's arguments name; a wrong config is told of before anything heavy is imported."""
+    from sharpness_phases.config.trust import checked_config
 
-    Args:
-        path: The option's value; None writes nothing.
-        content: Plain values; NaN and infinities become null.
-        more: Whether this is not all yet: a file is kept up to date, standard output waits for the whole.
+    checked = checked_config(config, overrides, allow_custom_code)
+    from sharpness_phases.experiment import Experiment
 
-    Raises:
-        MachineError: If the file cannot be written.
-    """
-    from sharpness_phases.store.files import atomic_file
-
-    if path is None or (more and path == _STANDARD_OUTPUT):
-        return
-    text = json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
-    if path == _STANDARD_OUTPUT:
-        sys.stdout.write(text)
-        return
-    try:
-        if path.exists() and not path.is_file():  # a pipe
-            path.write_text(text)
-            return
-        with atomic_file(path) as unfinished:
-            unfinished.write_text(text)
-    except OSError as error:
-        raise MachineError(f"--json {path}: cannot be written: {error.strerror}") from None
-
-
-def _plain(value: Any) -> Any:
-    """Values that JSON has: numbers of NumPy's become Python's, what is no finite number becomes null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return Experiment(checked, output)

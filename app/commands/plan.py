@@ -1,28 +1,13 @@
-"""The commands that tell beforehand: plan, sharpness."""
+"""The commands that tell beforehand what an experiment takes: plan, sharpness."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sharpness_phases.commands.options import AllowCode, Config, JsonFile, Overrides, out, write_json
-
-if TYPE_CHECKING:
-    from sharpness_phases.experiment import Experiment
-
-
-def experiment_of(
-    config: str, overrides: list[str] | None, output: Path | None, allow_custom_code: bool = False
-) -> Experiment:
-    """The experiment that a command's arguments name; a wrong config is told of before anything heavy is imported."""
-    from sharpness_phases.config.trust import checked_config
-
-    checked = checked_config(config, overrides, allow_custom_code)
-    from sharpness_phases.experiment import Experiment
-
-    return Experiment(checked, output)
+from sharpness_phases.commands.options import AllowCode, Config, JsonFile, Overrides, experiment_of
+from sharpness_phases.commands.output import out, write_json
 
 
 def plan(

@@ -20,14 +20,11 @@ from sharpness_phases.commands.options import (
     Overrides,
     Quiet,
     Verbose,
-    err,
-    logger,
-    out,
-    progress_console,
-    write_json,
+    experiment_of,
 )
-from sharpness_phases.commands.plan import experiment_of
+from sharpness_phases.commands.output import err, logger, out, progress_console, write_json
 from sharpness_phases.errors import UserError
+from sharpness_phases.views.pictures import PHASE_DIAGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +115,8 @@ def uv(
     ]
     names = ("n", "c_loss", "exact", "grid steps apart", "error of f", "error of lambda")
     out.print(plain_table("The uv model: simulated against exact", names, rows))
-    out.print(f"Phase diagram: {experiment.folder / 'phase_diagram.png'}", markup=False)
+    picture = PHASE_DIAGRAM.paths(experiment.folder)[0]
+    out.print(f"{PHASE_DIAGRAM.place}: {picture}", markup=False)
 
 
 def _words(config: str, overrides: Sequence[str] | None, output: Path | None) -> list[str]:

@@ -1,89 +1,283 @@
-"""Which pictures can be drawn from stored runs, by name."""
+"""The list of pictures: all that `phases run` draws of an experiment and `phases plot` can draw, an entry each.
+
+Files, captions, the lines of the console, the sections of the report and the options of `phases plot` follow from
+`PICTURES`; the names of pictures stand nowhere else. What draws is imported when it is first asked for: help and
+completion read the list, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sharpness_phases.errors import UserError
-from sharpness_phases.views.style import Picture
+from sharpness_phases.views.kind import Choice, File, Kind, Table
 
 if TYPE_CHECKING:
-    from sharpness_phases.analyzer import PhaseAnalyzer
+    from sharpness_phases.analysis.findings import Findings
+    from sharpness_phases.analysis.regimes import RegimeSettings
+    from sharpness_phases.views.diagram import PhaseDiagram
+    from sharpness_phases.views.regimes import RegimeFigure
+    from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
+    from sharpness_phases.views.style import Picture
+    from sharpness_phases.views.trajectories import TrajectoryFigure
 
-_MEANS_OVER, _MEAN_SEED = ("diagram",), ("trajectories", "regimes")
+
+def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
+    """The phase diagram over c and the networks' shape.
+
+    Args:
+        findings: What the runs say.
+        over: Vertical axis, as `PhaseAnalyzer.phase_diagram` takes it.
+
+    Returns:
+        The picture; a `ValueError` if no constants are known, or there is no such axis.
+    """
+    from sharpness_phases.views.diagram import Over, PhaseDiagram
+
+    return PhaseDiagram(findings.summary, title=findings.title, over=None if over is None else Over(over))
 
 
-def picture(analyzer: PhaseAnalyzer, kind: str, over: str | None = None, seed: int | None = None) -> Picture:
+def trajectory_figure(findings: Findings, seed: int | None = None) -> TrajectoryFigure:
+    """Loss and sharpness over the steps, coloured by c.
+
+    Args:
+        findings: What the runs say.
+        seed: Which initialisation; the first by default.
+
+    Returns:
+        The picture; a `ValueError` if there are no runs of that seed.
+    """
+    from sharpness_phases.views.trajectories import TrajectoryFigure
+
+    return TrajectoryFigure(findings.trajectories(), seed, title=findings.title)
+
+
+def saturation_figure(findings: Findings) -> SaturationFigure:
+    """lambda_tau / lambda_0, chi and chi' over c, with c_crit; a `ValueError` if too few c were measured."""
+    from sharpness_phases.views.saturation import SaturationFigure
+
+    return SaturationFigure(findings.saturation(), findings.critical(), findings.title)
+
+
+def saturation_diagram(findings: Findings) -> SaturationDiagram:
+    """The saturated sharpness over c and 1/w, with c_crit and c_max; a `ValueError` if it was not measured."""
+    from sharpness_phases.views.saturation import SaturationDiagram
+
+    return SaturationDiagram(findings.saturation(), findings.summary, findings.title)
+
+
+def regime_figure(
+    findings: Findings, *run_ids: str, settings: RegimeSettings | None = None, seed: int | None = None
+) -> RegimeFigure:
+    """The sharpness and the loss of runs, with their regimes shaded.
+
+    Args:
+        findings: What the runs say.
+        run_ids: Names of runs; by default the long runs of the first network's first initialisation.
+        settings: Thresholds; the defaults if None.
+        seed: The initialisation, where no runs are named; the first one if None.
+
+    Returns:
+        The picture; a `KeyError` if there is no such run, a `ValueError` if one has no sharpness, or there is none.
+    """
+    from sharpness_phases.views.regimes import LabelledRun, RegimeFigure
+
+    table = findings.regime_table(settings)
+    if seed is not None:
+        table = table[table["seed"] == seed]
+    if not run_ids and not table.empty:
+        cell = table[["depth", "width", "seed"]]
+        run_ids = tuple(dict.fromkeys(table[(cell == cell.iloc[0]).all(axis=1)]["run_id"]))
+    shown = []
+    for name in run_ids:
+        trajectory, learning_rate = findings.run(name)
+        c = float(findings.runs.loc[findings.runs["run_id"] == name, "c"].iloc[0])
+        shown.append(LabelledRun(f"c = {c:.3g}", trajectory, learning_rate, findings.regimes(name, settings)))
+    return RegimeFigure(shown, findings.title)
+
+
+def _lacks_constants(findings: Findings) -> str | None:
+    if findings.constants_are_known:
+        return None
+    return "no initialisation's critical constants are known; go on with `phases run`"
+
+
+def _lacks_saturation(findings: Findings) -> str | None:
+    if findings.saturation_is_known:
+        return None
+    return "the saturated sharpness was not measured at enough c; run with analysis.saturation: true"
+
+
+def _lacks_long_runs(findings: Findings) -> str | None:
+    if not findings.regime_table().empty:
+        return None
+    return "no long runs with a sharpness; regimes need training.steps above analysis.transient_steps"
+
+
+def _lacks_trained_runs(findings: Findings) -> str | None:
+    return "no run has trained yet; go on with `phases run`" if findings.trajectories().empty else None
+
+
+PHASE_DIAGRAM = File(
+    "phase_diagram",
+    "Phases of early training over the learning-rate constant c = ηλ₀. Markers: means over initialisations, "
+    "bars: quartiles, hollow: some are censored. Dashed: c = 2, the limit of a quadratic loss.",
+    vector=True,
+    place="Phase diagram",
+    section="diagram",
+)
+
+PICTURES = (
+    Kind(
+        "diagram",
+        (
+            PHASE_DIAGRAM,
+            File(
+                "phase_diagram_over_depth",
+                "Phase diagram over c and the depth, a panel for every width.",
+                Choice(over="depth"),
+                with_depths=True,
+            ),
+            File(
+                "phase_diagram_over_ratio",
+                "Phase diagram over c and depth / width, all networks in one panel.",
+                Choice(over="ratio"),
+                with_depths=True,
+            ),
+        ),
+        _lacks_constants,
+        lambda findings, choice: phase_diagram(findings, choice.over),
+        has_axis=True,
+        shows_constants=True,
+    ),
+    Kind(
+        "saturation",
+        (
+            File(
+                "saturation",
+                "Saturated sharpness λ_τ / λ₀ over c, its susceptibilities, and c_crit.",
+                place="Saturation",
+            ),
+        ),
+        _lacks_saturation,
+        lambda findings, choice: saturation_figure(findings),
+        on_request=True,
+    ),
+    Kind(
+        "saturation_diagram",
+        (
+            File(
+                "saturation_diagram",
+                "Saturated sharpness λ_τ / λ₀ over c and 1 / width, with c_crit and c_max.",
+                place="Saturation",
+            ),
+        ),
+        _lacks_saturation,
+        lambda findings, choice: saturation_diagram(findings),
+        on_request=True,
+    ),
+    Kind(
+        "regimes",
+        (
+            File(
+                "regimes",
+                "Sharpness in units of 2/η, and loss, of the first initialisation; regimes are shaded.",
+                place="Regimes",
+                section="regimes",
+            ),
+        ),
+        _lacks_long_runs,
+        lambda findings, choice: regime_figure(findings, seed=choice.seed),
+        on_request=True,
+        seeds=lambda findings: set(findings.regime_table()["seed"]),
+        table=Table("regimes.csv", lambda findings: findings.regime_table()),
+    ),
+    Kind(
+        "trajectories",
+        (
+            File(
+                "trajectories",
+                "Loss and sharpness over the steps, relative to their initial values, coloured by c.",
+                place="Trajectories",
+                section="trajectories",
+            ),
+        ),
+        _lacks_trained_runs,
+        lambda findings, choice: trajectory_figure(findings, choice.seed),
+        seeds=lambda findings: set(findings.trajectories()["seed"]),
+    ),
+)
+"""All pictures, in the order in which `phases run` draws and names them."""
+
+KINDS = {kind.name: kind for kind in sorted(PICTURES, key=lambda kind: kind.on_request)}
+"""The kinds by name, in the order in which `phases plot` names them."""
+
+DEFAULT_KIND = PICTURES[0].name
+"""What `phases plot` draws unless told otherwise."""
+
+
+def kinds_with_axis() -> list[str]:
+    """Names of the kinds for which `Choice.over` means something."""
+    return [kind.name for kind in KINDS.values() if kind.has_axis]
+
+
+def kinds_with_seed() -> list[str]:
+    """Names of the kinds for which `Choice.seed` means something."""
+    return [kind.name for kind in KINDS.values() if kind.seeds is not None]
+
+
+def picture(findings: Findings, name: str, over: str | None = None, seed: int | None = None) -> Picture:
     """A picture of an experiment.
 
     Args:
-        analyzer: The experiment's runs.
-        kind: One of `KINDS`.
-        over: The vertical axis of the phase diagram: "width", "depth" or "ratio"; its own choice by default.
-        seed: Which initialisation is shown, where single ones are; the first by default.
+        findings: What its runs say.
+        name: One of `KINDS`.
+        over: As in `Choice`.
+        seed: As in `Choice`.
 
     Returns:
         The picture, to draw or to save.
 
     Raises:
-        UserError: If the runs do not hold what it shows, or an argument means nothing for it.
+        UserError: If the runs do not hold what it shows, or something is chosen that means nothing for it.
     """
-    for name, value, meant in (("--over", over, _MEANS_OVER), ("--seed", seed, _MEAN_SEED)):
-        if value is not None and kind not in meant:
-            raise UserError(f"{name}: only with --kind {' or '.join(meant)}; got --kind {kind}")
-    return _DRAWN[kind](analyzer, over, seed)
-
-
-def _diagram(analyzer: PhaseAnalyzer, over: str | None, seed: int | None) -> Picture:
-    if not analyzer.constants_are_known:
-        raise UserError("no initialisation's critical constants are known; go on with `phases run`")
-    return analyzer.phase_diagram(over)
-
-
-def _trajectories(analyzer: PhaseAnalyzer, over: str | None, seed: int | None) -> Picture:
-    runs = analyzer.trajectories()
-    if runs.empty:
-        raise UserError("no run has trained yet; go on with `phases run`")
-    _check_seed(seed, set(runs["seed"]))
-    return analyzer.trajectory_figure(seed)
-
-
-def _saturation(analyzer: PhaseAnalyzer, over: str | None, seed: int | None) -> Picture:
-    _check_saturation(analyzer)
-    return analyzer.saturation_figure()
-
-
-def _saturation_diagram(analyzer: PhaseAnalyzer, over: str | None, seed: int | None) -> Picture:
-    _check_saturation(analyzer)
-    return analyzer.saturation_diagram()
-
-
-def _regimes(analyzer: PhaseAnalyzer, over: str | None, seed: int | None) -> Picture:
-    table = analyzer.regime_table()
-    if table.empty:
-        raise UserError("no long runs with a sharpness; regimes need training.steps above analysis.transient_steps")
-    _check_seed(seed, set(table["seed"]))
-    return analyzer.regime_figure(seed=seed)
-
-
-_DRAWN: dict[str, Callable[[PhaseAnalyzer, str | None, int | None], Picture]] = {
-    "diagram": _diagram,
-    "trajectories": _trajectories,
-    "saturation": _saturation,
-    "saturation_diagram": _saturation_diagram,
-    "regimes": _regimes,
-}
-
-KINDS = tuple(_DRAWN)
-"""Names of the pictures."""
-
-
-def _check_saturation(analyzer: PhaseAnalyzer) -> None:
-    if not analyzer.saturation_is_known:
-        raise UserError("the saturated sharpness was not measured at enough c; run with analysis.saturation: true")
-
-
-def _check_seed(seed: int | None, known: set[int]) -> None:
-    if seed is not None and seed not in known:
+    kind = KINDS[name]
+    for option, value, meant in (("--over", over, kinds_with_axis()), ("--seed", seed, kinds_with_seed())):
+        if value is not None and name not in meant:
+            raise UserError(f"{option}: only with --kind {' or '.join(meant)}; got --kind {name}")
+    if (lacking := kind.lacks(findings)) is not None:
+        raise UserError(lacking)
+    if seed is not None and kind.seeds is not None and seed not in (known := kind.seeds(findings)):
         raise UserError(f"--seed: must be one of {', '.join(map(str, sorted(known)))}; got {seed}")
+    return kind.draw(findings, Choice(over, seed))
+
+
+def file_named(name: str) -> tuple[Kind, File]:
+    """An entry of the list.
+
+    Args:
+        name: `File.name`.
+
+    Returns:
+        The kind of picture that the file shows, and the file.
+
+    Raises:
+        KeyError: If no picture has a file of that name.
+    """
+    for kind in PICTURES:
+        for file in kind.files:
+            if file.name == name:
+                return kind, file
+    raise KeyError(name)
+
+
+def places(folder: Path) -> dict[str, list[Path]]:
+    """The files that the console names, by the line that does, whether or not they are there."""
+    lines: dict[str, list[Path]] = {}
+    for kind in PICTURES:
+        for file in kind.files:
+            if file.place is not None:
+                beside = [] if kind.table is None else [folder / kind.table.name]
+                lines.setdefault(file.place, []).extend([*file.paths(folder), *beside])
+    return lines

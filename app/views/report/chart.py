@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -25,7 +24,7 @@ _SHADES = 48  # of the colour scale
 _ON_WHITE, _ON_BLACK = (0.0, 0.92), (0.22, 1.0)  # the part of it that is seen well
 
 
-def chart_data(trajectories: pd.DataFrame, constants: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
+def chart_data(trajectories: pd.DataFrame, constants: pd.DataFrame) -> tuple[dict[str, object], list[str]]:
     """What the chart draws.
 
     Args:
@@ -50,7 +49,7 @@ def chart_data(trajectories: pd.DataFrame, constants: pd.DataFrame) -> tuple[dic
     if (last >= MAX_STEPS).any():
         omitted.append(f"Of long runs at most {MAX_STEPS} steps are drawn, ever sparser toward the end.")
     known = by_cell(constants)
-    initialisations = [_initialisation(key, runs, known.get(key)) for key, runs in chosen.groupby(keys, sort=True)]
+    initialisations = [_initialisation(runs, known) for _, runs in chosen.groupby(keys, sort=True)]
     data = {
         "range": [float(chosen["c"].min()), float(chosen["c"].max())],
         "logarithmic": bool(last.max() > 100),
@@ -61,21 +60,22 @@ def chart_data(trajectories: pd.DataFrame, constants: pd.DataFrame) -> tuple[dic
     return data, omitted
 
 
-def json_for_html(data: Any) -> str:
+def json_for_html(data: Mapping[str, object]) -> str:
     """JSON that can stand within a script element: nothing in it ends the element or begins a comment."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _initialisation(key: tuple[Any, ...], runs: pd.DataFrame, constants: pd.Series | None) -> dict[str, Any]:
-    depth, width, seed = (int(value) for value in key)
+def _initialisation(runs: pd.DataFrame, known: Mapping[tuple[int, int, int], pd.Series]) -> dict[str, object]:
+    depth, width, seed = (int(runs[name].iloc[0]) for name in ("depth", "width", "seed"))
+    constants = known.get((depth, width, seed))
     found = {} if constants is None else {name: _constant(constants, name) for name in CONSTANTS}
     return {
         "depth": depth,
         "width": width,
         "seed": seed,
         "constants": {name: value for name, value in found.items() if value},
-        "runs": [_run(exponent, run, constants) for exponent, run in runs.groupby("lr_exponent", sort=True)],
+        "runs": [_run(run, constants) for _, run in runs.groupby("lr_exponent", sort=True)],
     }
 
 
@@ -83,10 +83,10 @@ def _constant(row: pd.Series, name: str) -> str:
     return f"{row[name]:.3g}" if np.isfinite(row[name]) else str(row[f"{name}_censored"])
 
 
-def _run(exponent: Any, run: pd.DataFrame, constants: pd.Series | None) -> dict[str, Any]:
+def _run(run: pd.DataFrame, constants: pd.Series | None) -> dict[str, object]:
     thinned = run.iloc[_few_rows(run["sharpness"].notna().to_numpy())]
-    entry: dict[str, Any] = {
-        "x": float(exponent),
+    entry: dict[str, object] = {
+        "x": float(run["lr_exponent"].iloc[0]),
         "phase": phase_of(float(run["c"].iloc[0]), constants),
         "loss": _numbers(thinned["loss"].tolist()),
         "sharpness": _numbers(thinned["sharpness"].tolist()),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sharpness_phases.analysis.regimes import Regime
 from sharpness_phases.analysis.tables import CONSTANTS
+from sharpness_phases.views.by_network import Averaged, censored_sides, measured_constants, networks
 from sharpness_phases.views.regimes import REGIME_FILLS
 
 MAX_ROWS = 200
@@ -63,13 +63,16 @@ def constants_by_network(summary: pd.DataFrame) -> Html:
     Returns:
         A table with a row for every (depth, width).
     """
-    measured = set(summary[(summary["n"] > 0) | (summary["n_censored"] > 0)]["constant"])
-    names = [name for name in CONSTANTS if name in measured]
-    rows = []
-    for (depth, width), group in summary.groupby(["depth", "width"], sort=True):
-        found: Mapping[str, Any] = {str(row.constant): row for row in group.itertuples()}
-        seeds = max(row.n + row.n_censored for row in found.values())
-        rows.append([depth, width, seeds, *(_mean_and_quartiles(found[name]) for name in names)])
+    names = measured_constants(summary)
+    rows = [
+        [
+            network.depth,
+            network.width,
+            network.seeds,
+            *(_mean_and_quartiles(network.constants[name]) for name in names),
+        ]
+        for network in networks(summary)
+    ]
     caption = (
         "Mean over initialisations; in small print the quartiles, and how many are censored: "
         "low, below the grid of c, or high, above it. Censored ones are not averaged in."
@@ -148,9 +151,9 @@ def constant_label(name: str) -> Html:
     return Html(f"{escape(letter)}<sub>{escape(index)}</sub>")
 
 
-def _mean_and_quartiles(row: Any) -> Html:
+def _mean_and_quartiles(row: Averaged) -> Html:
     small = [f"{row.q25:.3g}–{row.q75:.3g}"] if row.n > 1 and np.isfinite(row.q25) else []
-    small += [f"{count} {side}" for side, count in (("low", row.n_low), ("high", row.n_high)) if count]
+    small += censored_sides(row)
     mean = f"{row.mean:.3g}" if np.isfinite(row.mean) else "–"
     return Html(escape(mean) + "".join(f"<small>{escape(text)}</small>" for text in small))
 

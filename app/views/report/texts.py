@@ -1,49 +1,38 @@
-"""The report's sentences: what was run, captions, and what pictures say to those who cannot see them."""
+"""The report's sentences: what was run, and what pictures say to those who cannot see them."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.config.schema import ExperimentConfig
-
-_CAPTIONS = {
-    "phase_diagram": "Phases of early training over the learning-rate constant c = ηλ₀. Markers: means over "
-    "initialisations, bars: quartiles, hollow: some are censored. Dashed: c = 2, the limit of a quadratic loss.",
-    "phase_diagram_over_depth": "Phase diagram over c and the depth, a panel for every width.",
-    "phase_diagram_over_ratio": "Phase diagram over c and depth / width, all networks in one panel.",
-    "saturation": "Saturated sharpness λ_τ / λ₀ over c, its susceptibilities, and c_crit.",
-    "saturation_diagram": "Saturated sharpness λ_τ / λ₀ over c and 1 / width, with c_crit and c_max.",
-    "regimes": "Sharpness in units of 2/η, and loss, of the first initialisation; regimes are shaded.",
-    "trajectories": "Loss and sharpness over the steps, relative to their initial values, coloured by c.",
-}
+from sharpness_phases.views.by_network import networks
 
 
-def caption(name: str) -> str:
-    """The caption of a picture."""
-    return _CAPTIONS.get(name, name.replace("_", " "))
-
-
-def alt_text(name: str, title: str, summary: pd.DataFrame) -> str:
+def alt_text(caption: str, title: str, summary: pd.DataFrame | None) -> str:
     """What a picture says, in words.
 
     Args:
-        name: Of the picture.
+        caption: Of the picture.
         title: What was trained on what.
-        summary: A table as `analysis.tables.summary_table` returns it.
+        summary: A table as `analysis.tables.summary_table` returns it, of a picture that shows its constants.
 
     Returns:
-        The text; for phase diagrams with the mean constants of every network.
+        The text; with a summary, the mean constants that bound the phases of every network, too.
     """
-    text = f"{title}. {caption(name)}"
-    if not name.startswith("phase_diagram"):
-        return text
-    known = summary[(summary["n"] > 0) & summary["constant"].isin(["c_loss", "c_sharp", "c_max"])]
-    networks = []
-    for (depth, width), rows in known.groupby(["depth", "width"], sort=True):
-        means = zip(rows["constant"], rows["mean"], strict=True)
-        values = ", ".join(f"{constant} {mean:.3g}" for constant, mean in means)
-        networks.append(f"depth {depth}, width {width}: {values}")
-    return f"{text} Means: {'; '.join(networks)}." if networks else text
+    text = f"{title}. {caption}"
+    means = [] if summary is None else _means(summary)
+    return f"{text} Means: {'; '.join(means)}." if means else text
+
+
+def _means(summary: pd.DataFrame) -> list[str]:
+    """A text for every network some of whose boundaries are known."""
+    texts = []
+    for depth, width, constants in networks(summary):
+        known = [f"{name} {constants[name].mean:.3g}" for name in BOUNDARIES if constants[name].n > 0]
+        if known:
+            texts.append(f"depth {depth}, width {width}: {', '.join(known)}")
+    return texts
 
 
 def description(config: ExperimentConfig) -> str:

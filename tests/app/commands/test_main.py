@@ -17,6 +17,7 @@ from command_line import overridden, phases, start
 
 from sharpness_phases.commands.main import app
 from sharpness_phases.config.loading import dump_config, load_config
+from sharpness_phases.store.runs import RunStore
 from sharpness_phases.views.tensorboard import write_tensorboard
 
 _OVERRIDES = (
@@ -121,12 +122,10 @@ def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 
 
-def test_a_place_where_figures_cannot_be_written_is_refused_before_the_work(tmp_path):
-    begin = time.monotonic()
-    result = phases("plan", "quickstart", *TINY, "--json", tmp_path, folder=tmp_path)
+def test_a_place_where_figures_cannot_be_written_is_refused_before_the_config_is_read(tmp_path):
+    result = phases("plan", "missing.yaml", "--json", tmp_path, folder=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert f"--json {tmp_path}: a folder" in result.stderr
-    assert time.monotonic() - begin < 2
 
 
 def test_the_version_is_printed(tmp_path):
@@ -275,8 +274,7 @@ def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(command, config, tmp_p
     process = start(command, config, "-s", "sweep.widths=[64]", "-s", "sweep.seeds=50", folder=tmp_path)
     name = config.replace("/", "-")
     runs = tmp_path / "outputs" / name / "runs"
-    deadline = time.monotonic() + 120
-    while len(list(runs.glob("*.parquet"))) < 30 and time.monotonic() < deadline:
+    while len(RunStore(runs)) < 30 and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -284,7 +282,7 @@ def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(command, config, tmp_p
     assert f"Finished runs are kept in outputs/{name}" in errors
     assert f"phases {command} {config} -s 'sweep.widths=[64]' -s sweep.seeds=50" in errors  # as a shell takes it
     assert "Traceback" not in errors
-    assert len(list(runs.glob("*.parquet"))) >= 30
+    assert len(RunStore(runs)) >= 30
 
 
 def test_every_shipped_config_is_listed_with_a_line(tmp_path):

@@ -10,7 +10,7 @@ from tiny import TINY
 
 from sharpness_phases.analyzer import PhaseAnalyzer
 from sharpness_phases.commands.main import app
-from sharpness_phases.errors import UserError
+from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.experiment import Experiment
 from sharpness_phases.views.pictures import KINDS, picture
 
@@ -95,6 +95,13 @@ def test_a_folder_that_is_none_is_named(tmp_path):
     result = phases("plot", "outputs/none", folder=tmp_path)
     assert result.returncode == 2
     assert "outputs/none" in result.stderr
+
+
+def test_runs_that_cannot_be_read_are_blamed_and_not_the_picture(place, tmp_path):
+    (tmp_path / "config.yaml").write_text((place / "short" / "config.yaml").read_text())
+    (tmp_path / "runs").touch()
+    with pytest.raises(MachineError, match=r"runs: Not a directory"):
+        plot(str(tmp_path))
 
 
 def test_arguments_that_mean_nothing_for_a_kind_are_refused_for_every_kind(place):

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -9,12 +8,14 @@ import pytest
 import tables
 from made_up import trajectory
 
+from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.analysis.regimes import Regime
-from sharpness_phases.analysis.tables import merge_runs, summary_table
+from sharpness_phases.analysis.tables import summary_table
 from sharpness_phases.config.loading import load_config
-from sharpness_phases.views import report_data, report_tables
 from sharpness_phases.views.diagram import PhaseDiagram
-from sharpness_phases.views.report.page import Findings, write_report
+from sharpness_phases.views.report import chart
+from sharpness_phases.views.report import tables as report_tables
+from sharpness_phases.views.report.page import Report, write_report
 from sharpness_phases.views.trajectories import TrajectoryFigure
 
 EVIL = '</code></script><script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -55,23 +56,45 @@ class Page(HTMLParser):
         return json.loads(re.search(r'id="chart-data">(.*?)</script>', self.source, re.DOTALL)[1])
 
 
-def findings(runs=None, **changes):
-    constants = tables.constants()
-    runs = tables.runs() if runs is None else runs
-    config = load_config("quickstart", ["sweep.depths=[2,4]", "sweep.widths=[8,16,32]", "sweep.seeds=3"])
-    made = Findings(
-        title="FCN, ReLU, MSE on made_up",
-        config=config,
-        runs=runs,
-        trajectories=merge_runs(runs),
-        constants=constants,
-        summary=summary_table(constants),
-        regimes=pd.DataFrame(columns=LABELS),
-        out_of_order=0,
-        pictures={},
-        environment={"keras": "3.15.1", "device": "CPU"},
+CONFIG = load_config("quickstart", ["sweep.depths=[2,4]", "sweep.widths=[8,16,32]", "sweep.seeds=3"])
+
+
+class MadeUp(Findings):
+    """Findings of made-up runs, some of whose tables a test dictates."""
+
+    title = "FCN, ReLU, MSE on made_up"
+
+    def __init__(self, runs, config, constants, regimes, violations):
+        super().__init__(runs, config)
+        self.dictated = {"constants": constants, "regimes": regimes, "violations": violations}
+
+    def critical_constants(self):
+        return self.dictated["constants"]
+
+    @property
+    def summary(self):
+        return summary_table(self.dictated["constants"])
+
+    def regime_table(self, settings=None):
+        return self.dictated["regimes"]
+
+    def violations(self):
+        return self.dictated["constants"].head(self.dictated["violations"])
+
+
+def report(
+    pictures, runs=None, config=CONFIG, constants=None, regimes=None, violations=0, environment=None, title=None
+):
+    findings = MadeUp(
+        tables.runs() if runs is None else runs,
+        config,
+        tables.constants() if constants is None else constants,
+        pd.DataFrame(columns=LABELS) if regimes is None else regimes,
+        violations,
     )
-    return dataclasses.replace(made, **changes)
+    if title is not None:
+        findings.title = title
+    return Report(findings, pictures, {"keras": "3.15.1", "device": "CPU"} if environment is None else environment)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +110,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def page(tmp_path, pictures):
-    return lambda **changes: Page(
-        write_report(tmp_path / "report.html", findings(**({"pictures": pictures} | changes)))
-    )
+    return lambda **changes: Page(write_report(tmp_path / "report.html", report(**({"pictures": pictures} | changes))))
 
 
 def test_the_page_needs_no_other_file_and_no_network(page):
@@ -131,7 +152,7 @@ def test_constants_have_means_quartiles_and_censored_counts(page):
     summary = summary_table(constants)
     row = summary.set_index(["depth", "width", "constant"]).loc[(2, 16)]
     c_loss, c_max = ("{mean:.3g}{q25:.3g}–{q75:.3g}".format(**row.loc[name]) for name in ("c_loss", "c_max"))
-    (found,) = (cells for cells in page(constants=constants, summary=summary).rows if cells[:3] == ["2", "16", "3"])
+    (found,) = (cells for cells in page(constants=constants).rows if cells[:3] == ["2", "16", "3"])
     assert (found[3], found[5]) == (c_loss, c_max + "1 high")
 
 
@@ -142,7 +163,7 @@ def test_only_constants_that_were_asked_for_have_columns(page):
 
 
 def test_an_unusual_order_of_constants_is_told(page):
-    assert "In 2 of 18 initialisations the usual order" in page(out_of_order=2).source
+    assert "In 2 of 18 initialisations the usual order" in page(violations=2).source
     assert "usual order" not in page().source
 
 
@@ -172,18 +193,18 @@ def test_every_run_tells_its_phase_by_the_constants_of_its_initialisation(page):
 
 def test_without_complete_searches_the_page_says_so_and_shows_the_runs(page):
     none = tables.constants().iloc[:0]
-    made = page(constants=none, summary=summary_table(none), pictures={})
+    made = page(constants=none, pictures={})
     assert "No initialisation's search is complete." in " ".join(made.texts["p"])
     assert {run["phase"] for i in made.data["initialisations"] for run in i["runs"]} == {"unknown"}
 
 
 def test_without_trained_runs_there_is_a_page(page):
-    made = page(trajectories=tables.trajectories().iloc[:0], pictures={})
+    made = page(runs=tables.runs().query("step < 0"), pictures={})
     assert "No run has been trained yet." in " ".join(made.texts["p"])
 
 
 def test_of_very_many_runs_the_first_initialisations_are_in_the_page_and_it_is_said(page, monkeypatch):
-    monkeypatch.setattr(report_data, "MAX_POINTS", 700)
+    monkeypatch.setattr(chart, "MAX_POINTS", 700)
     made = page()
     shown = [(i["seed"], i["depth"], i["width"]) for i in made.data["initialisations"]]
     assert sorted(shown) == [(0, d, w) for d in (2, 4) for w in (8, 16, 32)] + [(1, 2, 8), (1, 2, 16)]
@@ -196,7 +217,7 @@ def test_long_runs_are_thinned_and_keep_the_steps_where_the_sharpness_was_measur
     runs = tables.rows(trajectory(np.linspace(1, 0.1, 5001), sharpness), 2, 8, 0, 0.5)
     made = page(runs=runs)
     (run,) = made.data["initialisations"][0]["runs"]
-    assert len(run["steps"]) == len(run["loss"]) <= report_data.MAX_STEPS
+    assert len(run["steps"]) == len(run["loss"]) <= chart.MAX_STEPS
     assert (run["steps"][:5], run["steps"][-1]) == ([0, 1, 2, 3, 4], 5000)
     assert [step for step, value in zip(run["steps"], run["sharpness"], strict=True) if value] == list(
         range(0, 5001, 100)
@@ -234,13 +255,13 @@ def test_what_users_and_machines_name_is_text_and_never_html(page):
 
 
 def test_data_within_a_script_cannot_end_it():
-    text = report_data.json_for_html({"name": EVIL})
+    text = chart.json_for_html({"name": EVIL})
     assert "<" not in text
     assert json.loads(text) == {"name": EVIL}
 
 
 def test_equal_findings_give_an_equal_file(tmp_path, pictures):
-    pages = [write_report(tmp_path / name, findings(pictures=pictures)).read_bytes() for name in ("a.html", "b.html")]
+    pages = [write_report(tmp_path / name, report(pictures)).read_bytes() for name in ("a.html", "b.html")]
     assert pages[0] == pages[1]
 
 

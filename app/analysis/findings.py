@@ -1,0 +1,234 @@
+"""What an experiment's runs say: the tables of constants, phases, regimes and saturation; no pictures."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import pandas as pd
+
+from sharpness_phases.analysis.phases import BOUNDARIES, Phase, boundary, classify
+from sharpness_phases.analysis.regimes import RegimeSettings, Segment, agreement, regimes
+from sharpness_phases.analysis.saturation import critical_table, saturated_sharpness
+from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.runs.spec import Purpose, criteria
+from sharpness_phases.runs.trajectory import Trajectory
+
+_FAMILY_TITLES = {
+    "fcn": "FCN",
+    "linear_fcn": "linear FCN",
+    "myrtle": "Myrtle CNN",
+    "resnet": "ResNet",
+    "uv": "uv model",
+}
+_TITLES = {"relu": "ReLU", "mse": "MSE", "xent": "cross-entropy"}
+"""How papers write what the config writes otherwise; all else is its own title."""
+
+
+class _LongRun(NamedTuple):
+    """A run that goes on beyond the early transient, with its regimes.
+
+    Attributes:
+        depth: Depth of the network.
+        width: Its width.
+        seed: The initialisation.
+        c: Learning-rate constant.
+        run_id: Name of the run.
+        segments: Its regimes.
+    """
+
+    depth: int
+    width: int
+    seed: int
+    c: float
+    run_id: str
+    segments: list[Segment]
+
+
+class Findings:
+    """The tables that follow from an experiment's runs.
+
+    A table is computed when it is first asked for, and handed out as a copy.
+
+    Args:
+        runs: All runs of the experiment, a row per step, with the columns of `sharpness_phases.store.runs.SCHEMA`.
+        config: The experiment.
+    """
+
+    def __init__(self, runs: pd.DataFrame, config: ExperimentConfig) -> None:
+        self.runs = runs
+        self.config = config
+        self._labelled: dict[RegimeSettings | None, list[_LongRun]] = {}
+
+    @property
+    def title(self) -> str:
+        """What was trained on what, such as "FCN, ReLU, MSE on cifar10"."""
+        family, activation, loss = self.config.model.family, self.config.model.activation, self.config.loss
+        model = _FAMILY_TITLES.get(family, family)
+        if activation != "linear":
+            model += f", {_TITLES.get(activation, activation)}"
+        return f"{model}, {_TITLES.get(loss, loss)} on {self.config.data.dataset}"
+
+    def run(self, run_id: str) -> tuple[Trajectory, float]:
+        """One run.
+
+        Args:
+            run_id: Name of the run, as in the column of the runs' table.
+
+        Returns:
+            Its trajectory, and its learning rate eta.
+
+        Raises:
+            KeyError: If there is no such run.
+        """
+        chosen = self.runs[self.runs["run_id"] == run_id]
+        if chosen.empty:
+            raise KeyError(f"No run {run_id!r} in this experiment.")
+        _, trajectory = next(split_runs(chosen))
+        return trajectory, float(chosen["learning_rate"].iloc[0])
+
+    def trajectories(self) -> pd.DataFrame:
+        """One trajectory for each initialisation and c, a row per step."""
+        return self._trajectories.copy()
+
+    def critical_constants(self) -> pd.DataFrame:
+        """Critical constants of every initialisation whose search is complete.
+
+        Returns:
+            A tidy table: model, dataset, loss, depth, width, seed, lambda_0, loss_0, the constants and, for each, a
+            `*_censored` column ("", "low" or "high").
+        """
+        return self._constants.copy()
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row per (depth, width, constant): mean, median, q25, q75, n, n_low, n_high, n_censored."""
+        return self._summary.copy()
+
+    @property
+    def constants_are_known(self) -> bool:
+        """Whether some constant of some network is known, not only censored."""
+        return bool((self._summary["n"] > 0).any())
+
+    def violations(self) -> pd.DataFrame:
+        """The initialisations whose constants are not in the usual order c_loss <= c_sharp <= c_barrier <= c_max."""
+        return violations(self._constants)
+
+    def phase(self, c: float, depth: int, width: int) -> Phase:
+        """Phase of early training, with the constants averaged over initialisations as boundaries.
+
+        Args:
+            c: Learning-rate constant eta lambda_0, above 0; a `ValueError` otherwise.
+            depth: Depth of a network of the experiment.
+            width: Its width.
+
+        Returns:
+            The phase.
+
+        Raises:
+            KeyError: If the constants of such a network are not known.
+        """
+        table = self._constants
+        rows = table[(table["depth"] == depth) & (table["width"] == width)]
+        if rows.empty:
+            known = sorted(set(zip(table["depth"].tolist(), table["width"].tolist(), strict=True)))
+            raise KeyError(f"No constants for depth {depth}, width {width}; known (depth, width): {known}.")
+        return classify(c, *(boundary(list(rows[name]), list(rows[f"{name}_censored"])) for name in BOUNDARIES))
+
+    def saturation(self) -> pd.DataFrame:
+        """The saturated sharpness: a row per (depth, width, seed, c) with tau and ratio = lambda_tau / lambda_0."""
+        return self._saturated.copy()
+
+    def critical(self) -> pd.DataFrame:
+        """c_crit of the averaged curve of every network: a row per (depth, width) where enough c were measured.
+
+        Returns:
+            c_crit (NaN where censored), censored, the median, q25 and q75 of the bootstrap over initialisations, and n,
+            their number.
+        """
+        return self._critical.copy()
+
+    @property
+    def saturation_is_known(self) -> bool:
+        """Whether the saturated sharpness was measured at enough c to give c_crit of some network."""
+        return not self._critical.empty
+
+    def regimes(self, run_id: str, settings: RegimeSettings | None = None) -> list[Segment]:
+        """Regimes of one run; a `KeyError` if there is no such run, a `ValueError` if it has no sharpness.
+
+        Args:
+            run_id: Name of the run, as in the column of the runs' table.
+            settings: Thresholds; the defaults if None.
+
+        Returns:
+            Contiguous segments (regime, start, stop) that cover all its steps.
+        """
+        return regimes(*self.run(run_id), settings)
+
+    def regime_table(self, settings: RegimeSettings | None = None) -> pd.DataFrame:
+        """Regimes of all long runs: those that go on beyond the early transient, with a sharpness.
+
+        Args:
+            settings: Thresholds; the defaults if None.
+
+        Returns:
+            A row per segment: depth, width, seed, c, run_id, regime, and the steps start <= t < stop.
+        """
+        rows = [
+            (run.depth, run.width, run.seed, run.c, run.run_id, segment.regime.value, segment.start, segment.stop)
+            for run in self._long_runs(settings)
+            for segment in run.segments
+        ]
+        return pd.DataFrame(rows, columns=["depth", "width", "seed", "c", "run_id", "regime", "start", "stop"])
+
+    def regime_agreement(self, settings: RegimeSettings | None = None) -> pd.DataFrame:
+        """How well the labels of independent initialisations agree, for every network and c.
+
+        Args:
+            settings: Thresholds; the defaults if None.
+
+        Returns:
+            A row per (depth, width, c) with two initialisations or more: n, their number, and agreement, the share of
+            steps with equal labels, averaged over all pairs.
+        """
+        initialisations: dict[tuple[int, int, float], list[list[Segment]]] = {}
+        for run in self._long_runs(settings):
+            initialisations.setdefault((run.depth, run.width, run.c), []).append(run.segments)
+        rows = [(*key, len(runs), agreement(runs)) for key, runs in sorted(initialisations.items()) if len(runs) > 1]
+        return pd.DataFrame(rows, columns=["depth", "width", "c", "n", "agreement"])
+
+    def _long_runs(self, settings: RegimeSettings | None) -> list[_LongRun]:
+        """The long runs, labelled once for each settings."""
+        if self.config.transient_steps == self.config.training.steps:
+            return []
+        if settings not in self._labelled:
+            names = ("depth", "width", "seed", "c", "run_id")
+            self._labelled[settings] = [
+                _LongRun(
+                    **{name: labels[name] for name in names},
+                    segments=regimes(run, labels["c"] / run.sharpness[0], settings),
+                )
+                for labels, run in split_runs(self.runs[self.runs["question"] == Purpose.WHOLE])
+            ]
+        return self._labelled[settings]
+
+    @cached_property
+    def _trajectories(self) -> pd.DataFrame:
+        return merge_runs(self.runs)
+
+    @cached_property
+    def _constants(self) -> pd.DataFrame:
+        return constants_table(self.runs, self.config.sweep.lr_exponents.exponents(), criteria(self.config))
+
+    @cached_property
+    def _summary(self) -> pd.DataFrame:
+        return summary_table(self._constants, self._critical)
+
+    @cached_property
+    def _saturated(self) -> pd.DataFrame:
+        return saturated_sharpness(self.runs, self.config.sweep.lr_exponents.exponents()[-1])
+
+    @cached_property
+    def _critical(self) -> pd.DataFrame:
+        return critical_table(self._saturated)

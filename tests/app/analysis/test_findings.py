@@ -1,0 +1,95 @@
+import pytest
+import tables
+
+from sharpness_phases.analysis.findings import Findings
+from sharpness_phases.analysis.phases import Phase
+from sharpness_phases.analysis.regimes import Regime
+from sharpness_phases.analysis.tables import summary_json
+from sharpness_phases.config.loading import load_config
+
+OVERRIDES = [
+    "sweep.depths=[2,4]",
+    "sweep.widths=[8,16,32]",
+    "sweep.seeds=3",
+    "sweep.lr_exponents={start: 0, stop: 4, step: 0.5}",
+]
+LONG = ["sweep.search=exhaustive", "training.steps=20", "analysis.transient_steps=10"]
+CONFIG = load_config("quickstart", OVERRIDES)
+
+
+@pytest.fixture(scope="module")
+def findings():
+    return Findings(tables.runs(), CONFIG)
+
+
+def test_the_constants_come_as_a_tidy_table_of_its_own(findings):
+    table = findings.critical_constants()
+    assert len(table) == 18
+    table["c_loss"] = 0.0
+    assert (findings.critical_constants()["c_loss"] > 0).all()
+
+
+def test_every_table_that_is_handed_out_may_be_changed(findings):
+    for table in (
+        lambda: findings.critical_constants(),
+        lambda: findings.summary,
+        lambda: findings.trajectories(),
+        lambda: findings.saturation(),
+        lambda: findings.critical(),
+    ):
+        before = list(table().columns)
+        table().insert(0, "more", 0)
+        assert list(table().columns) == before
+
+
+def test_a_phase_follows_from_the_constants_averaged_over_initialisations(findings):
+    mean = findings.summary.set_index(["depth", "width", "constant"]).loc[(4, 8), "mean"]
+    assert findings.phase(c=0.99 * mean["c_loss"], depth=4, width=8) is Phase.SHARPNESS_REDUCTION
+    assert findings.phase(c=1.01 * mean["c_loss"], depth=4, width=8) is Phase.LOSS_CATAPULT
+    assert findings.phase(c=1.01 * mean["c_sharp"], depth=4, width=8) is Phase.LOSS_AND_SHARPNESS_CATAPULT
+    assert findings.phase(c=1.01 * mean["c_max"], depth=4, width=8) is Phase.DIVERGENT
+
+
+def test_a_network_that_was_not_run_names_the_known_ones(findings):
+    with pytest.raises(KeyError, match=r"depth 3, width 8.*\(2, 8\)"):
+        findings.phase(c=1.0, depth=3, width=8)
+
+
+def test_a_run_is_found_by_its_id_with_its_learning_rate_and_its_regimes(findings):
+    trajectory, learning_rate = findings.run("4-8-0-0.5-whole")
+    assert learning_rate == 2.0**0.5
+    assert findings.regimes("4-8-0-0.5-whole")[-1].stop == trajectory.steps + 1
+    assert findings.regimes("4-8-0-3.5-whole")[0].regime is Regime.DIVERGENT
+    with pytest.raises(KeyError, match="'nothing'"):
+        findings.regimes("nothing")
+
+
+def test_runs_are_long_only_where_the_config_lets_them_go_on_beyond_the_transient(findings):
+    assert findings.regime_table().empty
+    assert findings.regime_agreement().empty
+    long = Findings(tables.runs(), load_config("quickstart", [*OVERRIDES, *LONG]))
+    table = long.regime_table()
+    assert set(table["run_id"]) == set(tables.runs()["run_id"])
+    one = table[table["run_id"] == "4-8-0-0.5-whole"]
+    segments = [(segment.regime.value, segment.start, segment.stop) for segment in long.regimes("4-8-0-0.5-whole")]
+    assert list(one[["regime", "start", "stop"]].itertuples(index=False, name=None)) == segments
+    assert set(long.regime_agreement()["n"]) == {3}
+
+
+def test_what_is_not_known_is_told(findings):
+    assert findings.constants_are_known
+    assert not findings.saturation_is_known
+    assert not Findings(tables.runs().iloc[:1], CONFIG).constants_are_known
+
+
+def test_the_title_says_what_was_trained_on_what(findings):
+    assert findings.title == "FCN, ReLU, MSE on fashion_mnist_subset"
+    linear = load_config("quickstart", ["model={family: linear_fcn}", "loss=xent"])
+    assert Findings(tables.runs(), linear).title == "linear FCN, cross-entropy on fashion_mnist_subset"
+
+
+def test_the_summary_becomes_json_with_null_for_what_is_not_known(findings):
+    entries = summary_json(findings.summary)
+    assert [(e["depth"], e["width"]) for e in entries] == [(d, w) for d in (2, 4) for w in (8, 16, 32)]
+    assert set(entries[0]["c_loss"]) == {"mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored"}
+    assert entries[0]["c_crit"]["mean"] is None
