@@ -184,18 +184,8 @@ def test_the_command_line_starts_where_the_repository_has_an_app_of_its_own(inst
 
 
 @pytest.mark.slow
-def test_the_command_line_measures_own_networks_and_losses(checkout, repository, tmp_path_factory):
-    scripts = environment(tmp_path_factory.mktemp("measures") / "venv")
-    pip(
-        "--python",
-        scripts / "python",
-        "install",
-        *OFFLINE,
-        "--ignore-installed",
-        "--no-build-isolation",
-        "-e",
-        checkout,
-    )
+def test_the_command_line_measures_own_networks_and_losses(editable, repository):
+    scripts, _ = editable
     folder = repository(PACKAGES)
     own = (
         "model.family=models.nets:mlp",
