@@ -258,7 +258,7 @@ class Experiment:
 
     def _compute(self, todo: Sequence[Cell], progress: Progress | None, claims: Claims) -> RunStore:
         """Carry out what is missing of the cells."""
-        store = self._store()
+        store = self._store(writable=True)
         self._write_config(store)
         if progress is not None:
             progress.started(todo)
@@ -290,8 +290,8 @@ class Experiment:
 
         return [cell for cell in todo if not all(map(is_stored, first_runs(cell)))]
 
-    def _store(self) -> RunStore:
-        return RunStore(self.folder / RUNS_FOLDER)
+    def _store(self, writable: bool = False) -> RunStore:
+        return RunStore(self.folder / RUNS_FOLDER, writable)
 
     def _write_config(self, store: RunStore) -> None:
         """Write config.yaml with the versions in use; warn if stored runs come from other ones."""

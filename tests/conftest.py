@@ -4,9 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+settings.register_profile("no deadlines", deadline=None)  # a busy machine is no fault
+settings.load_profile("no deadlines")
 
 PREPARED = Path(__file__).parents[2] / "shared" / "data" / "tfds"
 

@@ -202,7 +202,7 @@ def _own_way(config: ExperimentConfig, cell: Cell, simulator: Simulator, prices:
 
 def _sweep(config: ExperimentConfig, cell: Cell, simulator: Simulator) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
-        store = RunStore(Path(folder))
+        store = RunStore(Path(folder), writable=True)
         CellSweep(config, cell, store, simulator).complete()
         return store.table()
 

@@ -82,7 +82,7 @@ def make_up(folder: Path, runs: int) -> tuple[ExperimentConfig, int]:
     config = config.changed(sweep={"seeds": seeds})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(dump_config(config))
-    store = RunStore(folder / "runs")
+    store = RunStore(folder / "runs", writable=True)
     for number, cell in enumerate(cells(config)):
         made_up: Any = MadeUpRuns(cell, config.training.steps)
         CellSweep(config, cell, store, runs=made_up).complete()

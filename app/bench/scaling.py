@@ -143,7 +143,7 @@ def _measure(config: ExperimentConfig, axis: str, value: int) -> Point:
     middle = time.perf_counter()
     for cell in todo:
         with tempfile.TemporaryDirectory() as folder:
-            store = RunStore(Path(folder))
+            store = RunStore(Path(folder), writable=True)
             CellSweep(config, cell, store, simulator).complete()
             products += int(store.table()["hvps"].sum())
     seconds = time.perf_counter() - middle

@@ -2,83 +2,115 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from sharpness_phases.config.sections import SharpnessConfig, TrainingConfig
-from sharpness_phases.data.catalogue import EMBEDDED, IMAGE_SETS, ONE_POINT
+from sharpness_phases.config.yaml_marks import Plain
+from sharpness_phases.data.catalogue import DATA_SETS, EMBEDDED, DataSetInfo, names_of
 from sharpness_phases.models.families import FAMILIES
 
 
-def inconsistencies(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
+class Inconsistency(NamedTuple):
+    """A value that does not fit the others.
+
+    Attributes:
+        key: Its section and its key.
+        message: What is allowed, and what was received.
+    """
+
+    key: tuple[str, str]
+    message: str
+
+
+def inconsistencies(plain: dict[str, Plain]) -> list[Inconsistency]:
     """Values that do not fit together: more examples than there are, depths that a family lacks, lengths of runs.
 
     Args:
         plain: A config as plain values; what is missing or wrong in itself is passed over.
 
     Returns:
-        Key path and message of every fault.
+        Every fault.
     """
+    found = _lengths_of_runs(plain)
+    dataset = _section(plain, "data").get("dataset", EMBEDDED)
+    if isinstance(dataset, str) and dataset in DATA_SETS:
+        found += _family(plain, DATA_SETS[dataset])
+        found += _numbers_of_examples(plain, dataset)
+    return found
 
-    def number(section: str, key: str, default: int | None = None) -> int | None:
-        values = plain.get(section)
-        value = values.get(key, default) if isinstance(values, dict) else default
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
-    data = plain.get("data")
-    dataset = data.get("dataset", EMBEDDED) if isinstance(data, dict) else EMBEDDED
-    lengths = _length_misfits(plain)
-    if not isinstance(dataset, str) or dataset not in IMAGE_SETS:
-        return lengths
-    available, chosen = IMAGE_SETS[dataset].train, number("data", "train_examples")
-    faults = lengths + _family_misfits(plain, IMAGE_SETS[dataset].shape)
+def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
+    """Settings of long runs that would have no effect, or cannot have theirs; T is the length of the transient."""
+    steps = _section(plain, "training").get("steps", _default_steps())
+    transient = _section(plain, "analysis").get("transient_steps")
+    every = _section(plain, "sharpness").get("every", 1)
+    search = _section(plain, "sweep").get("search", "adaptive")
+    if not (isinstance(steps, int) and isinstance(every, int) and isinstance(transient, int | None)):
+        return []
+    found = []
+    key = ("analysis", "transient_steps")
+    if transient is not None and transient > steps:
+        message = f"must be at most {steps}, the steps of a run (training.steps); got {transient}"
+        found.append(Inconsistency(key, message))
+    if transient is not None and transient < steps and search == "adaptive":
+        message = "below training.steps needs `sweep.search: exhaustive`; an adaptive search ends runs at T"
+        found.append(Inconsistency(key, message))
+    if every > 1 and transient in (None, steps):
+        message = f"above 1 needs an analysis.transient_steps below training.steps; got {every}"
+        found.append(Inconsistency(("sharpness", "every"), message))
+    return found
+
+
+def _family(plain: dict[str, Plain], data: DataSetInfo) -> list[Inconsistency]:
+    """Depths that the family does not have, and data that it cannot take."""
+    name = _section(plain, "model").get("family", "fcn")
+    info = FAMILIES.get(name) if isinstance(name, str) else None
+    if info is None:
+        return []
+    found = []
+    depths = _section(plain, "sweep").get("depths")
+    if info.depths is not None and isinstance(depths, list) and any(depth not in info.depths for depth in depths):
+        message = f"depths of {name} must be among {list(info.depths)}; got {depths}"
+        found.append(Inconsistency(("sweep", "depths"), message))
+    if info.images and data.kind != "images":
+        found.append(Inconsistency(("data", "dataset"), f"{name} needs images"))
+    if info.vectors and data.kind != "vectors":
+        message = f"{name} needs inputs that are vectors: {', '.join(names_of('vectors'))}"
+        found.append(Inconsistency(("data", "dataset"), message))
+    return found
+
+
+def _numbers_of_examples(plain: dict[str, Plain], dataset: str) -> list[Inconsistency]:
+    """More examples than the set has, or than are chosen of it."""
+    available = DATA_SETS[dataset].train
+    chosen = _count(plain, "data", "train_examples", None)
+    found = []
     if chosen is not None and chosen > available:
         message = f"must be at most {available}, the training examples of {dataset}; got {chosen}"
-        faults.append((("data", "train_examples"), message))
+        found.append(Inconsistency(("data", "train_examples"), message))
     limit = available if chosen is None else min(chosen, available)
     for section, key, default in (
         ("sharpness", "examples", SharpnessConfig.model_fields["examples"].default),
         ("training", "batch_size", TrainingConfig.model_fields["batch_size"].default),
     ):
-        value = number(section, key, default)
+        value = _count(plain, section, key, default)
         if value is not None and limit >= 1 and value > limit:
-            faults.append(((section, key), f"must be at most {limit}, the training examples there are; got {value}"))
-    return faults
+            message = f"must be at most {limit}, the training examples there are; got {value}"
+            found.append(Inconsistency((section, key), message))
+    return found
 
 
-def _length_misfits(plain: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
-    """Settings of long runs that would have no effect, or cannot have theirs."""
-    sections = {name: plain.get(name) for name in ("training", "sharpness", "sweep", "analysis")}
-    values = {name: section if isinstance(section, dict) else {} for name, section in sections.items()}
-    steps = values["training"].get("steps", TrainingConfig.model_fields["steps"].default)
-    transient = values["analysis"].get("transient_steps")
-    every = values["sharpness"].get("every", 1)
-    if not all(isinstance(value, int) for value in (steps, every, 0 if transient is None else transient)):
-        return []
-    faults = []
-    key = ("analysis", "transient_steps")
-    if transient is not None and transient > steps:
-        faults.append((key, f"must be at most {steps}, the steps of a run (training.steps); got {transient}"))
-    if transient is not None and transient < steps and values["sweep"].get("search", "adaptive") == "adaptive":
-        faults.append((key, "below training.steps needs `sweep.search: exhaustive`; an adaptive search ends runs at T"))
-    if every > 1 and transient in (None, steps):
-        message = f"above 1 needs an analysis.transient_steps below training.steps; got {every}"
-        faults.append((("sharpness", "every"), message))
-    return faults
+def _section(plain: dict[str, Plain], name: str) -> dict[str, Plain]:
+    """A section's values; none, where there is no such section or something else in its place."""
+    values = plain.get(name)
+    return values if isinstance(values, dict) else {}
 
 
-def _family_misfits(plain: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[tuple[str, str], str]]:
-    """Depths that the family does not have, and data that it cannot take."""
-    model, sweep = plain.get("model"), plain.get("sweep")
-    name = model.get("family", "fcn") if isinstance(model, dict) else "fcn"
-    info = FAMILIES.get(name) if isinstance(name, str) else None
-    if info is None:
-        return []
-    faults = []
-    depths = sweep.get("depths") if isinstance(sweep, dict) else None
-    if info.depths is not None and isinstance(depths, list) and any(depth not in info.depths for depth in depths):
-        faults.append((("sweep", "depths"), f"depths of {name} must be among {list(info.depths)}; got {depths}"))
-    if info.images and len(shape) != 3:
-        faults.append((("data", "dataset"), f"{name} needs images"))
-    if info.vectors and len(shape) != 1:
-        faults.append((("data", "dataset"), f"{name} needs inputs that are vectors: {ONE_POINT}"))
-    return faults
+def _count(plain: dict[str, Plain], section: str, key: str, default: int | None) -> int | None:
+    """An integer of a section; None where something else is in its place."""
+    value = _section(plain, section).get(key, default)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _default_steps() -> int:
+    return TrainingConfig.model_fields["steps"].default

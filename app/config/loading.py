@@ -6,14 +6,15 @@ import difflib
 import json
 from collections.abc import Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from sharpness_phases.config.consistency import inconsistencies
 from sharpness_phases.config.schema import ExperimentConfig, to_plain
-from sharpness_phases.config.yaml_marks import KeyPath, YamlError, dump, parse
+from sharpness_phases.config.yaml_marks import KeyPath, Plain, YamlError, dump, parse
 from sharpness_phases.errors import UserError
 
 MAX_BYTES = 1_000_000
@@ -49,7 +50,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Experiment
 
 
 def checked(config: ExperimentConfig, place: str) -> ExperimentConfig:
-    """Check a config that was made from another one.
+    """Check a config that was made from another one; anything wrong in it is a `ConfigError`.
 
     Args:
         config: A config whose values were never checked together.
@@ -58,8 +59,6 @@ def checked(config: ExperimentConfig, place: str) -> ExperimentConfig:
     Returns:
         An equal config.
 
-    Raises:
-        ConfigError: If anything in it is wrong.
     """
     return _validated(to_plain(config), {}, place)
 
@@ -80,7 +79,7 @@ def describe_shipped() -> list[tuple[str, str]]:
 
 
 def _validated(
-    document: dict[str, Any], places: dict[KeyPath, str], place: str, faults: Sequence[str] = ()
+    document: dict[str, Plain], places: dict[KeyPath, str], place: str, faults: Sequence[str] = ()
 ) -> ExperimentConfig:
     found = list(faults)
     try:
@@ -93,7 +92,7 @@ def _validated(
     return config
 
 
-def _shipped_files() -> list[tuple[str, Any]]:
+def _shipped_files() -> list[tuple[str, Traversable]]:
     found = []
     for entry in _shipped().iterdir():
         if entry.is_dir():
@@ -103,7 +102,7 @@ def _shipped_files() -> list[tuple[str, Any]]:
     return sorted(((name.removesuffix(".yaml"), e) for name, e in found if name.endswith(".yaml")), key=lambda f: f[0])
 
 
-def _shipped() -> Any:
+def _shipped() -> Traversable:
     try:
         return files("sharpness_phases.configs")
     except ModuleNotFoundError:  # a checkout that is not installed
@@ -112,9 +111,9 @@ def _shipped() -> Any:
 
 def _read(source: str | Path) -> tuple[str, str]:
     """Name for messages, and text, of a config."""
-    path: Any = Path(source)
+    path: Path | Traversable = Path(source)
     place = str(source)
-    if not path.exists() and str(source) in shipped_configs():
+    if not Path(source).exists() and str(source) in shipped_configs():
         path = _shipped() / f"{source}.yaml"
         place = f"{source}.yaml (shipped)"
     try:
@@ -132,7 +131,7 @@ def _read(source: str | Path) -> tuple[str, str]:
         raise ConfigError(f"{place}: cannot be read: {reason}") from None
 
 
-def _override(document: dict[str, Any], places: dict[KeyPath, str], text: str) -> str | None:
+def _override(document: dict[str, Plain], places: dict[KeyPath, str], text: str) -> str | None:
     """Apply one `key.path=value` to the document; return the fault, if any."""
     place = f"-s {text}"
     key, equals, value_text = text.partition("=")
@@ -143,14 +142,15 @@ def _override(document: dict[str, Any], places: dict[KeyPath, str], text: str) -
         value, _ = parse(value_text)
     except YamlError as error:
         return f"{place}: {error}"
-    at = document
+    section = document
     for depth, name in enumerate(keys[:-1]):
-        if at.get(name) is None:
-            at[name] = {}
-        at = at[name]
-        if not isinstance(at, dict):
-            return f"{place}: {'.'.join(keys[: depth + 1])} is not a section; got {_show(at)}"
-    at[keys[-1]] = value
+        if section.get(name) is None:
+            section[name] = {}
+        inner = section[name]
+        if not isinstance(inner, dict):
+            return f"{place}: {'.'.join(keys[: depth + 1])} is not a section; got {_show(inner)}"
+        section = inner
+    section[keys[-1]] = value
     path: KeyPath = tuple(keys)
     for old in [old for old in places if old[: len(path)] == path]:
         del places[old]
@@ -158,7 +158,7 @@ def _override(document: dict[str, Any], places: dict[KeyPath, str], text: str) -
     return None
 
 
-def _describe(fault: Any, places: dict[KeyPath, str], source: str) -> str:
+def _describe(fault: ErrorDetails, places: dict[KeyPath, str], source: str) -> str:
     """One line for one fault of pydantic's: place, key, what is wrong, what is allowed, what was received."""
     path: KeyPath = tuple(fault["loc"])
     if fault["type"] == "value_error":
@@ -166,7 +166,7 @@ def _describe(fault: Any, places: dict[KeyPath, str], source: str) -> str:
     return f"{_place(path, places, source)}: {_sentence(fault, path)}"
 
 
-def _sentence(fault: Any, path: KeyPath) -> str:
+def _sentence(fault: ErrorDetails, path: KeyPath) -> str:
     kind, context, key = fault["type"], fault.get("ctx", {}), _dotted(path)
     if kind == "extra_forbidden":
         section = _dotted(path[:-1])
@@ -213,13 +213,13 @@ _LIMITS = {
 }
 
 
-def _limit(value: Any) -> Any:
+def _limit(value: object) -> object:
     return f"{value:g}" if isinstance(value, float) else value
 
 
 def _allowed_keys(path: KeyPath) -> list[str]:
     """Keys of the section at a path, empty where there is no section."""
-    section: Any = ExperimentConfig
+    section: object = ExperimentConfig
     for name in path:
         fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
         section = fields[str(name)].annotation if str(name) in fields else None
@@ -241,7 +241,7 @@ def _dotted(path: KeyPath) -> str:
     return text
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     """A short form of a value, as YAML would write it."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."

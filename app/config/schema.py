@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -20,7 +20,8 @@ from sharpness_phases.config.sections import (
     known_or_custom,
     require,
 )
-from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.config.yaml_marks import Plain
+from sharpness_phases.data.catalogue import DATA_SETS
 
 
 class ExperimentConfig(Section):
@@ -54,7 +55,7 @@ class ExperimentConfig(Section):
     @property
     def train_examples(self) -> int:
         """Number of training examples in use."""
-        return self.data.train_examples or IMAGE_SETS[self.data.dataset].train
+        return self.data.train_examples or DATA_SETS[self.data.dataset].train
 
     @property
     def transient_steps(self) -> int:
@@ -80,6 +81,6 @@ class ExperimentConfig(Section):
         return self
 
 
-def to_plain(config: ExperimentConfig) -> dict[str, Any]:
+def to_plain(config: ExperimentConfig) -> dict[str, Plain]:
     """The config as plain YAML values, every key spelled out but an absent environment."""
     return config.model_dump(mode="json", exclude=None if config.environment else {"environment"})

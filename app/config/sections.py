@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sharpness_phases.custom_code import names_custom_code
-from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.data.catalogue import DATA_SETS
 from sharpness_phases.models.families import FAMILIES
 
 _MAX_GRID_POINTS = 1000
@@ -41,23 +41,23 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    def changed(self, **values: Any) -> Self:
+    def changed(self, **values: object) -> Self:
         """A copy with some values changed, which are not checked (see `sharpness_phases.config.loading.checked`).
+
+        A key that does not exist is an `AttributeError`.
 
         Args:
             **values: New values by key; for a section, a mapping of those of its values that change.
 
         Returns:
             The copy.
-
-        Raises:
-            AttributeError: If there is no such key.
         """
         update = {}
         for key, value in values.items():
             present = getattr(self, key)
-            inner = isinstance(present, Section) and isinstance(value, Mapping)
-            update[key] = present.changed(**value) if inner else value
+            if isinstance(present, Section) and isinstance(value, Mapping):
+                value = present.changed(**value)
+            update[key] = value
         return self.model_copy(update=update)
 
 
@@ -85,9 +85,10 @@ class ModelConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_the_familys_defaults(cls, given: Any) -> Any:
-        info = FAMILIES.get(str(given.get("family"))) if isinstance(given, dict) else None
-        return given if info is None else {**info.defaults, **info.fixed, **given}
+    def _with_the_familys_defaults(cls, given: object) -> object:
+        if not isinstance(given, dict) or (info := FAMILIES.get(str(given.get("family")))) is None:
+            return given
+        return {**info.defaults, **info.fixed, **given}
 
     @model_validator(mode="after")
     def _is_a_family(self) -> Self:
@@ -118,7 +119,7 @@ _FOR_ANY_MODEL = ("family", "subtract_initial")
 class DataConfig(Section):
     """The images to train on."""
 
-    dataset: Literal[tuple(IMAGE_SETS)] = "fashion_mnist_subset"  # type: ignore[valid-type]
+    dataset: Literal[tuple(DATA_SETS)] = "fashion_mnist_subset"  # type: ignore[valid-type]
     """Name of the image set."""
     data_dir: str | None = None
     """Folder of TensorFlow Datasets; null for its default folder."""
@@ -153,7 +154,7 @@ class SharpnessConfig(Section):
     chunk_size: Count | None = None
     """Measurement examples differentiated at once, to bound memory; null for all."""
     every: Count = 1
-    """Behind the early transient, whole runs are measured at every so many steps only."""
+    """After the early transient (`analysis.transient_steps`), whole runs are measured at multiples of `every` only."""
 
 
 class LearningRateGrid(Section):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TypeAlias
 
 import yaml
 
-KeyPath = tuple[str | int, ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Where a value is: keys of mappings, and indices of lists."""
+
+Plain: TypeAlias = "None | bool | int | float | str | list[Plain] | dict[str, Plain]"
+"""What YAML can say in a config."""
 
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
 _INT = re.compile(r"^[-+]?[0-9]+$")
@@ -34,9 +38,9 @@ class _Dumper(yaml.SafeDumper):
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-3 as a number, and `no` as the word it is."""
 
-    yaml_implicit_resolvers: dict[str | None, list[tuple[str, Any]]] = {}
+    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise YamlError(self.peek_event().start_mark.line + 1, "aliases (*name) are not allowed")  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
@@ -52,19 +56,19 @@ for _tag, _pattern, _first in (
         _side.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
 
 
-def _construct_int(loader: _Loader, node: Any) -> int:
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
     return int(loader.construct_scalar(node))
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
-def dump(value: Any) -> str:
+def dump(value: Plain) -> str:
     """Write plain values as YAML that `parse` reads back to equal ones."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
+def parse(text: str) -> tuple[Plain, dict[KeyPath, int]]:
     """Read one YAML document.
 
     Args:

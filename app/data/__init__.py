@@ -1,1 +1,1 @@
-"""Image sets and their preprocessing."""
+"""Data sets, known without loading them, and their preprocessing; knows no config."""

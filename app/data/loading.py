@@ -12,11 +12,12 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 
-from sharpness_phases.data.catalogue import EMBEDDED, IMAGE_SETS, ONE_POINT
+from sharpness_phases.data.catalogue import DATA_SETS, EMBEDDED, names_of
 from sharpness_phases.errors import MachineError, UserError
 
 
@@ -45,19 +46,17 @@ def load_image_set(name: str, data_dir: str | None = None) -> ImageSet:
     """Load an image set, in a fixed order.
 
     Args:
-        name: One of `IMAGE_SETS`.
+        name: One of `sharpness_phases.data.catalogue.DATA_SETS` that holds images.
         data_dir: Folder of TensorFlow Datasets; its default folder if None. Not used for the embedded set.
 
     Returns:
         The images.
 
     Raises:
-        UserError: If the name is unknown, or the set is absent and cannot be downloaded.
+        UserError: If there is no such image set; or, from within, if it is absent and cannot be downloaded.
     """
-    if name not in IMAGE_SETS:
-        raise UserError(f"data.dataset: unknown image set {name!r}; known: {', '.join(IMAGE_SETS)}")
-    if name == ONE_POINT:
-        raise UserError(f"data.dataset: {ONE_POINT!r} is no image set")
+    if name not in names_of("images"):
+        raise UserError(f"data.dataset: unknown image set {name!r}; known: {', '.join(names_of('images'))}")
     if name == EMBEDDED:
         with as_file(files("sharpness_phases.data.embedded") / f"{EMBEDDED}.npz") as path, np.load(path) as arrays:
             parts = {key: arrays[key] for key in arrays.files}
@@ -69,7 +68,7 @@ def load_image_set(name: str, data_dir: str | None = None) -> ImageSet:
         train_labels=parts["train_labels"].astype(np.int64),
         test_images=_with_channels(parts["test_images"]),
         test_labels=parts["test_labels"].astype(np.int64),
-        classes=IMAGE_SETS[name].classes,
+        classes=DATA_SETS[name].classes,
     )
 
 
@@ -102,12 +101,26 @@ def _from_tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, np.n
         ) from error
 
 
-def _download(builder: Any, folder: Path) -> None:
+class Builder(Protocol):
+    """What TensorFlow Datasets knows of a set: the part of `tfds.core.DatasetBuilder` that is used here."""
+
+    name: str
+    data_dir: str | Path
+
+    def download_and_prepare(self) -> None:
+        """Download the set and write it to `data_dir`."""
+        ...
+
+    def as_dataset(self, *, split: str, as_supervised: bool, shuffle_files: bool, batch_size: int) -> object:
+        """Pairs of all images and all labels of a split, for `batch_size=-1`."""
+        ...
+
+
+def _download(builder: Builder, folder: Path) -> None:
     """Download and prepare a set; after a failure remove what that left behind."""
     if not (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")):
-        socket.getaddrinfo(
-            _HOSTS[builder.name], 443
-        )  # fails at once without a network; the download would retry for minutes
+        # Fails at once without a network; the download would retry for minutes.
+        socket.getaddrinfo(DATA_SETS[builder.name].host, 443)
     existed = folder.exists()
     before = set(folder.iterdir()) if existed else set()
     try:
@@ -122,16 +135,7 @@ def _download(builder: Any, folder: Path) -> None:
         raise
 
 
-_HOSTS = {
-    "mnist": "storage.googleapis.com",
-    "fashion_mnist": "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-    "cifar10": "www.cs.toronto.edu",
-    "cifar100": "www.cs.toronto.edu",
-}
-"""Where TensorFlow Datasets downloads each set from."""
-
-
-def _read_splits(tfds: Any, builder: Any) -> dict[str, np.ndarray]:
+def _read_splits(tfds: ModuleType, builder: Builder) -> dict[str, np.ndarray]:
     parts: dict[str, np.ndarray] = {}
     for split in ("train", "test"):
         dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)

@@ -1,13 +1,18 @@
-"""One short training run as arrays: what training produces, the store keeps and the analysis reads."""
+"""One short training run as arrays, and the one list of the columns in which runs are stored and analysed."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 DIVERGENCE_LOSS = 1e5
 """A run whose loss is not finite or exceeds this has diverged (Kalra & Barkeshli 2023, App. B)."""
+
+Value = str | int | float | bool
+"""What stands in one place of a run's table."""
 
 
 @dataclass(frozen=True)
@@ -41,3 +46,59 @@ class Trajectory:
 def has_diverged(loss: float) -> bool:
     """Whether a loss counts as diverged."""
     return not np.isfinite(loss) or loss > DIVERGENCE_LOSS
+
+
+class Column(NamedTuple):
+    """A column of the table of runs, which has a row for every step of every run.
+
+    Attributes:
+        name: Its name.
+        type: Type of its values; float is float64, int is int64.
+        per_step: Whether it changes from step to step; else the same value stands in every row of a run.
+        missing: The value that stands for "not known", in a file written before there was this column; None if a file
+            without it is not a file of runs.
+    """
+
+    name: str
+    type: type[Value]
+    per_step: bool = False
+    missing: Value | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether it holds an attribute of `Trajectory`; other columns say which run it is, or count its steps."""
+        return self.name in Trajectory.__dataclass_fields__
+
+
+COLUMNS = (
+    Column("run_id", str),
+    Column("question", str, missing=""),
+    Column("family", str, missing=""),
+    Column("dataset", str, missing=""),
+    Column("loss_name", str, missing=""),
+    Column("depth", int),
+    Column("width", int),
+    Column("seed", int),
+    Column("lr_exponent", float),
+    Column("c", float, missing=math.nan),
+    Column("learning_rate", float, missing=math.nan),
+    Column("step", int, per_step=True),
+    Column("loss", float, per_step=True),
+    Column("accuracy", float, per_step=True, missing=math.nan),
+    Column("sharpness", float, per_step=True),
+    Column("residual", float, per_step=True, missing=math.nan),
+    Column("hvps", int, per_step=True, missing=0),
+    Column("diverged", bool),
+    Column("barrier", float, missing=math.nan),
+)
+"""The columns of a run, in their order in a file. A further one is an entry here (and an attribute of `Trajectory`, if
+a run measures it); files without it are read with its `missing`. docs/files.md says what each means."""
+
+PER_STEP = tuple(column.name for column in COLUMNS if column.per_step and column.measured)
+"""The columns that are arrays of a `Trajectory`."""
+
+PER_RUN = tuple(column.name for column in COLUMNS if not column.per_step and column.measured)
+"""The columns that are single values of a `Trajectory`, repeated in every row."""
+
+CELL = ("family", "dataset", "loss_name", "depth", "width", "seed")
+"""The columns that say which initialisation of which network a run trains, on what."""

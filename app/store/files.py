@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove_unfinished(*folders: Path) -> None:
-    """Remove what a killed process left half written; only for whom nobody writes beside.
+    """Remove what a killed process left half written; only while no other process writes in the folders.
 
     Args:
         folders: Where to look, not below them.

@@ -23,13 +23,15 @@ _GIVES_OUT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT
 def work_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
     """Make a folder; after a user's error, remove again what was made, unless it holds something to keep.
 
+    A path that cannot be a folder is a `UserError`; one that may not be written, a full disk and lack of memory are a
+    `MachineError`.
+
     Args:
         folder: The folder.
         keep: Whether it holds something to keep.
 
     Raises:
-        UserError: If the path cannot be a folder.
-        MachineError: If it cannot be written, the disk is full, or memory does not suffice.
+        UserError: The user's error from within.
     """
     made: list[Path] = []
     try:

@@ -4,84 +4,76 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.runs.trajectory import COLUMNS, PER_RUN, PER_STEP, Column, Trajectory, Value
 from sharpness_phases.store.files import atomic_file
 
-SCHEMA = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("question", pa.string()),
-        ("family", pa.string()),
-        ("dataset", pa.string()),
-        ("loss_name", pa.string()),
-        ("depth", pa.int64()),
-        ("width", pa.int64()),
-        ("seed", pa.int64()),
-        ("lr_exponent", pa.float64()),
-        ("c", pa.float64()),
-        ("learning_rate", pa.float64()),
-        ("step", pa.int64()),
-        ("loss", pa.float64()),
-        ("accuracy", pa.float64()),
-        ("sharpness", pa.float64()),
-        ("residual", pa.float64()),
-        ("hvps", pa.int64()),
-        ("diverged", pa.bool_()),
-        ("barrier", pa.float64()),
-    ]
-)
+_ARROW_TYPES: dict[type[Value], pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+}
+
+SCHEMA = pa.schema([(column.name, _ARROW_TYPES[column.type]) for column in COLUMNS])
 """Columns of a run: a row per step; what describes the run is repeated in every row. NaN: not measured."""
 
 VERSION = "1"
-"""Of the schema, in the metadata of every file; files of another version are set aside."""
+"""Of the schema, in the metadata of every file. A further column is no other version; a column that changes its meaning
+or its type is."""
 
-_PER_STEP = ("loss", "accuracy", "sharpness", "residual", "hvps")
 _VERSION_KEY, _DIGEST_KEY = b"sharpness-phases.schema", b"sharpness-phases.digest"
 
 
 class DamagedFile(Exception):
-    """A file that does not hold what was written to it; the message is the reason."""
+    """A file that does not hold what was written to it, or no runs at all; the message is the reason."""
 
 
-def to_table(run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> pa.Table:
+class OtherVersion(DamagedFile):
+    """A file of another version of the schema: nothing else is known to be wrong with it.
+
+    Attributes:
+        version: The version.
+    """
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"schema version {version!r}, not {VERSION!r}")
+        self.version = version
+
+
+def to_table(run_id: str, labels: Mapping[str, Value], trajectory: Trajectory) -> pa.Table:
     """A run as rows.
 
     Args:
         run_id: Its name.
-        labels: Values of the columns that are the same in every row.
+        labels: Values of the columns that are the same in every row, and that the trajectory does not hold.
         trajectory: Its steps.
 
     Returns:
         A table of `SCHEMA`.
     """
     rows = trajectory.steps + 1
-    columns: dict[str, Any] = {name: [value] * rows for name, value in labels.items()}
-    columns |= {name: getattr(trajectory, name) for name in _PER_STEP}
-    columns |= {
-        "run_id": [run_id] * rows,
-        "step": np.arange(rows),
-        "diverged": [trajectory.diverged] * rows,
-        "barrier": [trajectory.barrier] * rows,
-    }
+    same = {**labels, "run_id": run_id} | {name: getattr(trajectory, name) for name in PER_RUN}
+    columns: dict[str, np.ndarray | list[Value]] = {name: [value] * rows for name, value in same.items()}
+    columns |= {name: getattr(trajectory, name) for name in PER_STEP}
+    columns["step"] = np.arange(rows)
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
 def to_trajectory(table: pa.Table) -> Trajectory:
     """The steps of a table that holds one run."""
     return Trajectory(
-        **{name: table[name].to_numpy() for name in _PER_STEP},
-        diverged=bool(table["diverged"][0].as_py()),
-        barrier=float(table["barrier"][0].as_py()),
+        **{name: table[name].to_numpy() for name in PER_STEP},
+        **{name: table[name][0].as_py() for name in PER_RUN},
     )
 
 
@@ -89,7 +81,7 @@ def write_table(table: pa.Table, path: Path) -> None:
     """Write runs to a file, whole or not at all, with all that `read_table` needs to notice damage.
 
     Args:
-        table: Of `SCHEMA`.
+        table: With the columns of `SCHEMA`, and others behind them that are to be kept.
         path: The file.
     """
     metadata = {_VERSION_KEY: VERSION.encode(), _DIGEST_KEY: digest(table).encode()}
@@ -98,47 +90,39 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read a file of runs; pages are held against their checksums, and all values against their digest.
+    """Read a file of runs; pages are held against their checksums, and all values of the file against their digest.
 
     Args:
         path: The file.
 
     Returns:
-        A table of `SCHEMA`, exactly as written.
+        The columns of `SCHEMA`, exactly as written; those that the file lacks hold what stands for "missing"
+        (`sharpness_phases.runs.trajectory.COLUMNS`). Columns that this version does not know come behind them.
 
     Raises:
-        FileNotFoundError: If there is none.
-        OSError: If it may not or cannot be read.
-        DamagedFile: If it is not what was written, of another version, or not a file of runs at all.
+        DamagedFile: If it is not what was written, or not a file of runs at all; `OtherVersion`, if it is of another
+            version of the schema. An `OSError` means that it may not or cannot be read.
     """
     with _opened(path) as file:
-        metadata = file.schema_arrow.metadata or {}
-        version = metadata.get(_VERSION_KEY, VERSION.encode()).decode(errors="replace")
-        if version != VERSION:
-            raise DamagedFile(f"schema version {version!r}, not {VERSION!r}")
-        if not file.schema_arrow.remove_metadata().equals(SCHEMA):
-            raise DamagedFile("other columns than those of a run")
         table = file.read()
         if not table.num_rows:
             raise DamagedFile("no rows")
+        metadata = table.schema.metadata or {}
         if metadata.get(_DIGEST_KEY, b"") not in (b"", digest(table).encode()):
             raise DamagedFile("other values than were written")
-        return table.replace_schema_metadata(None)
+        return _completed(table.replace_schema_metadata(None))
 
 
 def read_run_ids(path: Path) -> list[str]:
     """The runs in a file, in its order; nothing but their names is read.
+
+    It fails as `read_table` does where names or columns are at fault; wrong values are left for `read_table` to notice.
 
     Args:
         path: The file.
 
     Returns:
         Their names.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        OSError: If it may not or cannot be read.
-        DamagedFile: If the names cannot be read; all else is `read_table`'s to notice.
     """
     with _opened(path) as file:
         return list(pc.unique(file.read(columns=["run_id"])["run_id"]).to_pylist())
@@ -149,6 +133,8 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A file of runs, its pages held against their checksums; what a decoder makes of damage is a `DamagedFile`."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _require_version(file)
+            _require_columns(file)
             yield file
     except (MemoryError, DamagedFile):
         raise
@@ -160,17 +146,86 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise DamagedFile(" ".join(str(error).split()) or type(error).__name__) from None
 
 
+def _require_version(file: pq.ParquetFile) -> None:
+    metadata = file.schema_arrow.metadata or {}
+    version = metadata.get(_VERSION_KEY, VERSION.encode()).decode(errors="replace")
+    if version != VERSION:
+        raise OtherVersion(version)
+
+
+def _require_columns(file: pq.ParquetFile) -> None:
+    """Refuse a file whose columns cannot be those of runs."""
+    found = {field.name: field.type for field in file.schema_arrow}
+    wrong = [
+        f"no {column.name}" if column.name not in found else f"{column.name} of type {found[column.name]}"
+        for column in COLUMNS
+        if (column.missing is None if column.name not in found else not _holds(found[column.name], column))
+    ]
+    if wrong:
+        raise DamagedFile(f"other columns than those of a run: {', '.join(wrong)}")
+    # The names stand twice in a file and have no checksum: one that is damaged would be taken for a missing column.
+    for group in range(min(1, file.num_row_groups)):
+        chunks = file.metadata.row_group(group)
+        if any(chunks.column(i).path_in_schema != file.schema.column(i).path for i in range(chunks.num_columns)):
+            raise DamagedFile("two names for one column")
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """A table with all columns of `SCHEMA`, in its order, and behind them those that are unknown."""
+    columns = {name: table[name] for name in table.column_names}
+    known = [
+        _without_nulls(columns.pop(column.name).cast(_type_of(column)), column)
+        if column.name in columns
+        else pa.repeat(pa.scalar(column.missing, _type_of(column)), table.num_rows)
+        for column in COLUMNS
+    ]
+    return pa.table([*known, *columns.values()], names=[*SCHEMA.names, *columns])
+
+
+def _without_nulls(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Null, which other programs write for NaN, is what stands for "missing"."""
+    if not values.null_count:
+        return values
+    missing = math.nan if column.type is float else column.missing
+    if missing is None:
+        raise DamagedFile(f"rows without {column.name}")
+    return pc.fill_null(values, pa.scalar(missing, _type_of(column)))
+
+
+def _type_of(column: Column) -> pa.DataType:
+    return SCHEMA.field(column.name).type
+
+
+def _holds(found: pa.DataType, column: Column) -> bool:
+    """Whether a file's column has the type of ours; other programs write texts in several ways."""
+    return _is_text(found) if column.type is str else found == _type_of(column)
+
+
+def _is_text(found: pa.DataType) -> bool:
+    plain = found.value_type if pa.types.is_dictionary(found) else found
+    return pa.types.is_string(plain) or pa.types.is_large_string(plain) or pa.types.is_string_view(plain)
+
+
 def digest(table: pa.Table) -> str:
-    """A hash of all values, whatever the file's encoding.
+    """A hash of all values of all columns, whatever the file's encoding.
 
     Args:
-        table: Of `SCHEMA`.
+        table: Of `SCHEMA`, or with fewer columns or more, of any type.
 
     Returns:
         32 hexadecimal digits.
     """
     found = hashlib.blake2b(digest_size=16)
     for column in table.itercolumns():
-        texts = pa.types.is_string(column.type)
-        found.update("\0".join(column.to_pylist()).encode() if texts else column.to_numpy().tobytes())
+        found.update(_bytes_of(column))
     return found.hexdigest()
+
+
+def _bytes_of(column: pa.ChunkedArray) -> bytes:
+    """What the digest of a column is made of; never another one for columns of `SCHEMA`: files hold their digests."""
+    if _is_text(column.type) and not column.null_count:
+        return "\0".join(column.to_pylist()).encode()
+    plain = pa.types.is_floating(column.type) or not column.null_count
+    values = column.to_numpy() if plain else np.empty(0, object)
+    # Lists, and columns with nulls: their numpy objects are addresses.
+    return repr(column.to_pylist()).encode() if values.dtype == object else values.tobytes()

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
-from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.data.catalogue import DATA_SETS
 from sharpness_phases.runs.spec import Cell, saturation_steps
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
@@ -70,7 +70,7 @@ def estimate(config: ExperimentConfig, rate: float) -> list[Estimate]:
 
 
 def _estimate(config: ExperimentConfig, depth: int, width: int, rate: float) -> Estimate:
-    info, training, sweep = IMAGE_SETS[config.data.dataset], config.training, config.sweep
+    info, training, sweep = DATA_SETS[config.data.dataset], config.training, config.sweep
     network = build_network(config.model, Cell(depth, width, 0), info.shape, info.classes)
     parameters = sum(weight.shape.num_elements() for weight in (v.value for v in network.trainable_variables))
     forward, product = forward_flops(network), _product_flops_of_one_example(config, network)

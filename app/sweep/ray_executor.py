@@ -154,7 +154,7 @@ def carry_out(
         folder.mkdir(parents=True, exist_ok=True)
         with Claims(folder.parent) as claims:
             claims.wait(cell.name)
-            sweep = CellSweep(config, cell, RunStore(folder), simulator)
+            sweep = CellSweep(config, cell, RunStore(folder, writable=True), simulator)
             sweep.complete()
             return Report(sweep.computed, [], messages)
     finally:

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import sharpness_phases.training.losses  # noqa: F401  # registers our loss, so that saved models find it
+import sharpness_phases.models.layers  # noqa: F401  # registers our layers, so that saved models find them
+import sharpness_phases.training.losses  # noqa: F401  # registers our loss, too
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult

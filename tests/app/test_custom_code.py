@@ -1,9 +1,15 @@
 """A config runs the user's own code, and nobody else's unless the user says so."""
 
+import shutil
+import sys
+import types
+from pathlib import Path
+
 import pytest
 
-from sharpness_phases.commands.options import checked_config
-from sharpness_phases.custom_code import custom_code_digest, custom_code_file
+import sharpness_phases.models
+from sharpness_phases.config.trust import checked_config
+from sharpness_phases.custom_code import custom_code_digest, custom_code_file, load_custom
 from sharpness_phases.errors import UserError
 
 CONFIG = """
@@ -63,3 +69,88 @@ def test_the_file_of_code_is_found_and_hashed_without_running_any(here):
     assert custom_code_digest("package.inner:mlp") not in ("", before)
     assert custom_code_digest("nothing.there:mlp") == ""
     assert not (here / "it_ran").exists()
+
+
+def test_what_is_hashed_is_what_is_imported_where_a_package_and_a_module_have_one_name(here):
+    (here / "package.py").write_text("raise AssertionError")
+    assert custom_code_file("package:mlp") == here / "package" / "__init__.py"
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Makes a user's repository with a `models` and an `app` of its own, and goes there."""
+
+    def make(name, answer):
+        folder = tmp_path / name
+        files = {
+            "models/__init__.py": "",
+            "models/nets.py": f"def mlp(): return {answer!r}",
+            "app/__init__.py": "",
+            "app/losses.py": f"def mine(): return {answer!r}",
+            "mine.py": "from models.nets import mlp",
+        }
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        monkeypatch.chdir(folder)
+        return folder
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    names = ("models", "app", "mine")
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
+    for name in before:
+        del sys.modules[name]
+    yield make
+    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+OWN = ["models.nets:mlp", "app.losses:mine", "mine:mlp"]
+
+
+@pytest.mark.parametrize("location", OWN)
+def test_own_packages_called_app_and_models_are_those_of_the_current_folder(location, repository):
+    repository("one", "first")
+    assert load_custom(location, "model.family")() == "first"
+
+
+@pytest.mark.parametrize("location", OWN)
+def test_another_current_folder_means_other_code(location, repository):
+    repository("one", "first")
+    load_custom(location, "model.family")
+    repository("two", "second")
+    assert load_custom(location, "model.family")() == "second"
+
+
+@pytest.mark.parametrize("location", ["models.nets:mlp", "mine:mlp"])
+def test_a_module_of_the_same_name_from_elsewhere_is_named(location, repository, monkeypatch, tmp_path):
+    repository("one", "first")
+    other = types.ModuleType("models")
+    other.__file__ = str(tmp_path / "elsewhere" / "models.py")
+    monkeypatch.setitem(sys.modules, "models", other)
+    with pytest.raises(UserError, match=r"'models' in the current folder is hidden by .*elsewhere/models.py; rename"):
+        load_custom(location, "model.family")
+    assert sys.modules["models"] is other
+
+
+def test_an_installed_package_that_hides_a_folder_without_init_is_named(repository, tmp_path):
+    folder = repository("one", "first")
+    (folder / "models" / "__init__.py").unlink()
+    installed = tmp_path / "installed" / "models"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").touch()
+    sys.path.insert(0, str(installed.parent))
+    with pytest.raises(UserError, match=r"hidden by .*installed/models; rename yours, or add models/__init__.py"):
+        load_custom("models.nets:mlp", "model.family")
+
+
+@pytest.mark.parametrize("location", ["models.nets:mlp", "app.losses:mine", "models.fcn:FCN"])
+def test_in_the_projects_own_folder_its_sources_are_not_taken_for_the_users(location, repository):
+    checkout = repository("checkout", "")
+    for name, module in (("models", sharpness_phases.models), ("app", sharpness_phases)):
+        shutil.rmtree(checkout / name)
+        (checkout / name).symlink_to(Path(module.__file__).resolve().parent)
+    with pytest.raises(UserError, match=r"in this folder is the source of sharpness_phases itself"):
+        load_custom(location, "model.family")
+    assert not {"models", "app"} & sys.modules.keys()

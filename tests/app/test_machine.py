@@ -9,7 +9,7 @@ import tensorflow as tf
 from command_line import overridden, phases
 from tiny import TINY
 
-from sharpness_phases import Experiment
+from sharpness_phases import Experiment, SharpnessModel
 from sharpness_phases.errors import MachineError
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.simulator import Simulator
@@ -91,17 +91,16 @@ def test_pictures_that_cannot_be_written_are_told_and_tables_are_kept(tmp_path, 
 
 
 def exhausted_above(examples, monkeypatch):
-    """Make products on more than so many examples at once run out of memory, as a GPU would."""
-    from sharpness_phases.curvature.hessian import HessianOperator
+    """Make measurements on more than so many examples at once run out of memory, as a GPU would."""
+    honest = SharpnessModel.measure
 
-    honest = HessianOperator.linearize
-
-    def linearize(self):
-        if (self._chunk or self._examples) > examples:
+    def measure(self, *arguments, **options):
+        at_once = self.get_config()["chunk_size"]
+        if at_once is None or at_once > examples:
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-        return honest(self)
+        return honest(self, *arguments, **options)
 
-    monkeypatch.setattr(HessianOperator, "linearize", linearize)
+    monkeypatch.setattr(SharpnessModel, "measure", measure)
 
 
 def test_out_of_memory_is_answered_by_smaller_chunks_and_said(tmp_path, monkeypatch, caplog):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sharpness_phases.config.loading import ConfigError, dump_config, load_config, shipped_configs
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.data.catalogue import DATA_SETS
 from sharpness_phases.models import FAMILIES
 from sharpness_phases.runs.spec import cells
 
@@ -25,7 +25,7 @@ numbers = st.floats(-100, 100) | st.integers(-100, 100)
 LIKELY = {
     "name": st.from_regex(r"[A-Za-z0-9._/-]{1,20}", fullmatch=True),
     "family": st.sampled_from([*FAMILIES, "my_models:mlp", "os:system", "os.path:join"]),
-    "dataset": st.sampled_from([*IMAGE_SETS, "imagenet"]),
+    "dataset": st.sampled_from([*DATA_SETS, "imagenet"]),
     "loss": st.sampled_from(["mse", "xent", "my:loss"]),
     "kind": st.sampled_from(["serial", "ray"]),
     "search": st.sampled_from(["adaptive", "exhaustive"]),

@@ -4,7 +4,7 @@ import socket
 import numpy as np
 import pytest
 
-from sharpness_phases.data.catalogue import IMAGE_SETS
+from sharpness_phases.data.catalogue import DATA_SETS
 from sharpness_phases.data.loading import load_image_set
 from sharpness_phases.errors import MachineError, UserError
 
@@ -21,7 +21,7 @@ def test_the_embedded_set_has_the_size_that_its_description_says():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fashion_mnist", "cifar10"])
 def test_a_prepared_set_of_tensorflow_datasets_is_read(name, prepared_data):
-    images, info = load_image_set(name, prepared_data), IMAGE_SETS[name]
+    images, info = load_image_set(name, prepared_data), DATA_SETS[name]
     assert images.train_images.shape == (info.train, *info.shape)
     assert images.test_images.shape == (info.test, *info.shape)
     assert np.bincount(images.train_labels).tolist() == [info.train // info.classes] * info.classes
@@ -54,7 +54,7 @@ def test_sets_without_a_prepared_copy_are_read_by_the_same_code(name, monkeypatc
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    info, rng = IMAGE_SETS[name], np.random.default_rng(0)
+    info, rng = DATA_SETS[name], np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (12, *info.shape), np.uint8), rng.integers(0, info.classes, 12)
 
     class Prepared:

@@ -1,10 +1,10 @@
-"""Damaged, foreign and outdated files: noticed, named, set aside, and the rest goes on."""
+"""Damaged and foreign files: noticed and named, set aside by who writes, left alone by who reads; the rest goes on."""
 
 import errno
 import random
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_up import LABELS, run
@@ -18,7 +18,7 @@ NAME, OTHER = "0" * 24, "1" * 24
 
 @pytest.fixture
 def store(tmp_path):
-    store = RunStore(tmp_path / "runs")
+    store = RunStore(tmp_path / "runs", writable=True)
     for name in (NAME, OTHER):
         store.write(name, LABELS, run(diverged=True))
     return store
@@ -37,12 +37,19 @@ def no_parquet(path):
 
 
 def foreign(path):
-    pd.DataFrame({"run_id": [NAME], "loss": [1.0]}).to_parquet(path)
+    pq.write_table(pa.table({"run_id": [NAME], "loss": [1.0]}), path)
 
 
-def of_another_version(path):
+def with_another_type(path):
     table = read_table(path)
-    pq.write_table(table.replace_schema_metadata({records._VERSION_KEY: b"2"}), path)
+    index = table.column_names.index("loss")
+    pq.write_table(table.set_column(index, "loss", table["loss"].cast("float")), path)
+
+
+def with_a_name_damaged(path):
+    """One of the places where a column's name stands; the file could be taken for one that lacks the column."""
+    first, name, rest = path.read_bytes().partition(b"barrier")
+    path.write_bytes(first + b"carrier" + rest)
 
 
 def without_rows(path):
@@ -66,27 +73,51 @@ WAYS = {
     truncated: "",
     emptied: "",
     no_parquet: "",
-    foreign: "other columns",
-    of_another_version: "schema version '2', not '1'",
+    foreign: "other columns than those of a run: no depth, no width",
+    with_another_type: "other columns than those of a run: loss of type float",
+    with_a_name_damaged: "two names for one column",
     without_rows: "no rows",
     of_another_run: "the file of another run",
     with_a_value_changed: "other values than were written",
 }
 
 
+@pytest.mark.parametrize("writable", [True, False], ids=["writing", "reading"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_a_damaged_file_is_named_and_set_aside_and_counts_as_absent(way, store, caplog):
+def test_a_damaged_file_is_named_and_counts_as_absent_and_only_who_writes_sets_it_aside(way, writable, store, caplog):
     path = store.folder / f"{NAME}.parquet"
     way(path)
     content = path.read_bytes()
-    again = RunStore(store.folder)
+    again = RunStore(store.folder, writable)
     assert again.find(NAME) is None
     assert NAME not in again
     assert again.find(OTHER) is not None
     assert set(again.table()["run_id"]) == {OTHER}
-    assert (store.folder.parent / "damaged" / path.name).read_bytes() == content
+    place = store.folder.parent / "damaged" / path.name if writable else path
+    assert place.read_bytes() == content
+    assert path.exists() is not writable
     assert str(path) in caplog.text
     assert WAYS[way] in caplog.text
+    assert caplog.text.count("cannot be used") == 1
+
+
+def test_a_store_that_was_opened_for_reading_writes_nothing(store):
+    reader = RunStore(store.folder)
+    before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    for write in (lambda: reader.write("2" * 24, LABELS, run()), lambda: reader.pack(enough=1)):
+        with pytest.raises(OSError, match="opened for reading"):
+            write()
+    assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
+
+
+def test_a_damaged_file_that_a_reader_left_is_set_aside_when_its_run_is_written(store):
+    path = store.folder / f"{NAME}.parquet"
+    truncated(path)
+    content = path.read_bytes()
+    again = RunStore(store.folder, writable=True)
+    again.write(NAME, LABELS, run())
+    assert again.find(NAME) is not None
+    assert (store.folder.parent / "damaged" / path.name).read_bytes() == content
 
 
 def test_the_table_notices_damage_too(store):
@@ -96,30 +127,45 @@ def test_the_table_notices_damage_too(store):
 
 def test_a_second_damaged_file_of_the_same_name_is_kept_too(store):
     for _ in range(2):
-        again = RunStore(store.folder)
+        again = RunStore(store.folder, writable=True)
         again.write(NAME, LABELS, run())
         truncated(store.folder / f"{NAME}.parquet")
         assert again.find(NAME) is None
     assert len(list((store.folder.parent / "damaged").iterdir())) == 2
 
 
-def test_a_damaged_pack_is_set_aside_whole(store):
+@pytest.mark.parametrize("writable", [True, False], ids=["writing", "reading"])
+def test_a_damaged_pack_is_set_aside_whole_or_left_out_whole(writable, store):
     store.pack(enough=1)
     (pack,) = store.folder.iterdir()
     truncated(pack)
-    again = RunStore(store.folder)
+    again = RunStore(store.folder, writable)
     assert len(again) == 0
     assert again.table().empty
-    assert (store.folder.parent / "damaged" / pack.name).exists()
+    assert (store.folder.parent / "damaged" / pack.name).exists() is writable
+    assert pack.exists() is not writable
 
 
 def test_a_pack_that_is_damaged_after_it_was_seen_is_set_aside_when_it_is_read(store):
     store.pack(enough=1)
     (pack,) = store.folder.iterdir()
-    again = RunStore(store.folder)
+    again = RunStore(store.folder, writable=True)
     truncated(pack)
     assert again.find(NAME) is None
     assert OTHER not in again
+    assert (store.folder.parent / "damaged" / pack.name).exists()
+
+
+@pytest.mark.parametrize("writable", [True, False], ids=["writing", "reading"])
+@pytest.mark.parametrize("name", [f"{NAME}.parquet", "pack-0123.parquet"])
+def test_a_name_that_is_listed_and_leads_nowhere_is_told_and_counts_as_absent(name, writable, store, caplog):
+    (store.folder / name).unlink(missing_ok=True)
+    (store.folder / name).symlink_to(store.folder / "nowhere")
+    again = RunStore(store.folder, writable)
+    assert (again.find(NAME) is None) is (name == f"{NAME}.parquet")
+    assert OTHER in set(again.table()["run_id"])
+    assert "it is listed, but there is no such file" in caplog.text
+    assert (store.folder / name).is_symlink() is not writable
 
 
 def flips(path, count, seed):

@@ -14,7 +14,7 @@ from sharpness_phases.store.runs import RunStore
 
 @pytest.fixture
 def store(tmp_path):
-    return RunStore(tmp_path / "runs")
+    return RunStore(tmp_path / "runs", writable=True)
 
 
 def test_a_run_is_read_back_exactly(store):
@@ -132,7 +132,7 @@ def test_packing_that_was_cut_off_doubles_no_row_and_is_finished_later(store):
     store.pack(enough=1)
     for name, content in list(singles.items())[:2]:
         (store.folder / name).write_bytes(content)
-    again = RunStore(store.folder)
+    again = RunStore(store.folder, writable=True)
     pd.testing.assert_frame_equal(again.table(), table)
     again.pack(enough=1)
     assert len(files(again)) == 1
@@ -140,7 +140,7 @@ def test_packing_that_was_cut_off_doubles_no_row_and_is_finished_later(store):
 
 def test_runs_that_are_in_two_packs_are_there_once(store, tmp_path):
     table = written(store, 4)
-    other = RunStore(tmp_path / "other")
+    other = RunStore(tmp_path / "other", writable=True)
     written(other, 2)
     for each in (store, other):
         each.pack(enough=1)

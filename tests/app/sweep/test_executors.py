@@ -17,7 +17,7 @@ from sharpness_phases.sweep.executors import build_executor, in_turn
 
 def sweep(folder, *overrides):
     config = load_config("quickstart", [*TINY, *overrides])
-    store = RunStore(folder)
+    store = RunStore(folder, writable=True)
     computed = sum(count for _, count in build_executor(config).run(config, cells(config), store))
     return config, store, computed
 
@@ -130,7 +130,7 @@ def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, figure):
                 "sharpness.examples=512",
             )
             config = load_config("quickstart", options)
-            store = RunStore(folder)
+            store = RunStore(folder, writable=True)
             list(build_executor(config).run(config, cells(config), store))
             tables[search] = constants(config, store)
         a, e = tables["adaptive"], tables["exhaustive"]

@@ -125,7 +125,7 @@ def test_a_task_completes_its_cell_and_reports(shared, tmp_path):
     config = load_config("quickstart", RAY)
     cell, folder = cells(config)[0], tmp_path / "runs" if shared else None
     report = ray_executor.carry_out(config, cell, folder, {}, cpus=1.0)
-    store = RunStore(tmp_path / "runs")
+    store = RunStore(tmp_path / "runs", writable=True)
     for written in report.written:
         store.write(*written)
     store.refresh()
