@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 LINE_POINTS = 101
 """Points of the line from theta_0 to theta_T on which a barrier is looked for (Kalra & Barkeshli 2023, Sec. 2.1)."""
 
-_STEPS_AT_ONCE = 64  # between two looks from outside, such as for Ctrl-C
+_STEPS_AT_ONCE = 64
+"""Steps of one compiled loop, between two looks from outside, such as for Ctrl-C. Chosen: a step of a small network
+takes about a millisecond, so that Ctrl-C is heard within a fraction of a second, and entering the loop costs little."""
+
 _COLUMNS = 5  # of a row: loss, accuracy, sharpness, residual, products
-_LOOP_ARGUMENTS = (
+
+Tensor: TypeAlias = tf.Tensor
+"""A tensor of any shape."""
+
+Examples: TypeAlias = np.ndarray | tf.Tensor
+"""Inputs or targets of the training examples, shape (N, ...)."""
+
+
+class StepPlan(NamedTuple):
+    """What happens at some steps of a run that are taken one after the other in a compiled loop.
+
+    Attributes:
+        batches: Indices into the training data, shape (steps, batch_size).
+        measured: Whether the sharpness is measured after each step, shape (steps,).
+        limits: The loss and the sharpness above which the run ends; a sharpness limit of NaN for none.
+        begun: Whether the first of the steps has been taken already.
+    """
+
+    batches: Tensor
+    measured: Tensor
+    limits: Tensor
+    begun: Scalar
+
+
+_LOOP_ARGUMENT = StepPlan(
     tf.TensorSpec([None, None], tf.int64, name="batches"),
     tf.TensorSpec([None], tf.bool, name="due"),
     tf.TensorSpec([2], tf.float64, name="limits"),
@@ -63,18 +92,23 @@ class TrajectoryRunner:
         model: A compiled model with a measurement set and `every=0`.
         x: All training inputs, shape (N, ...); kept on the device.
         y: All training targets, shape (N, ...).
+
+    Attributes:
+        model: As given.
+        shared_gradients: Number of gradients computed so far for runs to share.
     """
 
-    def __init__(self, model: SharpnessModel, x: Any, y: Any) -> None:
-        self._model = model
+    def __init__(self, model: SharpnessModel, x: Examples, y: Examples) -> None:
+        self.model = model
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        self.shared_gradients = 0
         self._noise = [v for v in model.network.non_trainable_variables if v.name == "seed_generator_state"]
         jit = bool(model.jit_compile)
         self._step = tf.function(self._train_on, jit_compile=jit)
         self._gradient = tf.function(self._gradient_on, jit_compile=jit)
         self._descend = tf.function(self._apply, jit_compile=jit)
-        self._shared: tuple[InitialState, np.ndarray, Any] | None = None
-        self._loop = tf.function(self._take_steps, input_signature=_LOOP_ARGUMENTS)
+        self._shared: tuple[InitialState, np.ndarray, list[Tensor]] | None = None
+        self._loop = tf.function(self._take_steps, input_signature=[_LOOP_ARGUMENT])
         self._line = tf.function(self._losses_on_line)
 
     def initial_state(self, weights: list[np.ndarray], noise_seed: int = 0) -> InitialState:
@@ -87,8 +121,8 @@ class TrajectoryRunner:
         Returns:
             The state from which runs start.
         """
-        self._model.network.set_weights(weights)
-        found = self._model.measure()
+        self.model.network.set_weights(weights)
+        found = self.model.measure()
         result = found.sharpness.to_python()
         return InitialState(
             weights,
@@ -99,7 +133,7 @@ class TrajectoryRunner:
             result.error,
             result.converged,
             result.hvps,
-            self._model.tracker.state,
+            self.model.tracker.state,
             noise_seed,
         )
 
@@ -130,57 +164,75 @@ class TrajectoryRunner:
         """
         self._reset(initial, learning_rate)
         rows = [np.array([[initial.loss, initial.accuracy, initial.sharpness, initial.residual, 0]])]
-        due = np.ones(len(batches), bool) if measure is None else measure
-        limits = tf.constant([min(loss_limit, DIVERGENCE_LOSS), sharpness_limit], tf.float64)
+        measured = np.ones(len(batches), bool) if measure is None else measure
+        limits = (min(loss_limit, DIVERGENCE_LOSS), sharpness_limit)
         barrier, ended = float("nan"), has_diverged(initial.loss)
         begun = not ended and self._take_shared_step(initial, batches[0])
         for begin, end in _blocks(len(batches), barrier_after):
             if ended:
                 break
-            taken = tf.constant(begun and begin == 0)
-            found = self._loop(tf.constant(batches[begin:end]), tf.constant(due[begin:end]), limits, taken)
-            table, steps, stopped = (part.numpy() for part in found)
-            rows.append(table[:steps])
-            ended = bool(stopped)
-            if begin + steps == barrier_after and not has_diverged(table[steps - 1, 0]):
+            taken, ended = self._carry_out(batches[begin:end], measured[begin:end], limits, begun and begin == 0)
+            rows.append(taken)
+            if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
                 barrier = self._highest_loss_on_line(initial)
         loss, accuracy, sharpness, residual, products = np.concatenate(rows).T
         diverged = has_diverged(float(loss[-1]))
         return Trajectory(loss, accuracy, sharpness, residual, products.astype(np.int64), diverged, barrier)
 
+    @property
+    def traces(self) -> dict[str, int]:
+        """How often each compiled function was traced: 1 for all runs together, 0 where it was not needed."""
+        functions = {"step": self._step, "gradient": self._gradient, "loop": self._loop}
+        return {name: function.experimental_get_tracing_count() for name, function in functions.items()}
+
+    def _carry_out(
+        self, batches: np.ndarray, measured: np.ndarray, limits: tuple[float, float], begun: bool
+    ) -> tuple[np.ndarray, bool]:
+        """Take steps until a limit is exceeded: a row for each that was taken, and whether a limit was exceeded."""
+        plan = StepPlan(
+            tf.constant(batches), tf.constant(measured), tf.constant(limits, tf.float64), tf.constant(begun)
+        )
+        table, steps, stopped = (part.numpy() for part in self._loop(plan))
+        return table[:steps], bool(stopped)
+
     def _take_shared_step(self, initial: InitialState, batch: np.ndarray) -> bool:
         """Take the first step, by the gradient that all runs share; whether there is one."""
-        if self._model.network.non_trainable_variables:
+        if self.model.network.non_trainable_variables:
             return False
         if self._shared is None or self._shared[0] is not initial or not np.array_equal(self._shared[1], batch):
             self._shared = None
             self._shared = (initial, batch, self._gradient(tf.constant(batch)))
+            self.shared_gradients += 1
         self._descend(self._shared[2])
         return True
 
-    def _take_steps(self, batches: Any, due: Any, limits: Any, begun: Any) -> tuple[Any, Any, Any]:
-        """Steps until a limit is exceeded: a row for each, their number, and whether a limit was.
+    def _take_steps(self, plan: StepPlan) -> tuple[Tensor, Scalar, Scalar]:
+        """Take steps until a limit is exceeded.
 
-        The first one is not taken again if the run has `begun`.
+        Args:
+            plan: The steps.
+
+        Returns:
+            A row for each step of the plan, the number of steps that were taken, and whether a limit was exceeded.
         """
-        loss_limit, sharpness_limit = tf.unstack(limits)
+        loss_limit, sharpness_limit = tf.unstack(plan.limits)
 
-        def measured() -> Any:
-            found = self._model.tracker.measure(tf.constant(True), tf.cast(sharpness_limit, self._dtype))
+        def measured() -> Tensor:
+            found = self.model.tracker.measure(tf.constant(True), tf.cast(sharpness_limit, self._dtype))
             sharpness = found.sharpness
             return _row(found.loss, found.accuracy, sharpness.eigenvalue, sharpness.residual, sharpness.hvps)
 
-        def evaluated() -> Any:
-            return _row(*self._model.evaluate_measurement(), float("nan"), float("nan"), 0)
+        def evaluated() -> Tensor:
+            return _row(*self.model.evaluate_measurement(), float("nan"), float("nan"), 0)
 
-        def take(step: Any, stopped: Any, rows: Any) -> tuple[Any, Any, Any]:
-            tf.cond(tf.logical_and(begun, step == 0), lambda: None, lambda: self._step(batches[step]))
-            row = tf.cond(due[step], measured, evaluated)
+        def take(step: Scalar, stopped: Scalar, rows: tf.TensorArray) -> tuple[Scalar, Scalar, tf.TensorArray]:
+            tf.cond(tf.logical_and(plan.begun, step == 0), lambda: None, lambda: self._step(plan.batches[step]))
+            row = tf.cond(plan.measured[step], measured, evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
             exceeded = [tf.math.is_nan(row[0]), row[0] > loss_limit, row[2] > sharpness_limit]
             return step + 1, tf.reduce_any(exceeded), rows.write(step, row)
 
-        count = tf.shape(batches)[0]
+        count = tf.shape(plan.batches)[0]
         rows = tf.TensorArray(tf.float64, size=count, element_shape=[_COLUMNS])
         steps, stopped, rows = tf.while_loop(
             lambda step, stopped, rows: tf.logical_and(step < count, tf.logical_not(stopped)),
@@ -191,59 +243,64 @@ class TrajectoryRunner:
         return rows.stack(), steps, stopped
 
     def _highest_loss_on_line(self, initial: InitialState) -> float:
-        """Largest loss at `LINE_POINTS` equidistant points of the line to the present weights, which stay.
+        """Look at the line to the present weights, which stay.
 
-        The first point's is L_0 as it was measured: computed in another way, it might exceed L_0 by rounding.
+        Args:
+            initial: Where the line begins.
+
+        Returns:
+            Largest loss at `LINE_POINTS` equidistant points; at the first one L_0 as it was measured, since computed
+            in another way it might exceed L_0 by rounding.
         """
-        network = self._model.network
+        network = self.model.network
         end = network.get_weights()
         losses = self._line([tf.constant(array) for array in initial.weights], [tf.constant(array) for array in end])
         network.set_weights(end)
         return float(np.max(np.nan_to_num(losses.numpy(), nan=np.inf, posinf=np.inf), initial=initial.loss))
 
-    def _losses_on_line(self, start: list[Any], end: list[Any]) -> Any:
+    def _losses_on_line(self, start: list[Tensor], end: list[Tensor]) -> Tensor:
         """The losses behind the first point, in one compiled loop."""
 
-        def loss_at(share: Any) -> Any:
-            for weight, a, b in zip(self._model.network.weights, start, end, strict=True):
+        def loss_at(share: Scalar) -> Scalar:
+            for weight, a, b in zip(self.model.network.weights, start, end, strict=True):
                 weight.assign(a + tf.cast(share, a.dtype) * (b - a))
-            return tf.cast(self._model.loss_on_measurement(), tf.float64)
+            return tf.cast(self.model.loss_on_measurement(), tf.float64)
 
         shares = tf.constant(np.linspace(0.0, 1.0, LINE_POINTS)[1:])
         return tf.map_fn(loss_at, shares, parallel_iterations=1)
 
     def _reset(self, initial: InitialState, learning_rate: float) -> None:
-        self._model.network.set_weights(initial.weights)
+        self.model.network.set_weights(initial.weights)
         for index, state in enumerate(self._noise):  # which are no weights to Keras
             state.assign([np.random.SeedSequence([initial.noise_seed, index]).generate_state(1)[0] >> 1, 0])
-        self._model.tracker.state = initial.tracker
-        optimizer = self._model.optimizer
+        self.model.tracker.state = initial.tracker
+        optimizer = self.model.optimizer
         for variable in optimizer.variables:
             variable.assign(tf.zeros_like(variable.value))
         optimizer.learning_rate = learning_rate
 
-    def _train_on(self, indices: Any) -> None:
-        self._model.train_step((tf.gather(self._x, indices), tf.gather(self._y, indices)))
+    def _train_on(self, indices: Tensor) -> None:
+        self.model.train_step((tf.gather(self._x, indices), tf.gather(self._y, indices)))
 
-    def _gradient_on(self, indices: Any) -> list[Any]:
+    def _gradient_on(self, indices: Tensor) -> list[Tensor]:
         x, y = tf.gather(self._x, indices), tf.gather(self._y, indices)
         with tf.GradientTape() as tape:
-            loss = self._model.compute_loss(x=x, y=y, y_pred=self._model(x, training=True), training=True)
-        return tape.gradient(loss, [v.value for v in self._model.trainable_variables])
+            loss = self.model.compute_loss(x=x, y=y, y_pred=self.model(x, training=True), training=True)
+        return tape.gradient(loss, [v.value for v in self.model.trainable_variables])
 
-    def _apply(self, gradient: list[Any]) -> None:
-        self._model.optimizer.apply_gradients(zip(gradient, self._model.trainable_variables, strict=True))
+    def _apply(self, gradient: list[Tensor]) -> None:
+        self.model.optimizer.apply_gradients(zip(gradient, self.model.trainable_variables, strict=True))
 
     @property
-    def _dtype(self) -> Any:
-        return self._model.tracker.operator.dtype
+    def _dtype(self) -> tf.DType:
+        return self.model.tracker.operator.dtype
 
 
-def _row(*values: Any) -> Any:
+def _row(*values: Scalar | float) -> Tensor:
     return tf.stack([tf.cast(value, tf.float64) for value in values])
 
 
-def _blocks(steps: int, cut: int | None) -> list[tuple[int, int]]:
+def _blocks(steps: int, cut: int | None) -> Iterator[tuple[int, int]]:
     """Ranges of steps taken at once; one of them ends at `cut`."""
     ends = sorted({*range(_STEPS_AT_ONCE, steps, _STEPS_AT_ONCE), steps, *([cut] if cut and cut < steps else [])})
-    return list(zip([0, *ends], ends, strict=False))
+    yield from zip([0, *ends], ends, strict=False)

@@ -74,10 +74,8 @@ def test_runs_that_begin_with_the_same_batch_share_its_gradient_and_others_do_no
         model = SharpnessModel(network, measurement=(x[:24], y[:24]), every=0)
         model.compile(optimizer=keras.optimizers.SGD(0.0), loss=HalfMeanSquaredError(), jit_compile=False)
         runner = TrajectoryRunner(model, x, y)
-        gradients = []
-        compute, runner._gradient = runner._gradient, lambda batch: gradients.append(batch) or compute(batch)
         found = [runner.run(initial, 0.3, order, measure=NEVER).loss for order in batches]
-        return found, len(gradients)
+        return found, runner.shared_gradients
 
     plain = FCN(width=6, depth=3).build((6,), 3, seed=0)
     (first, again, other), computed = losses(plain, [BATCHES, BATCHES, BATCHES[::-1]])
@@ -143,15 +141,14 @@ def test_momentum_starts_from_zero_in_every_run(initial):
 def test_nothing_is_retraced_per_learning_rate(runner, initial):
     for rate in (0.1, 0.2, 0.3):
         runner.run(initial, rate, BATCHES)
-    assert runner._step.experimental_get_tracing_count() == 1
-    assert runner._loop.experimental_get_tracing_count() == 1
+    assert runner.traces == {"step": 1, "gradient": 1, "loop": 1}
 
 
 def test_the_barrier_is_the_largest_loss_on_the_line_from_the_first_weights_to_the_last(runner, initial):
     run = runner.run(initial, 0.3, BATCHES, measure=NEVER, barrier_after=len(BATCHES))
     network = FCN(width=6, depth=3).build((6,), 3, seed=1)
     x, y = (part[:24] for part in classification(64, dtype=np.float32))
-    end = runner.run(initial, 0.3, BATCHES, measure=NEVER) and runner._model.network.get_weights()
+    end = runner.run(initial, 0.3, BATCHES, measure=NEVER) and runner.model.network.get_weights()
     losses = []
     for share in np.linspace(0, 1, 101):
         network.set_weights([a + share * (b - a) for a, b in zip(initial.weights, end, strict=True)])
