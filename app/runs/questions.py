@@ -10,8 +10,15 @@ import numpy as np
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 
 RISE = 0.03
-"""Relative rise above the lowest value so far that is more than the error of a loosely measured sharpness; where a
-quarter of its residual is more, that counts."""
+"""Relative rise of a value v_t above the lowest value before it from which on v_t counts as rising again.
+
+A sharpness below its threshold is measured loosely, and wobbles on its way down by about a quarter of its residual; the
+larger of that quarter and `RISE` counts. 0.03 is well above the 3e-5 that measurements to the full tolerance wobble by.
+Chosen with `sweep.search.RISE_DOUBTS`, with which 118 of 120 constants are those of the whole grid
+(`docs/performance.md`); a smaller one asks more runs, a larger one misses islands."""
+
+LOOSE_SHARE = 0.25
+"""Share of a sharpness' residual that its rise has to exceed to count; see `RISE`."""
 
 
 class Question(StrEnum):
@@ -74,27 +81,13 @@ class Criteria:
         Returns:
             True or False, or None if the run ended before the answer was known.
         """
-        last = min(run.steps, self.steps)
-        diverged = run.diverged and run.steps <= self.steps
-        ended = diverged or last == self.steps
         if question is Question.DIVERGENCE:
-            return diverged if ended else None
+            return self._has_diverged(run) if self._has_ended(run) else None
         if question is Question.LOSS:
-            rises = diverged or bool(np.any(run.loss[1 : last + 1] > self.loss_threshold(run.loss[0])))
-            return True if rises else (False if ended else None)
+            return self._loss_rises(run)
         if question is Question.BARRIER:
-            # A diverged run ends beyond a barrier; else its line must have been measured.
-            return True if diverged else bool(run.barrier > run.loss[0]) if not np.isnan(run.barrier) else None
-        sharpness = run.sharpness[1 : last + 1]
-        if question is Question.ONSET:
-            sharpness = sharpness[[0, -1]] if last else sharpness
-        if np.any(sharpness > self.sharpness_threshold(run.sharpness[0])):
-            return True
-        if question is Question.ONSET:
-            return False if diverged or (ended and np.all(np.isfinite(sharpness))) else None
-        alive = [not has_diverged(loss) for loss in run.loss[1 : last + 1]]
-        measured = bool(np.all(np.isfinite(sharpness[alive])))
-        return False if ended and measured else None
+            return self._meets_a_barrier(run)
+        return self._sharpness_rises(run, only_ends=question is Question.ONSET)
 
     def closeness(self, question: Question, run: Trajectory) -> float:
         """How near the run came to its threshold while it was rising.
@@ -110,23 +103,15 @@ class Criteria:
             The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for
             divergence as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale.
         """
-        if not run.loss[0] > 0:
+        loss_0 = float(run.loss[0])
+        if not loss_0 > 0:
             return 0.0
         if question is Question.BARRIER:
-            return run.barrier / float(run.loss[0]) if np.isfinite(run.barrier) else 0.0
-        values, threshold = self._rising(question, run)
-        values = values[1:]
-        clearly = np.full(len(values), RISE)
-        if question in _OF_SHARPNESS:
-            quarter = run.residual[1 : self.steps + 1] / 4
-            clearly = np.fmax(clearly, np.divide(quarter, np.abs(values), out=clearly.copy(), where=values != 0))
-        lowest = np.fmin.accumulate(values)
-        rising = values[1:][values[1:] > (1 + clearly[1:]) * lowest[:-1]]
-        highest = float(np.max(rising, initial=0.0))
+            return run.barrier / loss_0 if np.isfinite(run.barrier) else 0.0
+        highest = self._highest_rise(question, run)
         if question is Question.DIVERGENCE:
-            rise, way = highest / float(run.loss[0]), DIVERGENCE_LOSS / float(run.loss[0])
-            return float(np.log(rise) / np.log(way)) if rise > 1 and way > 1 else float(way <= 1)
-        return highest / threshold
+            return _share_of_the_way(highest / loss_0, DIVERGENCE_LOSS / loss_0)
+        return highest / self._rising(question, run)[1]
 
     def excess(self, question: Question, run: Trajectory) -> float:
         """How high the run rose when it first rose above its threshold.
@@ -150,3 +135,60 @@ class Criteria:
         if question in _OF_SHARPNESS:
             return run.sharpness[: self.steps + 1], self.sharpness_threshold(run.sharpness[0])
         return run.loss[: self.steps + 1], self.loss_threshold(run.loss[0])
+
+    def _highest_rise(self, question: Question, run: Trajectory) -> float:
+        """The largest value at a step t >= 2 that is clearly above the lowest one of steps 1 to t - 1; 0 if none is."""
+        values = self._rising(question, run)[0][1:]
+        lowest = np.fmin.accumulate(values)
+        clearly = self._clearly_above(question, run, values)
+        rising = values[1:][values[1:] > (1 + clearly[1:]) * lowest[:-1]]
+        return float(np.max(rising, initial=0.0))
+
+    def _clearly_above(self, question: Question, run: Trajectory, values: np.ndarray) -> np.ndarray:
+        """The relative rise that is more than how loosely each value is known."""
+        clearly = np.full(len(values), RISE)
+        if question not in _OF_SHARPNESS:
+            return clearly
+        wobble = run.residual[1 : self.steps + 1] * LOOSE_SHARE
+        relative = np.full(len(values), RISE)
+        np.divide(wobble, np.abs(values), out=relative, where=values != 0)
+        return np.fmax(clearly, relative)
+
+    def _has_diverged(self, run: Trajectory) -> bool:
+        """Whether the run diverges within the first T steps."""
+        return run.diverged and run.steps <= self.steps
+
+    def _has_ended(self, run: Trajectory) -> bool:
+        """Whether the run went on to step T, or to its divergence before."""
+        return self._has_diverged(run) or run.steps >= self.steps
+
+    def _loss_rises(self, run: Trajectory) -> bool | None:
+        rises = np.any(run.loss[1 : self.steps + 1] > self.loss_threshold(run.loss[0]))
+        if rises or self._has_diverged(run):
+            return True
+        return False if self._has_ended(run) else None
+
+    def _meets_a_barrier(self, run: Trajectory) -> bool | None:
+        """A diverged run ends beyond a barrier; of another, the line must have been measured."""
+        if self._has_diverged(run):
+            return True
+        return None if np.isnan(run.barrier) else bool(run.barrier > run.loss[0])
+
+    def _sharpness_rises(self, run: Trajectory, only_ends: bool) -> bool | None:
+        """Whether the sharpness exceeds its threshold; with `only_ends`, after the first or the last step."""
+        sharpness, loss = run.sharpness[1 : self.steps + 1], run.loss[1 : self.steps + 1]
+        if only_ends and len(sharpness):
+            sharpness = sharpness[[0, -1]]
+        if np.any(sharpness > self.sharpness_threshold(run.sharpness[0])):
+            return True
+        if only_ends:
+            if self._has_diverged(run):
+                return False
+            return False if self._has_ended(run) and np.all(np.isfinite(sharpness)) else None
+        alive = [not has_diverged(value) for value in loss]
+        return False if self._has_ended(run) and np.all(np.isfinite(sharpness[alive])) else None
+
+
+def _share_of_the_way(rise: float, way: float) -> float:
+    """log(rise) / log(way): how far from 1 to `way` something rose; 1 where there is no way left."""
+    return float(np.log(rise) / np.log(way)) if rise > 1 and way > 1 else float(way <= 1)
