@@ -64,8 +64,13 @@ class Experiment:
         folder: Where results go; outputs/<name> by default.
 
     Example:
-        >>> experiment = Experiment.from_config("quickstart", overrides=["sweep.widths=[64]"])
-        >>> experiment.run().critical_constants()
+        `experiment.run()` then runs it, and `.critical_constants()` of what that returns is a table.
+
+        >>> experiment = Experiment.from_config("quickstart", overrides=["sweep.widths=[64,128]"])
+        >>> experiment.config.sweep.widths
+        [64, 128]
+        >>> experiment.folder.as_posix()
+        'outputs/quickstart'
     """
 
     def __init__(self, config: ExperimentConfig, folder: str | Path | None = None) -> None:
@@ -76,7 +81,7 @@ class Experiment:
     def from_config(
         cls, source: str | Path, overrides: Sequence[str] = (), folder: str | Path | None = None
     ) -> Experiment:
-        """Read an experiment from a config.
+        """Read an experiment from a config; one that is wrong is a `UserError`.
 
         Args:
             source: Path of a YAML file, or the name of a shipped config.
@@ -85,24 +90,18 @@ class Experiment:
 
         Returns:
             The experiment.
-
-        Raises:
-            UserError: If the config is wrong.
         """
         return cls(load_config(source, overrides), folder)
 
     @classmethod
     def open(cls, folder: str | Path) -> Experiment:
-        """An experiment that has been run.
+        """An experiment that has been run; a folder without one is a `UserError`.
 
         Args:
             folder: Folder that `phases run` has written.
 
         Returns:
             The experiment, with the config that was run.
-
-        Raises:
-            UserError: If the folder holds no experiment.
         """
         return cls(stored_config(folder), folder)
 
@@ -111,6 +110,10 @@ class Experiment:
 
         Several processes may do so in one folder: they share the cells, and each draws when all are complete.
 
+        A folder that cannot be written and data that cannot be loaded are a `UserError`, and leave nothing behind; so
+        is `fresh` while another process works in the folder. A full disk and lack of memory are a `MachineError`, and
+        finished runs are kept.
+
         Args:
             progress: Told of every finished cell.
             fresh: Set old runs aside (in `runs.old-1`, ...) and run everything.
@@ -118,10 +121,6 @@ class Experiment:
         Returns:
             The analyzer of the runs.
 
-        Raises:
-            UserError: If the folder cannot be written, or the data cannot be loaded; nothing is left behind then. With
-                `fresh`, also if another process works in the folder.
-            MachineError: If the disk is full, or memory does not suffice; finished runs are kept.
         """
         with self._at_work() as claims:
             if fresh:
@@ -133,6 +132,8 @@ class Experiment:
     def run_shard(self, shard: tuple[int, int], progress: Progress | None = None) -> int:
         """Run the shard's share of the cells, for arrays of jobs: all shards together run all; nothing is drawn.
 
+        Errors are those of `run`.
+
         Args:
             shard: (i, n): every n-th cell, from the i-th on, 1 <= i <= n.
             progress: Told of every finished cell.
@@ -140,9 +141,6 @@ class Experiment:
         Returns:
             Number of the shard's cells.
 
-        Raises:
-            UserError: As for `run`.
-            MachineError: As for `run`.
         """
         todo = self._cells_of(shard)
         with self._at_work() as claims:
@@ -150,19 +148,19 @@ class Experiment:
         return len(todo)
 
     def analyze(self) -> PhaseAnalyzer:
-        """Redo the analysis and the pictures from stored runs only.
+        """Redo the analysis and the pictures from stored runs only; none at all are a `UserError`.
 
         Returns:
             The analyzer.
 
-        Raises:
-            UserError: If none of the experiment's runs is stored.
         """
         with errors_with_advice(self.folder):
             return self._analyze(PhaseAnalyzer.from_store(self._store(), self.config))
 
     def run_uv(self, progress: Progress | None = None) -> pd.DataFrame:
         """Run an experiment of the uv model, hold it against the exact solution, draw the exact c_loss on top.
+
+        A config of anything but the uv model with plain gradient descent is a `UserError`.
 
         Args:
             progress: Told of every finished cell.
@@ -172,8 +170,6 @@ class Experiment:
             largest distance in grid steps of the first from the grid point above the second, and the largest relative
             errors of f and lambda over all stored steps.
 
-        Raises:
-            UserError: If the config is not of the uv model with plain gradient descent.
         """
         _require_solvable(self.config)
         analyzer = self.run(progress)
@@ -229,9 +225,6 @@ class Experiment:
 
         Returns:
             Cells and their states before training; a state's `error` estimates that of its sharpness.
-
-        Raises:
-            UserError: If the data cannot be loaded.
         """
         import_tensorflow()
         from sharpness_phases.sweep.simulator import CellRunner, Simulator
