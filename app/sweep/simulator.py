@@ -21,6 +21,7 @@ from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
 from sharpness_phases.training.device import set_determinism, set_precision, share_memory, uses_xla
+from sharpness_phases.training.optimizers import OptimizerRule
 from sharpness_phases.training.runner import InitialState, TrajectoryRunner
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
@@ -119,7 +120,7 @@ class Simulator:
             chunk_size=self._chunk_size,
             seed=config.sharpness.seed,
         )
-        optimizer = keras.optimizers.SGD(0.0, momentum=config.training.momentum)
+        optimizer = OptimizerRule(config.training.momentum).build()
         model.compile(optimizer=optimizer, loss=build_loss(config.loss), jit_compile=uses_xla(config.device.xla))
         return model
 

@@ -7,13 +7,24 @@ resizing is treated as a constant. The Hessian stays symmetric, so only an indep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from sharpness_phases.curvature.hessian import HessianOperator
+
+logger = logging.getLogger(__name__)
+
+CHECKED_EXAMPLES = (8, 4, 2, 2, 2)
+"""Examples of each attempt at a check: few, so that few ReLU units switch between the two gradients, and then fewer and
+others, where kinks hid the answer."""
+
+SETTLED_ATTEMPTS = 2
+"""Attempts whose differences settle on something else than the product that make an error. Many kinks together can look
+like a settled disagreement, but not on other and fewer examples, too."""
 
 AGREEMENT = 2e-3
 """Relative difference from central differences below which a product counts as right (float32 noise is ~2e-4)."""
@@ -33,7 +44,10 @@ _KNOWN_RIGHT = (
 )
 """Kinds of layers whose second derivatives are right (with the activations relu, tanh, gelu, sigmoid and the like)."""
 
-_STEPS = (1e-3, 3e-4, 1e-4, 3e-5)
+_STEPS = (1e-3, 3e-4, 1e-4, 3e-5)  # relative to the weights' size; below, rounding of float32 exceeds `AGREEMENT`
+
+_SETTLED_STEPS = 3
+"""Successive steps whose differences must agree with each other: by chance, kinks make two agree."""
 
 
 class SecondDerivativeError(ValueError):
@@ -101,8 +115,46 @@ def layer_names(network: keras.Model) -> list[str]:
     ]
 
 
+def check_second_derivatives(
+    network: keras.Model,
+    variables: Sequence[tf.Variable],
+    operator_on: Callable[[slice], HessianOperator],
+    examples: int,
+    seed: int = 0,
+) -> bool:
+    """Refuse a network whose second derivatives are wrong: by its layers, then by products on a few examples.
+
+    Args:
+        network: Any Keras model.
+        variables: The variables that the operators differentiate; they are moved and put back exactly.
+        operator_on: The Hessian on a slice of the examples.
+        examples: Number of examples there are.
+        seed: Fixes directions.
+
+    Returns:
+        Whether products were found right; False where kinks or noise hid the answer at every attempt.
+
+    Raises:
+        SecondDerivativeError: If a layer is known to be wrong, or products settle on a disagreement.
+    """
+    refuse_wrong_layers(network)
+    start, settled = 0, 0
+    for count in CHECKED_EXAMPLES:
+        try:
+            few = operator_on(slice(start, start + count))
+            if verify_products(few, variables, seed, layer_names(network)) <= AGREEMENT:
+                return True
+        except SecondDerivativeError:
+            settled += 1
+            if settled == SETTLED_ATTEMPTS:
+                raise
+        start = start + count if start + 2 * count <= examples else 0
+    logger.info("The check of second derivatives is inconclusive: kinks or noise at every step.")
+    return False
+
+
 def verify_products(
-    operator: HessianOperator, variables: Sequence[Any], seed: int = 0, suspects: Sequence[str] = ()
+    operator: HessianOperator, variables: Sequence[tf.Variable], seed: int = 0, suspects: Sequence[str] = ()
 ) -> float:
     """Compare a Hessian-vector product along a random vector with central differences of the gradient.
 
@@ -123,32 +175,20 @@ def verify_products(
         SecondDerivativeError: If the differences settle on a value other than the product.
     """
     saved = [v.numpy() for v in variables]
-    rng = np.random.default_rng(seed)
-    scale = np.sqrt(np.mean(np.concatenate([w.ravel() for w in saved]) ** 2)) or 1.0
-    direction = [rng.standard_normal(w.shape).astype(w.dtype) * (_rms(w) or scale) for w in saved]
+    direction = _random_direction(saved, seed)
     product = operator.linearize().matvec(operator.flatten(direction)).numpy().astype(np.float64)
-
-    def difference(step: float) -> np.ndarray:
-        gradients = []
-        for sign in (1, -1):
-            for variable, weight, d in zip(variables, saved, direction, strict=True):
-                variable.assign(weight + np.asarray(sign * step, weight.dtype) * d)
-            gradients.append(operator.linearize().gradient.numpy().astype(np.float64))
-        return (gradients[0] - gradients[1]) / (2 * step)
-
     best, earlier = np.inf, list[np.ndarray]()
     try:
         for step in _STEPS:
-            now = difference(step)
+            now = _difference(operator, variables, saved, direction, step)
             error = _relative(now, product)
             if not np.isfinite(error):
                 return float("nan")
             best = min(best, error)
             if best <= AGREEMENT:
                 return best
-            # Three steps must agree with each other: by chance, kinks make two agree.
-            earlier = [*earlier, now]
-            if len(earlier) >= 3 and all(_relative(now, other) <= error / 4 for other in earlier[-3:-1]):
+            earlier = [*earlier, now][-_SETTLED_STEPS:]
+            if _has_settled(earlier, error):
                 raise SecondDerivativeError(
                     f"Hessian-vector products disagree with central differences of the gradient by {error:.1%}: some "
                     f"layer's second derivative is wrong in TensorFlow. Suspects: {', '.join(suspects) or 'unknown'}. "
@@ -160,7 +200,36 @@ def verify_products(
     return best
 
 
-def _rms(array: np.ndarray) -> Any:
+def _random_direction(weights: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    """A random direction, in every variable as large as its weights are."""
+    rng = np.random.default_rng(seed)
+    scale = np.sqrt(np.mean(np.concatenate([w.ravel() for w in weights]) ** 2)) or 1.0
+    return [rng.standard_normal(w.shape).astype(w.dtype) * (_rms(w) or scale) for w in weights]
+
+
+def _difference(
+    operator: HessianOperator,
+    variables: Sequence[tf.Variable],
+    weights: Sequence[np.ndarray],
+    direction: Sequence[np.ndarray],
+    step: float,
+) -> np.ndarray:
+    """(g(w + h d) - g(w - h d)) / 2h for the step h, float64, shape (n,)."""
+    gradients = []
+    for sign in (1, -1):
+        for variable, weight, d in zip(variables, weights, direction, strict=True):
+            variable.assign(weight + np.asarray(sign * step, weight.dtype) * d)
+        gradients.append(operator.linearize().gradient.numpy().astype(np.float64))
+    return (gradients[0] - gradients[1]) / (2 * step)
+
+
+def _has_settled(differences: Sequence[np.ndarray], error: float) -> bool:
+    """Whether the last differences agree with each other four times better than with the product."""
+    *before, now = differences
+    return len(differences) == _SETTLED_STEPS and all(_relative(now, other) <= error / 4 for other in before)
+
+
+def _rms(array: np.ndarray) -> np.floating:
     return np.sqrt(np.mean(np.square(array)))
 
 

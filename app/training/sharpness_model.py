@@ -5,31 +5,39 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import sharpness_phases.models.layers  # noqa: F401  # registers our layers, so that saved models find them
 import sharpness_phases.training.losses  # noqa: F401  # registers our loss, too
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
-from sharpness_phases.curvature.operator import EigenResult
+from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
 from sharpness_phases.training.measurement_set import accuracy, as_tensors
-from sharpness_phases.training.second_derivatives import (
-    AGREEMENT,
-    SecondDerivativeError,
-    layer_names,
-    refuse_wrong_layers,
-    verify_products,
-)
+from sharpness_phases.training.second_derivatives import check_second_derivatives
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
 from sharpness_phases.training.tracker import Measurement, SharpnessTracker
 
 logger = logging.getLogger(__name__)
 
-_VERIFY_EXAMPLES = (8, 4, 2, 2, 2)  # few, so that few ReLU units switch between the two gradients
-_SETTLED = 2  # disagreements on different examples that make an error
+Examples: TypeAlias = np.ndarray | tf.Tensor
+"""Inputs or targets of examples, shape (M, ...)."""
+
+Tensor: TypeAlias = tf.Tensor
+"""A tensor of any shape."""
+
+Setting: TypeAlias = Any
+"""An argument of `keras.Model` or of its `compile`, handed on as it is."""
+
+KerasConfig: TypeAlias = dict[str, Any]
+"""What Keras writes into a file, plain values by name."""
+
+CustomObjects: TypeAlias = dict[str, type] | None
+"""Classes by name, as `keras.saving.deserialize_keras_object` takes them."""
+
 _NOT_SAVED = "The measurement set is not saved with a model."
 
 
@@ -64,22 +72,26 @@ class SharpnessModel(keras.Model):
             inputs or outputs.
 
     Example:
+        >>> import numpy as np
+        >>> x, y = np.eye(8, dtype="float32"), np.eye(8, dtype="float32")[:, :2]
+        >>> network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, use_bias=False)])
         >>> model = SharpnessModel(network, measurement=(x, y), every=1)
-        >>> model.compile(optimizer=keras.optimizers.SGD(0.1), loss=HalfMeanSquaredError())
-        >>> history = model.fit(x, y, batch_size=512)
-        >>> history.history["sharpness"]
+        >>> model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        >>> history = model.fit(x, y, batch_size=4, verbose=0)
+        >>> round(history.history["sharpness"][-1], 3)  # of mean |theta x - y|^2 / 2: the same at all weights
+        0.125
     """
 
     def __init__(
         self,
         network: keras.Model,
-        measurement: tuple[Any, Any] | None = None,
-        solver: Any = None,
+        measurement: tuple[Examples, Examples] | None = None,
+        solver: Solver | None = None,
         every: int = 1,
         chunk_size: int | None = None,
         verify: bool = True,
         seed: int = 0,
-        **kwargs: Any,
+        **kwargs: Setting,
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(every, bool) or not isinstance(every, int) or every < 0:
@@ -94,39 +106,41 @@ class SharpnessModel(keras.Model):
         self._measuring: SharpnessTracker | None = None
         self._lost_measurement = False
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """The wrapped network's output."""
         return self.network(inputs, training=training)
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
+    def compile(self, *args: Setting, **kwargs: Setting) -> None:
         """Configure for training, as for any Keras model; without a `loss`, with the one that `network` has."""
         super().compile(*args, **kwargs)
         self._measuring, self._verified = None, False  # layers may have been frozen, or no longer be
         self._evaluate = tf.function(self._loss_and_accuracy, jit_compile=bool(self.jit_compile))
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
+        self,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        y_pred: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Scalar:
         """The loss that is trained on and whose sharpness is measured, regularisers included."""
         if self._compile_loss is None and self.network.compiled:
             return self.network._compute_loss(x, y, y_pred, sample_weight, training)  # also one that a subclass defines
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def measure_on(self, x: Any, y: Any) -> None:
+    def measure_on(self, x: Examples, y: Examples) -> None:
         """Measure on these examples from now on; needed after loading, as data are not saved with a model.
 
         Args:
             x: Inputs, shape (M, ...).
-            y: Targets, shape (M, ...).
-
-        Raises:
-            ValueError: If their lengths differ.
+            y: Targets, shape (M, ...), as many as inputs; else a `ValueError`.
         """
         self._measurement = as_tensors((x, y), self.network)
         self._measuring, self._lost_measurement = None, False
         self.train_function = None  # Keras keeps the traced step, and in it the old examples
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: tuple[Tensor, ...]) -> dict[str, Scalar]:
         """One optimizer step, then the sharpness at the new weights if it is due.
 
         Args:
@@ -145,6 +159,9 @@ class SharpnessModel(keras.Model):
     def sharpness(self, warm_start: bool = False) -> EigenResult:
         """Measure the sharpness at the present weights.
 
+        A model that is not compiled or has no measurement set is a `ValueError`; one whose second derivatives are wrong
+        in TensorFlow is a `SecondDerivativeError`.
+
         Args:
             warm_start: Start from the last measurement; else from a sample of the examples, or the gradient where
                 they are few (see `SharpnessTracker`).
@@ -152,10 +169,6 @@ class SharpnessModel(keras.Model):
         Returns:
             Eigenvalue, flat eigenvector, residual, error estimate, whether it converged, and the number of products;
             NaN where the weights give a loss that is not finite.
-
-        Raises:
-            ValueError: If the model is not compiled or has no measurement set.
-            SecondDerivativeError: If the network's second derivatives are wrong in TensorFlow.
         """
         return self.measure(warm_start).sharpness.to_python()
 
@@ -164,41 +177,30 @@ class SharpnessModel(keras.Model):
         self.tracker  # noqa: B018  # built outside the graph
         return self._measure(tf.constant(warm_start))
 
-    def evaluate_measurement(self) -> tuple[Any, Any]:
+    def evaluate_measurement(self) -> tuple[Scalar, Scalar]:
         """Loss and accuracy on the measurement set at the present weights; callable inside a `tf.function`.
 
         Returns:
-            Loss L and accuracy in [0, 1] (NaN where the outputs are not class scores), scalar tensors.
-
-        Raises:
-            ValueError: If the model is not compiled or has no measurement set.
+            Loss L and accuracy in [0, 1] (NaN where the outputs are not class scores), scalar tensors; a `ValueError`
+            where the model is not compiled or has no measurement set.
         """
         self._require_compiled()
         return self._evaluate(*self._measurement_set())
 
-    def loss_on_measurement(self) -> Any:
-        """Loss on the measurement set at the present weights, as a tensor; callable inside a `tf.function`.
-
-        Raises:
-            ValueError: If the model has no measurement set.
-        """
+    def loss_on_measurement(self) -> Scalar:
+        """Loss on the measurement set at the present weights, as a tensor; callable inside a `tf.function`."""
         return self._loss(*self._measurement_set())
 
     @property
     def tracker(self) -> SharpnessTracker:
-        """What measures; built once for each `compile`, after a check of the network's second derivatives.
-
-        Raises:
-            ValueError: If the model is not compiled or has no measurement set.
-            SecondDerivativeError: If the network's second derivatives are wrong in TensorFlow.
-        """
+        """What measures; built once for each `compile`, after a check of the network's second derivatives."""
         if self._measuring is None:
             self._measurement_set()
             self._require_compiled()
             self._measuring = _outside_graphs(self._build_tracker)
         return self._measuring
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> KerasConfig:
         """All arguments but the measurement set, for saving and copying."""
         return super().get_config() | {
             "network": keras.saving.serialize_keras_object(self.network),
@@ -211,7 +213,7 @@ class SharpnessModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SharpnessModel:
+    def from_config(cls, config: KerasConfig, custom_objects: CustomObjects = None) -> SharpnessModel:
         """Build from what `get_config` gave; what measured then needs `measure_on(x, y)` to measure again."""
         settings = dict(config)
         measures = settings.pop("measures")
@@ -221,7 +223,7 @@ class SharpnessModel(keras.Model):
         model._lost_measurement = measures
         return model
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
+    def compile_from_config(self, config: KerasConfig) -> None:
         """Compile with the saved optimizer, loss and metrics."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
@@ -231,7 +233,7 @@ class SharpnessModel(keras.Model):
         if not self.compiled:
             raise ValueError("Call `compile` before measuring: the sharpness is that of the compiled loss.")
 
-    def _measurement_set(self) -> tuple[Any, Any]:
+    def _measurement_set(self) -> tuple[Tensor, Tensor]:
         if self._measurement is None:
             why = f" {_NOT_SAVED}" if self._lost_measurement else ""
             raise ValueError(
@@ -245,8 +247,13 @@ class SharpnessModel(keras.Model):
             self.network(x[:1])
         variables = [v.value for v in self.network.trainable_variables]
         if self._verify and not self._verified:
-            refuse_wrong_layers(self.network)
-            self._verify_products(variables)
+            self._verified = check_second_derivatives(
+                self.network,
+                variables,
+                lambda few: HessianOperator(self._loss, variables, x[few], y[few]),
+                len(x),
+                self._seed,
+            )
         jit = bool(self.jit_compile)
         tracker = SharpnessTracker(
             self._loss_and_accuracy, variables, x, y, self.solver, self._chunk_size, self._seed, jit
@@ -256,36 +263,18 @@ class SharpnessModel(keras.Model):
         self._last = tf.Variable(never, trainable=False)
         return tracker
 
-    def _verify_products(self, variables: list[Any]) -> None:
-        """Check products on a few examples; where kinks hide the answer, on fewer and others."""
-        x, y = self._measurement_set()
-        start, settled = 0, 0
-        for count in _VERIFY_EXAMPLES:
-            few = HessianOperator(self._loss, variables, x[start : start + count], y[start : start + count])
-            try:
-                if verify_products(few, variables, self._seed, layer_names(self.network)) <= AGREEMENT:
-                    self._verified = True
-                    return
-            except SecondDerivativeError:
-                # Many kinks together can look like a settled disagreement, but not on other and fewer examples, too.
-                settled += 1
-                if settled == _SETTLED:
-                    raise
-            start = start + count if start + 2 * count <= len(x) else 0
-        logger.info("The check of second derivatives is inconclusive: kinks or noise at every step.")
-
-    def _loss(self, x: Any, y: Any) -> Any:
+    def _loss(self, x: Tensor, y: Tensor) -> Scalar:
         return self.compute_loss(x=x, y=y, y_pred=self.network(x, training=False), training=False)
 
-    def _loss_and_accuracy(self, x: Any, y: Any) -> tuple[Any, Any]:
+    def _loss_and_accuracy(self, x: Tensor, y: Tensor) -> tuple[Scalar, Scalar]:
         outputs = self.network(x, training=False)
         loss = self.compute_loss(x=x, y=y, y_pred=outputs, training=False)
         return loss, accuracy(y, outputs)
 
-    def _track(self) -> Any:
+    def _track(self) -> Scalar:
         tracker = self.tracker
 
-        def measured() -> Any:
+        def measured() -> Scalar:
             return self._last.assign(self._measure(tracker.has_measured).sharpness.eigenvalue)
 
         due = tf.equal(self.optimizer.iterations.value % self.every, 0)

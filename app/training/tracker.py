@@ -47,16 +47,18 @@ ALIKE = 0.7
 measured: at 0.7 = cos 45 degrees, the sample's step still points to the whole set's side."""
 
 ESTIMATE_ERROR = 0.6
-"""Relative uncertainty that an estimate of the sharpness from the sample is given. With 1.6 times the estimate below the
-threshold, and `FITTED_SHARE`, 1876 decisions along runs had no wrong one; 1.6 alone gave three wrong ones, 1.25 four
-(`docs/performance.md`)."""
+"""Relative uncertainty that an estimate of the sharpness from the sample is given. With 1.6 times the estimate below
+the threshold, and `FITTED_SHARE`, 1876 decisions along runs had no wrong one; 1.6 alone gave three wrong ones, 1.25
+four (`docs/performance.md`)."""
 
 FITTED_SHARE = 0.1
-"""Share of the threshold below which an estimate is not believed: the sample is fitted already, the rest perhaps not."""
+"""Share of the threshold below which an estimate is not believed: the sample is fitted, the rest perhaps not. Measured
+with `ESTIMATE_ERROR`."""
 
 CLEARLY_BELOW = 1.1
 """A loose measurement below the threshold is believed if 1.1 times the estimate lies below, too. Without this a second
-eigenvalue was taken for the first at w = 512, after the two had changed places; with it no decision of 1459 was wrong."""
+eigenvalue was taken for the first at w = 512, after the two had changed places; with it, of 1459 decisions none was
+wrong."""
 
 
 class Measurement(NamedTuple):
