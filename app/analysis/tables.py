@@ -15,7 +15,10 @@ from sharpness_phases.runs.questions import Criteria, Question
 from sharpness_phases.runs.trajectory import Trajectory
 
 CONSTANTS = ("c_loss", "c_sharp", "c_barrier", "c_max", "c_crit")
-"""The critical constants, in the order in which they are usually found along c."""
+"""All critical constants, in their usual order along c; every other list of them derives from this one."""
+
+OF_THE_TRANSIENT = tuple(name for name in CONSTANTS if name != "c_crit")
+"""The constants that the first T steps decide; c_crit comes from the saturated sharpness, many steps later."""
 
 CELL = ["family", "dataset", "loss_name", "depth", "width", "seed"]
 
@@ -166,7 +169,7 @@ def violations(constants: pd.DataFrame) -> pd.DataFrame:
         Its rows out of order. What is censored `low` lies below everything known; what is not measured, or censored
         `high` (there is no such c), is passed over.
     """
-    names = ["c_loss", "c_sharp", "c_barrier", "c_max"]
+    names = list(OF_THE_TRANSIENT)
     censored = constants[[f"{name}_censored" for name in names]].to_numpy()
     values = np.where(censored == "low", 0.0, constants[names].to_numpy(float))
     pairs = combinations(values.T, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.config.schema import ExperimentConfig
 
 _CAPTIONS = {
@@ -37,7 +38,7 @@ def alt_text(name: str, title: str, summary: pd.DataFrame) -> str:
     text = f"{title}. {caption(name)}"
     if not name.startswith("phase_diagram"):
         return text
-    known = summary[(summary["n"] > 0) & summary["constant"].isin(["c_loss", "c_sharp", "c_max"])]
+    known = summary[(summary["n"] > 0) & summary["constant"].isin(BOUNDARIES)]
     networks = []
     for (depth, width), rows in known.groupby(["depth", "width"], sort=True):
         means = zip(rows["constant"], rows["mean"], strict=True)
