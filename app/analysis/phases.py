@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 BOUNDARIES = ("c_loss", "c_sharp", "c_max")
-"""The constants that bound the phases, from low c to high c."""
+"""The critical constants that bound the phases, from low c to high c; the arguments of `classify` after c."""
 
 
 class Phase(StrEnum):
@@ -24,7 +24,7 @@ class Phase(StrEnum):
 
 
 def boundary(values: Sequence[float], censored: Sequence[str]) -> float:
-    """One constant of several initialisations as a phase boundary.
+    """One constant of several initialisations as a boundary between two phases of their network.
 
     Args:
         values: The constant of every initialisation; NaN where it is censored.
@@ -51,9 +51,9 @@ def classify(c: float, c_loss: float, c_sharp: float, c_max: float) -> Phase:
 
     Args:
         c: Learning-rate constant eta lambda_0, above 0.
-        c_loss: Where the loss catapult begins; infinity if nowhere, 0 if everywhere. So for the others.
-        c_sharp: Where the sharpness catapult begins.
-        c_max: Largest c that does not diverge.
+        c_loss: Smallest c with a loss catapult; infinity if there is none, 0 if the loss rises at every c.
+        c_sharp: Smallest c with a sharpness catapult; infinity or 0 likewise.
+        c_max: Largest c that does not diverge; infinity if none diverges, 0 if every c does.
 
     Returns:
         The phase.

@@ -28,6 +28,14 @@ class Regime(StrEnum):
     """The loss is not finite, or above the divergence threshold, at the end."""
 
 
+_IN_ORDER = (
+    Regime.EARLY_TRANSIENT,
+    Regime.INTERMEDIATE_SATURATION,
+    Regime.PROGRESSIVE_SHARPENING,
+    Regime.EDGE_OF_STABILITY,
+)
+
+
 class Segment(NamedTuple):
     """Steps start <= t < stop of one regime."""
 
@@ -38,16 +46,24 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class RegimeSettings:
-    """Thresholds, all relative to the run itself.
+    """Thresholds, relative to 2/eta, to the run's own sharpness or to its length; r_t = lambda_t eta / 2, smoothed.
+
+    All defaults were chosen by eye, on made-up runs with known regimes (`tests/app/analysis/test_regimes.py`) and on
+    the long runs of `configs/laptop/regimes_*.yaml`.
 
     Attributes:
-        edge_band: A sharpness above (1 - edge_band) 2/eta is near the edge of stability.
-        hover_band: It has arrived when it is so near to the level, at most 2/eta, around which it then stays.
-        settled: The transient ends when no more than this share of the fall of log lambda to its lowest value is left.
-        saturation_band: The sharpness is about constant within (1 + saturation_band) times its lowest value.
-        smoothing: Length of the running median, as a share of the run; it removes the noise of single steps.
-        hold: Share of the run for which the sharpness must stay near the edge to be there, and which a rise at
-            the end must last to be one.
+        edge_band: A step is near the edge of stability where r_t >= 1 - edge_band. A run that hovers lower than that,
+            as with small batches, is not recognised; a wider band takes sharpening for the edge.
+        hover_band: Relative size of the wobble of r while it hovers. From below, r arrives at the first step at which
+            it is within hover_band of the level around which it then stays (at most 1); from above, at the first step
+            after which it falls by no more than about 2 hover_band.
+        settled: Share s of a fall of log r from its highest to its lowest value: the transient ends where no more than
+            s is left of it.
+        saturation_band: The sharpness is about constant where r_t <= (1 + saturation_band) min_s r_s.
+        smoothing: Length of the running median that r is smoothed with, as a share of the run's steps. It removes the
+            noise of single steps; a regime shorter than half of it is smoothed away.
+        hold: Share of the run's steps for which r must stay near the edge to have arrived there, and for which it must
+            rise at the end of a run that never arrives, for the rise to be progressive sharpening.
     """
 
     edge_band: float = 0.15
@@ -58,16 +74,29 @@ class RegimeSettings:
     hold: float = 0.02
 
 
-_SHORTEST = 20  # steps of a regime that is more than a fluctuation
-_LINGERS = 3  # times as long at the edge is more than passing by
+_SHORTEST = 20
+"""Fewest steps of a regime that is more than a fluctuation; `hold` may ask for more. Chosen so: the labels of the long
+runs of `configs/laptop/regimes_tanh.yaml` are the same for 5 to 80, and runs of 10 steps have no edge."""
+
+_LINGERS = 3
+"""How many times `shortest` steps near the edge are more than passing by on the way down. From 1 to 6 times, about the
+same falls pass by: of 1.2 exp(-t / s) + 0.3 over 1000 steps, those with s below 135 to 160, and with 3 times below 145.
+With 10 times it is 260, and a run that is near the edge for a fifth of its steps counts as passing by."""
+
+
+class _Plateau(NamedTuple):
+    """The steps start <= t < stop before the edge at which the sharpness is about constant, at its lowest."""
+
+    start: int
+    stop: int
 
 
 def regimes(run: Trajectory, learning_rate: float, settings: RegimeSettings | None = None) -> list[Segment]:
     """Label every step of a run.
 
     With r_t = lambda_t eta / 2, smoothed: the early transient lasts until little is left of the fall of r to the lowest
-    value that it takes before it reaches the edge (r about 1) from below; saturation, until it leaves the neighbourhood
-    of that value for good; progressive sharpening, until it reaches the edge; what follows is the edge of stability. A
+    value that it takes before it reaches the edge (r about 1) from below; saturation, until r leaves the neighbourhood
+    of that value for good; progressive sharpening, until r reaches the edge; what follows is the edge of stability. A
     regime that a run does not have is left out.
 
     Args:
@@ -80,7 +109,7 @@ def regimes(run: Trajectory, learning_rate: float, settings: RegimeSettings | No
         segment.
 
     Raises:
-        ValueError: If the sharpness was measured at no step, or the learning rate is not above 0.
+        ValueError: If the learning rate is not above 0. A run whose sharpness was never measured is refused likewise.
     """
     if not learning_rate > 0:
         raise ValueError(f"`learning_rate` must be above 0. Received: {learning_rate!r}.")
@@ -91,20 +120,135 @@ def regimes(run: Trajectory, learning_rate: float, settings: RegimeSettings | No
     ratio = _smooth(_interpolate(run.sharpness) * learning_rate / 2, _odd(settings.smoothing * end))
     shortest = max(_SHORTEST, round(settings.hold * end))
     edge = _arrival(ratio, shortest, settings)
-    arrives = end if edge is None else edge
-    settles, leaves = _plateau(ratio[:arrives], settings)
-    # As long as the loss is above where it began, this is still the transient.
-    high_loss = np.flatnonzero(run.loss[:arrives] > run.loss[0])
-    settles = max(settles, int(high_loss[-1]) + 1 if len(high_loss) else 0, 1)
-    leaves = max(leaves, settles)
-    if edge is None and arrives - leaves < shortest:
-        leaves = arrives  # a rise of a few steps at the end is noise
-    if leaves - settles < _SHORTEST and leaves < arrives:
-        settles = leaves = max(settles, 1 + int(np.argmin(ratio[:arrives])))  # a turning point is no plateau
-    bounds = [0, settles, leaves, max(arrives, settles), end]
-    names = list(Regime)[:4]
-    parts = (Segment(r, a, min(b, end)) for r, a, b in zip(names, bounds, bounds[1:], strict=False))
+    before = slice(0, end if edge is None else edge)
+    plateau = _lowest_plateau(ratio[before], settings)
+    plateau = _once_the_loss_is_low(plateau, run.loss[before])
+    if edge is None:
+        plateau = _up_to_a_late_rise(plateau, end, shortest)
+    plateau = _unless_a_turning_point(plateau, ratio[before])
+    return _segments(plateau, before.stop, end)
+
+
+def _segments(plateau: _Plateau, edge: int, end: int) -> list[Segment]:
+    """The regimes as segments, from the steps at which they begin; empty ones are left out."""
+    # A run that is at the edge from the first step on has a transient of one step all the same.
+    bounds = [0, plateau.start, plateau.stop, max(edge, plateau.start), end]
+    parts = (Segment(r, a, min(b, end)) for r, a, b in zip(_IN_ORDER, bounds, bounds[1:], strict=False))
     return [segment for segment in parts if segment.stop > segment.start]
+
+
+def _lowest_plateau(ratio: np.ndarray, settings: RegimeSettings) -> _Plateau:
+    """The steps from where r has settled near its lowest value to where it leaves that for good.
+
+    Args:
+        ratio: r_t of the steps before the edge, shape (k,).
+        settings: Thresholds.
+
+    Returns:
+        The plateau. Of a sharpness that falls to the edge and stays there, never settling below it, an empty one at the
+        end: all k steps are transient.
+    """
+    if not len(ratio) or np.min(ratio) >= 1 - settings.edge_band:
+        return _Plateau(len(ratio), len(ratio))
+    bottom = int(np.argmin(ratio))
+    top = int(np.argmax(ratio[: bottom + 1]))
+    about_lowest = (1 + settings.saturation_band) * ratio[bottom]
+    # Of a deep fall, a share of it on a logarithmic scale may exceed the saturation band: that ends the transient, too.
+    fallen = ratio[bottom] * (ratio[top] / ratio[bottom]) ** settings.settled if ratio[bottom] > 0 else 0.0
+    settles = top + int(np.argmax(ratio[top:] <= max(about_lowest, fallen)))
+    return _Plateau(settles, int(np.flatnonzero(ratio <= about_lowest)[-1]) + 1)
+
+
+def _once_the_loss_is_low(plateau: _Plateau, loss: np.ndarray) -> _Plateau:
+    """The plateau after the last step with L_t > L_0: in a loss catapult the sharpness may settle before the loss."""
+    high = np.flatnonzero(loss > loss[:1])
+    # Step 0 belongs to the transient in any case.
+    start = max(plateau.start, int(high[-1]) + 1 if len(high) else 0, 1)
+    return _Plateau(start, max(plateau.stop, start))
+
+
+def _up_to_a_late_rise(plateau: _Plateau, end: int, shortest: int) -> _Plateau:
+    """The plateau of a run that never reaches the edge: a rise in its last few steps is noise, not sharpening."""
+    return plateau._replace(stop=end) if end - plateau.stop < shortest else plateau
+
+
+def _unless_a_turning_point(plateau: _Plateau, ratio: np.ndarray) -> _Plateau:
+    """No plateau where a fall turns into a rise within `_SHORTEST` steps: the rise begins at the lowest step."""
+    if plateau.stop - plateau.start >= _SHORTEST or plateau.stop >= len(ratio):
+        return plateau
+    turns = max(plateau.start, 1 + int(np.argmin(ratio)))
+    return _Plateau(turns, turns)
+
+
+def _arrival(ratio: np.ndarray, shortest: int, settings: RegimeSettings) -> int | None:
+    """The step at which r is at the edge, near which it then stays for `shortest` steps; None if it never is."""
+    for start, stop in _stretches(ratio >= 1 - settings.edge_band, shortest):
+        if start > 0:
+            return start + _reaches_its_level(ratio[start:stop], settings.hover_band)
+        landing = _stops_falling(ratio[:stop], shortest, settings.hover_band)
+        # A run that is near the edge to its end is at it; one that falls below must show that it was more than passing.
+        if landing is not None and (
+            stop == len(ratio) or _has_stayed(ratio[landing:stop], shortest, settings.hover_band)
+        ):
+            return landing
+    return None
+
+
+def _reaches_its_level(ratio: np.ndarray, band: float) -> int:
+    """From below: the first step within a band of the level around which r hovers, its median, but at most the edge."""
+    level = min(1.0, float(np.median(ratio)))
+    return int(np.argmax(ratio >= (1 - band) * level))
+
+
+def _stops_falling(ratio: np.ndarray, shortest: int, band: float) -> int | None:
+    """From above: the first t with r_t <= (1 + 2 band) min of r over t..t+shortest-1; None if r falls throughout."""
+    lowest_soon = np.lib.stride_tricks.sliding_window_view(ratio, shortest).min(axis=1)
+    landed = np.flatnonzero(ratio[: len(lowest_soon)] <= (1 + 2 * band) * lowest_soon)
+    return int(landed[0]) if len(landed) else None
+
+
+def _has_stayed(ratio: np.ndarray, shortest: int, band: float) -> bool:
+    """From above, of an r that falls below the edge later: whether it lingered, or rose by a band."""
+    rises = ratio >= (1 + band) * np.minimum.accumulate(ratio)
+    return len(ratio) >= _LINGERS * shortest or bool(np.any(rises))
+
+
+def _stretches(holds: np.ndarray, shortest: int) -> list[tuple[int, int]]:
+    """Where a condition holds for at least `shortest` steps on end, each stretch as start <= t < stop."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(np.int8)))
+    pairs = zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True)
+    return [(start, stop) for start, stop in pairs if stop - start >= shortest]
+
+
+def _interpolate(values: np.ndarray) -> np.ndarray:
+    """Fill steps without a measurement, shape (steps + 1,), linearly from their neighbours.
+
+    Args:
+        values: A value for every step, NaN where there was no measurement.
+
+    Returns:
+        The same shape; before the first measurement and after the last, that measurement.
+
+    Raises:
+        ValueError: If there is no measurement.
+    """
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        raise ValueError("Regimes need a sharpness. Received: a run whose sharpness was never measured.")
+    return np.interp(np.arange(len(values)), known, values[known])
+
+
+def _odd(length: float) -> int:
+    """The odd number nearest to a length, at least 1: a running median needs a middle."""
+    return 2 * round((length - 1) / 2) + 1 if length >= 2 else 1
+
+
+def _smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """Running median over an odd window; beyond the ends, the end values are repeated."""
+    if window < 3:
+        return values
+    padded = np.pad(values, window // 2, mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
 
 
 def agreement(labels: Sequence[Sequence[Segment]]) -> float:
@@ -126,69 +270,8 @@ def agreement(labels: Sequence[Sequence[Segment]]) -> float:
 
 
 def _overlap(one: Sequence[Segment], other: Sequence[Segment]) -> float:
+    """Share of the steps of the longer of two runs at which both have the same label."""
     common = sum(
         max(0, min(a.stop, b.stop) - max(a.start, b.start)) for a in one for b in other if a.regime is b.regime
     )
     return common / max(one[-1].stop, other[-1].stop)
-
-
-def _plateau(ratio: np.ndarray, settings: RegimeSettings) -> tuple[int, int]:
-    """Where the sharpness settles near its lowest value, and where it leaves that for good.
-
-    A sharpness that falls to the edge and stays there never settles below it: both are then the end.
-    """
-    if not len(ratio) or np.min(ratio) >= 1 - settings.edge_band:
-        return len(ratio), len(ratio)
-    bottom = int(np.argmin(ratio))
-    top = int(np.argmax(ratio[: bottom + 1]))
-    about_lowest = (1 + settings.saturation_band) * ratio[bottom]
-    fallen = ratio[bottom] * (ratio[top] / ratio[bottom]) ** settings.settled if ratio[bottom] > 0 else 0.0
-    settles = top + int(np.argmax(ratio[top:] <= max(about_lowest, fallen)))
-    return settles, int(np.flatnonzero(ratio <= about_lowest)[-1]) + 1
-
-
-def _interpolate(values: np.ndarray) -> np.ndarray:
-    """Fill steps without a measurement from their neighbours."""
-    known = np.flatnonzero(np.isfinite(values))
-    if not len(known):
-        raise ValueError("Regimes need a sharpness. Received: a run whose sharpness was never measured.")
-    return np.interp(np.arange(len(values)), known, values[known])
-
-
-def _odd(length: float) -> int:
-    return 2 * round((length - 1) / 2) + 1 if length >= 2 else 1
-
-
-def _smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Running median; the window shrinks at the ends."""
-    if window < 3:
-        return values
-    padded = np.pad(values, window // 2, mode="edge")
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
-
-
-def _arrival(ratio: np.ndarray, shortest: int, settings: RegimeSettings) -> int | None:
-    """Step at which the ratio is at the edge, near which it then stays for `shortest` steps; None if it never is.
-
-    Coming from below, it arrives where it reaches the level around which it then hovers. Coming from above, it arrives
-    where it stops falling; if it falls below the edge later, it must have risen or lingered before, or it passes by.
-    """
-    for start, stop in _stretches(ratio >= 1 - settings.edge_band, shortest):
-        if start > 0:
-            level = min(1.0, float(np.median(ratio[start:stop])))
-            return start + int(np.argmax(ratio[start:stop] >= (1 - settings.hover_band) * level))
-        soon = np.lib.stride_tricks.sliding_window_view(ratio[:stop], shortest).min(axis=1)
-        lands = np.flatnonzero(ratio[: len(soon)] <= (1 + 2 * settings.hover_band) * soon)
-        if len(lands):
-            hovering = ratio[lands[0] : stop]
-            rises = hovering >= (1 + settings.hover_band) * np.minimum.accumulate(hovering)
-            if stop == len(ratio) or len(hovering) >= _LINGERS * shortest or np.any(rises):
-                return int(lands[0])
-    return None
-
-
-def _stretches(holds: np.ndarray, shortest: int) -> list[tuple[int, int]]:
-    """Runs of True of at least so many steps, as start <= t < stop."""
-    changes = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(np.int8)))
-    pairs = zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True)
-    return [(start, stop) for start, stop in pairs if stop - start >= shortest]

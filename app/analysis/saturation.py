@@ -10,6 +10,7 @@ beyond which chaotic runs at large c bend the curve up and down.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -18,15 +19,26 @@ from sharpness_phases.analysis.critical import Constant
 from sharpness_phases.runs.questions import Question
 
 WINDOW = 1.0
-"""Half-width of the smoothing window, in units of c; where c/2 is more, that."""
+"""Smallest half-width w_0 of the smoothing window, in units of c: the window around c has half-width max(w_0, c / 2).
+
+Chosen so: on the grid c = 2^x with x in steps of 0.1, c / 2 reaches 5 measurements above c and 9 below. A wider window
+smooths a sharp fall away, and c_crit moves to smaller c; in a narrower one the second derivative is that of the noise.
+"""
+
+MIN_POINTS = 5
+"""Fewest different c from which c_crit can be found: one more than every window holds. Chosen so."""
 
 _DEGREE = 2
-MIN_POINTS = 5
-"""Fewest different c from which c_crit can be found."""
+"""Degree of the local polynomials: the smallest that has a second derivative, chi'."""
 
-_FINENESS = 10  # points of a curve for each measured c
+_FINENESS = 10
+"""Points of a curve from one measured c to the next; c_crit is one of them."""
+
 _RESAMPLES = 1000
-_ROUNDING = 1e-6  # a relative fall over a unit of c that is none
+"""Samples of the bootstrap: of a normal distribution, they give the quartiles to 4% of its standard deviation."""
+
+_FLAT = 1e-6
+"""Where the largest chi is at most this share of the largest ratio, the sharpness does not fall: that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +62,35 @@ class SaturationCurves:
         """Where chi' is largest, up to the largest chi; censored at the first c (`low`) or without a fall (`high`)."""
         steepest = int(np.argmax(self.chi))
         best = int(np.argmax(self.chi_prime[: steepest + 1]))
-        if self.chi[steepest] <= _ROUNDING * np.max(np.abs(self.ratio)) or best == len(self.c) - 1:
+        if self.chi[steepest] <= _FLAT * np.max(np.abs(self.ratio)) or best == len(self.c) - 1:
             return Constant(float("nan"), "high")
         if best == 0:
             return Constant(float("nan"), "low")
         return Constant(float(self.c[best]))
+
+
+class NetworkSaturation(NamedTuple):
+    """c_crit of one network; the fields are the columns of `critical_table`.
+
+    Attributes:
+        depth: Depth of the network.
+        width: Its width.
+        c_crit: c_crit of the curve averaged over initialisations; NaN where it is censored.
+        censored: "", "low" or "high".
+        median: Median of the bootstrap over initialisations; NaN where all samples are censored.
+        q25: Its lower quartile.
+        q75: Its upper quartile.
+        n: Number of initialisations.
+    """
+
+    depth: int
+    width: int
+    c_crit: float
+    censored: str
+    median: float
+    q25: float
+    q75: float
+    n: int
 
 
 def saturation_curves(c: np.ndarray, ratios: np.ndarray, window: float = WINDOW) -> SaturationCurves:
@@ -66,13 +102,10 @@ def saturation_curves(c: np.ndarray, ratios: np.ndarray, window: float = WINDOW)
     Args:
         c: Learning-rate constants, increasing, shape (k,), with k at least `MIN_POINTS`.
         ratios: lambda_tau / lambda_0, shape (initialisations, k).
-        window: Half-width of the window in units of c; where c/2 is more, it is that.
+        window: w_0, the smallest half-width of the window; around c it is max(w_0, c / 2).
 
     Returns:
-        The curves.
-
-    Raises:
-        ValueError: If there are too few c, or the shapes do not fit.
+        The curves. Too few c, or c that do not increase, are refused with a `ValueError`.
     """
     smooth = _Smoother(c, window)
     return smooth.curves(np.asarray(ratios, np.float64).mean(axis=0))
@@ -130,7 +163,7 @@ def critical_table(saturated: pd.DataFrame, window: float = WINDOW) -> pd.DataFr
         the bootstrap over initialisations, and n, their number.
     """
     rows = []
-    for (depth, width), group in saturated.groupby(["depth", "width"]):
+    for key, group in saturated.groupby(["depth", "width"]):
         c, ratios = common_grid(group)
         if len(c) < MIN_POINTS:
             continue
@@ -138,9 +171,15 @@ def critical_table(saturated: pd.DataFrame, window: float = WINDOW) -> pd.DataFr
         resampled = bootstrap(c, ratios, window)
         known = resampled[np.isfinite(resampled)]
         q25, median, q75 = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else [np.nan] * 3
-        row = {"depth": depth, "width": width, "c_crit": constant.value, "censored": constant.censored}
-        rows.append(row | {"median": median, "q25": q25, "q75": q75, "n": len(ratios)})
-    return pd.DataFrame(rows, columns=["depth", "width", "c_crit", "censored", "median", "q25", "q75", "n"])
+        depth, width = cast(tuple[int, int], key)
+        n = len(ratios)
+        rows.append(NetworkSaturation(depth, width, constant.value, constant.censored, median, q25, q75, n))
+    return pd.DataFrame(rows, columns=NetworkSaturation._fields)
+
+
+def critical_rows(table: pd.DataFrame) -> list[NetworkSaturation]:
+    """The rows of a table as `critical_table` returns it."""
+    return [NetworkSaturation._make(row) for row in table.itertuples(index=False)]
 
 
 def common_grid(saturated: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -157,22 +196,46 @@ def common_grid(saturated: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Smoother:
-    """Local polynomial regression in c: value and derivatives are linear in the measurements."""
+    """Local regression in c: at every point p the parabola that fits the k measurements r(c_i) best near p.
+
+    With the scaled distance u_i = (c_i - p) / w(p) and Cleveland's tricube weights W(u) = (1 - |u|^3)^3, 0 beyond
+    |u| = 1, it minimises sum_i W(u_i) (r(c_i) - a_0 - a_1 u_i - a_2 u_i^2)^2. Then r(p) = a_0, dr/dc = a_1 / w and
+    d2r/dc2 = 2 a_2 / w^2. The a_j are linear in the r(c_i), so that three matrices of shape (points, k) serve all
+    curves on the same c, the thousand of the bootstrap, too.
+
+    Args:
+        c: Learning-rate constants c_i of the measurements, increasing, shape (k,).
+        window: w_0. The half-width at p is w(p) = max(w_0, p / 2), or what holds `_DEGREE` + 2 measurements, if more.
+
+    Raises:
+        ValueError: If there are fewer than `MIN_POINTS` different c, or they do not increase.
+    """
 
     def __init__(self, c: np.ndarray, window: float) -> None:
         c = np.asarray(c, np.float64)
         if c.ndim != 1 or len(c) < MIN_POINTS or np.any(np.diff(c) <= 0):
             raise ValueError(f"c_crit needs at least {MIN_POINTS} different c in increasing order. Received: {c!r}.")
-        points = np.arange(_FINENESS * (len(c) - 1) + 1) / _FINENESS
-        self.c = np.interp(points, np.arange(len(c)), c)
-        # A window holds enough points for its polynomial, near the ends and on coarse grids, too.
-        nearest = np.sort(np.abs(c - self.c[:, None]), axis=1)[:, _DEGREE + 1]
-        width = np.maximum(np.maximum(window, self.c / 2), 1.01 * nearest)[:, None]
-        distance = (c - self.c[:, None]) / width
-        weights = np.sqrt(np.clip(1 - np.abs(distance) ** 3, 0, None) ** 3)
-        powers = distance[:, :, None] ** np.arange(_DEGREE + 1)
-        fit = np.linalg.pinv(powers * weights[:, :, None]) * weights[:, None, :]
+        self.points = _between(c)
+        width = _half_widths(c, self.points, window)[:, None]
+        u = (c - self.points[:, None]) / width
+        # Least squares with weights W is plain least squares of rows times sqrt(W); its solution is the pseudo-inverse.
+        sqrt_weights = np.sqrt(np.clip(1 - np.abs(u) ** 3, 0, None) ** 3)
+        powers = u[:, :, None] ** np.arange(_DEGREE + 1)
+        fit = np.linalg.pinv(powers * sqrt_weights[:, :, None]) * sqrt_weights[:, None, :]
         self._value, self._first, self._second = fit[:, 0], fit[:, 1] / width, 2 * fit[:, 2] / width**2
 
     def curves(self, ratio: np.ndarray) -> SaturationCurves:
-        return SaturationCurves(self.c, self._value @ ratio, -self._first @ ratio, -self._second @ ratio)
+        """The smoothed curve of measurements r(c_i), shape (k,), and its derivatives."""
+        return SaturationCurves(self.points, self._value @ ratio, -self._first @ ratio, -self._second @ ratio)
+
+
+def _between(c: np.ndarray) -> np.ndarray:
+    """The points p of a curve: the measured c, and `_FINENESS` - 1 between any two neighbours."""
+    places = np.arange(_FINENESS * (len(c) - 1) + 1) / _FINENESS
+    return np.interp(places, np.arange(len(c)), c)
+
+
+def _half_widths(c: np.ndarray, points: np.ndarray, window: float) -> np.ndarray:
+    """w(p) for every point p: near the ends and on coarse grids, what holds enough measurements for a parabola."""
+    enough = np.sort(np.abs(c - points[:, None]), axis=1)[:, _DEGREE + 1]
+    return np.maximum(np.maximum(window, points / 2), 1.01 * enough)  # 1.01: at the very end the weight would be 0

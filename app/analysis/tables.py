@@ -2,25 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
 from sharpness_phases.analysis.critical import Constant, critical_constants
-from sharpness_phases.analysis.saturation import MIN_POINTS, saturated_sharpness, saturation_curves
+from sharpness_phases.analysis.saturation import (
+    MIN_POINTS,
+    NetworkSaturation,
+    critical_rows,
+    saturated_sharpness,
+    saturation_curves,
+)
 from sharpness_phases.runs.questions import Criteria, Question
 from sharpness_phases.runs.trajectory import Trajectory
 
+RunLabels: TypeAlias = dict[str, Any]
+"""The columns that are the same in all rows of a run: run_id, question, those of `CELL`, lr_exponent, c, diverged."""
+
+Initialisation: TypeAlias = tuple[int, int, int]
+"""Depth, width and seed."""
+
+JsonObject: TypeAlias = dict[str, Any]
+"""Plain values that JSON has."""
+
 CONSTANTS = ("c_loss", "c_sharp", "c_barrier", "c_max", "c_crit")
-"""The critical constants, in the order in which they are usually found along c."""
+"""All critical constants, in their usual order along c; every other list of them derives from this one."""
 
-CELL = ["family", "dataset", "loss_name", "depth", "width", "seed"]
+OF_THE_TRANSIENT = tuple(name for name in CONSTANTS if name != "c_crit")
+"""The constants that the first T steps decide; c_crit comes from the saturated sharpness, many steps later."""
+
+_NOT_MEASURED = Constant(np.nan)
 
 
-def split_runs(runs: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Trajectory]]:
+class CellKey(NamedTuple):
+    """What tells the initialisations of an experiment apart; the fields are columns of a table of runs."""
+
+    family: str
+    dataset: str
+    loss_name: str
+    depth: int
+    width: int
+    seed: int
+
+    @property
+    def initialisation(self) -> Initialisation:
+        """Depth, width and seed, which tell them apart within one experiment."""
+        return self.depth, self.width, self.seed
+
+
+CELL = list(CellKey._fields)
+
+_AT_ONE_C = [*CELL, "lr_exponent"]
+"""The columns of what goes through the same weights: all runs of one initialisation at one c."""
+
+_MODEL = ["model", "dataset", "loss", "depth", "width", "seed"]
+"""The fields of a `CellKey`, as the table of constants calls them."""
+
+_CENSORED = tuple(f"{name}_censored" for name in CONSTANTS)
+
+_STATISTICS = ["mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored"]
+
+
+def split_runs(runs: pd.DataFrame) -> Iterator[tuple[RunLabels, Trajectory]]:
     """The runs of a table one by one.
 
     Args:
@@ -36,11 +83,11 @@ def split_runs(runs: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Trajectory]
     ends = [*starts[1:], len(ids)]
     steps = {name: runs[name].to_numpy() for name in ("loss", "accuracy", "sharpness", "residual", "hvps")}
     barriers = runs["barrier"].to_numpy() if "barrier" in runs else np.full(len(runs), np.nan)
-    described: list[dict[str, Any]] = runs.iloc[starts][
+    described: list[RunLabels] = runs.iloc[starts][
         ["run_id", "question", *CELL, "lr_exponent", "c", "diverged"]
     ].to_dict("records")  # type: ignore[assignment]
     for labels, start, end in zip(described, starts, ends, strict=True):
-        arrays: dict[str, Any] = {name: values[start:end] for name, values in steps.items()}
+        arrays = {name: values[start:end] for name, values in steps.items()}
         yield labels, Trajectory(**arrays, diverged=labels["diverged"], barrier=float(barriers[start]))
 
 
@@ -57,37 +104,55 @@ def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Cr
         `*_censored` column ("", "low" or "high"). c_barrier and c_crit are NaN where the runs do not measure them;
         c_crit is here that of the one initialisation's curve.
     """
+    grid = [2.0**x for x in exponents]
+    c_crit = _one_by_one(saturated_sharpness(runs, exponents[-1]))
+    rows = []
+    for cell, found in _on_the_grid(runs[runs["question"] != Question.SATURATION.value], exponents).items():
+        constants = critical_constants(grid, found, criteria)
+        if all(constant.known for constant in constants.values()):
+            constants["c_crit"] = c_crit.get(cell.initialisation, _NOT_MEASURED)
+            rows.append(_constants_row(cell, next(iter(found.values()))[0], constants))
+    return pd.DataFrame(rows, columns=[*_MODEL, "lambda_0", "loss_0", *CONSTANTS, *_CENSORED])
+
+
+def _on_the_grid(runs: pd.DataFrame, exponents: Sequence[float]) -> dict[CellKey, dict[int, list[Trajectory]]]:
+    """The trajectories of every initialisation by their index on the grid of c.
+
+    Args:
+        runs: Rows of runs.
+        exponents: The grid of x, c = 2^x.
+
+    Returns:
+        An entry for every initialisation, in the order of the rows; an empty one if it has no run on this grid.
+    """
     position = {round(x, 10): i for i, x in enumerate(exponents)}
-    cells: dict[tuple[Any, ...], dict[int, list[Trajectory]]] = {}
-    saturated = _one_by_one(saturated_sharpness(runs, exponents[-1]))
-    for labels, trajectory in split_runs(runs[runs["question"] != Question.SATURATION.value]):
-        at = cells.setdefault(tuple(labels[name] for name in CELL), {})
+    cells: dict[CellKey, dict[int, list[Trajectory]]] = {}
+    for labels, trajectory in split_runs(runs):
+        found = cells.setdefault(CellKey(*(labels[name] for name in CELL)), {})
         index = position.get(round(labels["lr_exponent"], 10))  # none for the state before training, or another grid
         if index is not None:
-            at.setdefault(index, []).append(trajectory)
-    grid = [2.0**x for x in exponents]
-    rows = []
-    for cell, found in cells.items():
-        constants = critical_constants(grid, found, criteria)
-        if not all(constant.known for constant in constants.values()):
-            continue
-        constants["c_crit"] = saturated.get(cell[-3:], Constant(np.nan))
-        first = next(iter(found.values()))[0]
-        row = dict(zip(["model", "dataset", "loss", "depth", "width", "seed"], cell, strict=True))
-        row |= {"lambda_0": float(first.sharpness[0]), "loss_0": float(first.loss[0])}
-        row |= {name: constants[name].value if name in constants else np.nan for name in CONSTANTS}
-        row |= {f"{name}_censored": constants[name].censored if name in constants else "" for name in CONSTANTS}
-        rows.append(row)
-    names = ["model", "dataset", "loss", "depth", "width", "seed", "lambda_0", "loss_0"]
-    return pd.DataFrame(rows, columns=[*names, *CONSTANTS, *(f"{name}_censored" for name in CONSTANTS)])
+            found.setdefault(index, []).append(trajectory)
+    return cells
 
 
-def _one_by_one(saturated: pd.DataFrame) -> dict[tuple[Any, ...], Constant]:
-    """c_crit of every (depth, width, seed) from its own curve."""
+def _constants_row(cell: CellKey, run: Trajectory, constants: Mapping[str, Constant]) -> dict[str, object]:
+    """The row of one initialisation, with its loss and sharpness before training, which all its runs share."""
+    named = {name: constants.get(name, _NOT_MEASURED) for name in CONSTANTS}
+    return (
+        dict(zip(_MODEL, cell, strict=True))
+        | {"lambda_0": float(run.sharpness[0]), "loss_0": float(run.loss[0])}
+        | {name: constant.value for name, constant in named.items()}
+        | {f"{name}_censored": constant.censored for name, constant in named.items()}
+    )
+
+
+def _one_by_one(saturated: pd.DataFrame) -> dict[Initialisation, Constant]:
+    """c_crit of every initialisation from its own curve."""
     found = {}
-    for cell, runs in saturated.groupby(["depth", "width", "seed"]):
+    for key, runs in saturated.groupby(["depth", "width", "seed"]):
         if len(runs) >= MIN_POINTS:
-            found[cell] = saturation_curves(runs["c"].to_numpy(), runs["ratio"].to_numpy()[None]).c_crit
+            curves = saturation_curves(runs["c"].to_numpy(), runs["ratio"].to_numpy()[None])
+            found[cast(Initialisation, key)] = curves.c_crit
     return found
 
 
@@ -102,42 +167,48 @@ def summary_table(constants: pd.DataFrame, saturation: pd.DataFrame | None = Non
     Returns:
         A row per (depth, width, constant): mean, median, q25, q75, n (values averaged), n_low, n_high, n_censored.
     """
+    networks = [] if saturation is None else critical_rows(saturation)
+    averaged: dict[Hashable, NetworkSaturation] = {(row.depth, row.width): row for row in networks}
     rows = []
-    averaged: dict[Any, Any] = {}
-    if saturation is not None:
-        averaged = {(row.depth, row.width): row for row in saturation.itertuples()}
     for (depth, width), group in constants.groupby(["depth", "width"], sort=True):
         for name in CONSTANTS:
-            values = group[name].dropna().to_numpy()
-            censored = group[f"{name}_censored"]
-            quartiles = np.quantile(values, [0.25, 0.5, 0.75]) if len(values) else [np.nan] * 3
-            row: dict[str, Any] = {
-                "depth": depth,
-                "width": width,
-                "constant": name,
-                "mean": float(values.mean()) if len(values) else np.nan,
-                "median": float(quartiles[1]),
-                "q25": float(quartiles[0]),
-                "q75": float(quartiles[2]),
-                "n": len(values),
-                "n_low": int((censored == "low").sum()),
-                "n_high": int((censored == "high").sum()),
-            }
+            statistics = _statistics(group[name], group[f"{name}_censored"])
             if name == "c_crit" and (depth, width) in averaged:
-                row |= _averaged_c_crit(averaged[depth, width])
-            rows.append(row | {"n_censored": row["n_low"] + row["n_high"]})
-    names = ["depth", "width", "constant", "mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored"]
-    return pd.DataFrame(rows, columns=names)
+                statistics = _of_the_averaged_curve(averaged[depth, width])
+            censored = {"n_censored": statistics["n_low"] + statistics["n_high"]}
+            rows.append({"depth": depth, "width": width, "constant": name} | statistics | censored)
+    return pd.DataFrame(rows, columns=["depth", "width", "constant", *_STATISTICS])
 
 
-def _averaged_c_crit(row: Any) -> dict[str, Any]:
-    """c_crit of a network's averaged curve, in the columns of a summary."""
-    counts = {f"n_{side}": row.n if row.censored == side else 0 for side in ("low", "high")}
-    quantiles = {name: getattr(row, name) for name in ("median", "q25", "q75")}
-    return {"mean": row.c_crit, "n": 0 if row.censored else row.n} | quantiles | counts
+def _statistics(values: pd.Series, censored: pd.Series) -> dict[str, float]:
+    """Mean and quartiles of the known values of one constant, and how many are known or censored on each side."""
+    known = values.dropna().to_numpy()
+    q25, median, q75 = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else [np.nan] * 3
+    return {
+        "mean": float(known.mean()) if len(known) else np.nan,
+        "median": float(median),
+        "q25": float(q25),
+        "q75": float(q75),
+        "n": len(known),
+        "n_low": int((censored == "low").sum()),
+        "n_high": int((censored == "high").sum()),
+    }
 
 
-def summary_json(summary: pd.DataFrame) -> list[dict[str, Any]]:
+def _of_the_averaged_curve(row: NetworkSaturation) -> dict[str, float]:
+    """c_crit of a network's averaged curve, with the same statistics; it is known or censored for all n at once."""
+    return {
+        "mean": row.c_crit,
+        "median": row.median,
+        "q25": row.q25,
+        "q75": row.q75,
+        "n": 0 if row.censored else row.n,
+        "n_low": row.n if row.censored == "low" else 0,
+        "n_high": row.n if row.censored == "high" else 0,
+    }
+
+
+def summary_json(summary: pd.DataFrame) -> list[JsonObject]:
     """A summary as plain JSON values: a list of {depth, width, <constant>: {mean, median, ...}}, null where not known.
 
     Args:
@@ -148,7 +219,7 @@ def summary_json(summary: pd.DataFrame) -> list[dict[str, Any]]:
     """
     entries = []
     for _, group in summary.groupby(["depth", "width"], sort=True):
-        entry: dict[str, Any] = {name: int(group[name].iloc[0]) for name in ("depth", "width")}
+        entry: JsonObject = {name: int(group[name].iloc[0]) for name in ("depth", "width")}
         for row in group.drop(columns=["depth", "width"]).to_dict("records"):
             name = str(row.pop("constant"))
             entry[name] = {str(key): None if pd.isna(value) else value for key, value in row.items()}
@@ -166,7 +237,7 @@ def violations(constants: pd.DataFrame) -> pd.DataFrame:
         Its rows out of order. What is censored `low` lies below everything known; what is not measured, or censored
         `high` (there is no such c), is passed over.
     """
-    names = ["c_loss", "c_sharp", "c_barrier", "c_max"]
+    names = list(OF_THE_TRANSIENT)
     censored = constants[[f"{name}_censored" for name in names]].to_numpy()
     values = np.where(censored == "low", 0.0, constants[names].to_numpy(float))
     pairs = combinations(values.T, 2)
@@ -184,22 +255,36 @@ def merge_runs(runs: pd.DataFrame) -> pd.DataFrame:
         runs: All runs, a row per step.
 
     Returns:
-        The same columns; `run_id` and `question` are those of the longest run.
+        The same columns, sorted by initialisation, c and step; `run_id` and `question` are those of the longest run (of
+        equally long ones, of that whose last sharpness is known worst), `diverged` tells whether any has diverged.
     """
     trained = runs[runs["lr_exponent"].notna() & (runs["question"] != Question.SATURATION.value)]
-    length = trained.groupby("run_id")["step"].transform("max")
-    measured, unsure = trained["sharpness"].notna(), trained["residual"] / trained["sharpness"].abs()
-    order = trained.assign(_length=length, _measured=measured, _unsure=unsure)
-    key = [*CELL, "lr_exponent", "step"]
-    better = {"_measured": False, "_unsure": True, "_length": False}  # whether ascending
-    order = order.sort_values([*key, *better], ascending=[True] * len(key) + [*better.values()], kind="stable")
-    first = order.drop_duplicates(key).drop(columns=list(better))
-    longest = order.sort_values("_length", kind="stable").groupby([*CELL, "lr_exponent"], sort=False)
-    for name in ("run_id", "question"):
-        chosen = longest[name].last().rename(f"_{name}").reset_index()
-        first = first.merge(chosen, on=[*CELL, "lr_exponent"], how="left")
-        first[name] = first.pop(f"_{name}")
-    ended = trained.groupby([*CELL, "lr_exponent"])["diverged"].any().rename("_diverged").reset_index()
-    first = first.merge(ended, on=[*CELL, "lr_exponent"], how="left")
-    first["diverged"] = first.pop("_diverged").astype(bool)
-    return first.sort_values(key, kind="stable").reset_index(drop=True)
+    ranked = _best_known_first(trained)
+    at_c = ranked.groupby(_AT_ONE_C, sort=False)
+    # The last row at one c belongs to the last step, to which only the longest runs come.
+    longest = {name: at_c[name].transform("last") for name in ("run_id", "question")}
+    diverged = at_c["diverged"].transform("any").astype(bool)
+    best = ranked.assign(**longest, diverged=diverged).drop_duplicates([*_AT_ONE_C, "step"])
+    return best.reset_index(drop=True)
+
+
+def _best_known_first(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of initialisation, c and step, and of one step in the order of preference.
+
+    Args:
+        runs: Rows of runs.
+
+    Returns:
+        The same rows; of one step first those with a sharpness lambda_t, by the relative residual ||Hv - lambda_t v|| /
+        |lambda_t|, and those of longer runs first where that is the same.
+    """
+    preference = pd.DataFrame(
+        {
+            "unmeasured": runs["sharpness"].isna(),
+            "relative_residual": runs["residual"] / runs["sharpness"].abs(),
+            "missing_steps": -runs.groupby("run_id")["step"].transform("max"),
+        }
+    )
+    keys = pd.concat([runs[[*_AT_ONE_C, "step"]], preference], axis=1)
+    order = keys.reset_index(drop=True).sort_values(list(keys.columns), kind="stable").index
+    return runs.iloc[order]

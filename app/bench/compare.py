@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sharpness_phases.analysis.critical import critical_constants
+from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.analysis.tables import constants_table
 from sharpness_phases.bench.protocol import ReferenceProtocol
 from sharpness_phases.bench.roofline import measure_roofline
@@ -29,8 +30,6 @@ from sharpness_phases.sweep.cost import forward_flops, product_flops
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
 from sharpness_phases.training.tracker import ESTIMATE_ERROR, sample_size
-
-CONSTANTS = ("c_loss", "c_sharp", "c_max")
 
 _ESTIMATED = 0.9 * ESTIMATE_ERROR  # relative residual that a measurement on the whole set hardly ever has
 
@@ -155,7 +154,7 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
     default += [_own_way(config, cell, simulator, prices) for _ in range(repeats)]
     grid = [2.0**x for x in config.sweep.lr_exponents.exponents()]
     found = critical_constants(grid, {i: [run] for i, run in runs.items()}, criteria(config))
-    reference = _way(cost, work, prices, {name: found[name].value for name in CONSTANTS})
+    reference = _way(cost, work, prices, {name: found[name].value for name in BOUNDARIES})
     ours = _median(default)
     network.set_weights(weights)
     roofline = measure_roofline(operator)
@@ -171,7 +170,7 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
         forward_over_reverse=protocol.forward_over_reverse,
         grid_steps={
             name: round(float(np.log2(ours.constants[name] / reference.constants[name])) / step, 3)
-            for name in CONSTANTS
+            for name in BOUNDARIES
         },
         lambda_0_seconds=lambda_0_seconds,
         lambda_0_products=lambda_0_products,
@@ -197,7 +196,7 @@ def _own_way(config: ExperimentConfig, cell: Cell, simulator: Simulator, prices:
         products=int(table["hvps"].sum()),
     )
     row = constants_table(table, config.sweep.lr_exponents.exponents(), criteria(config)).iloc[0]
-    return _way(cost, work, prices, {name: float(row[name]) for name in CONSTANTS})
+    return _way(cost, work, prices, {name: float(row[name]) for name in BOUNDARIES})
 
 
 def _sweep(config: ExperimentConfig, cell: Cell, simulator: Simulator) -> pd.DataFrame:

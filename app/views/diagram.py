@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sharpness_phases.analysis.phases import Phase
+from sharpness_phases.analysis.phases import BOUNDARIES, Phase
+from sharpness_phases.analysis.tables import OF_THE_TRANSIENT as MARKED
 from sharpness_phases.views.style import (
     CONSTANT_COLORS,
     CONSTANT_LABELS,
@@ -27,12 +28,6 @@ from sharpness_phases.views.style import (
     log2_axis,
     octaves,
 )
-
-BOUNDARIES = ("c_loss", "c_sharp", "c_max")
-"""The constants that bound the phases, from low c to high c."""
-
-MARKED = ("c_loss", "c_sharp", "c_barrier", "c_max")
-"""The constants that have markers, where they are known."""
 
 _PANEL = (4.6, 3.6)  # inches
 

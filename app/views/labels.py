@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sharpness_phases.analysis.phases import boundary, classify
+from sharpness_phases.analysis.phases import BOUNDARIES, boundary, classify
 
 UNKNOWN_PHASE = "unknown"
 """The phase of a run whose initialisation has no constants, as its search is not complete."""
@@ -24,7 +24,7 @@ def phase_of(c: float, constants: pd.Series | None) -> str:
     """
     if constants is None:
         return UNKNOWN_PHASE
-    bounds = ((float(constants[name]), str(constants[f"{name}_censored"])) for name in ("c_loss", "c_sharp", "c_max"))
+    bounds = ((float(constants[name]), str(constants[f"{name}_censored"])) for name in BOUNDARIES)
     return str(classify(c, *(boundary([value], [side]) for value, side in bounds)))
 
 

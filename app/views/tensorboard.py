@@ -26,7 +26,8 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from sharpness_phases.analysis.tables import CELL
+from sharpness_phases.analysis.phases import BOUNDARIES
+from sharpness_phases.analysis.tables import CELL, CONSTANTS
 from sharpness_phases.views.labels import by_cell, phase_of
 from sharpness_phases.views.thinning import first_initialisations
 
@@ -40,7 +41,7 @@ MAX_RUNS, MAX_INITIALISATIONS = 500, 200
 each further initialisation, so that its constants stand in the table."""
 
 _RESULTS = ("result/final_loss", "result/max_normalized_sharpness")
-_CONSTANTS = ("c_loss", "c_sharp", "c_max", "c_barrier", "c_crit", "lambda_0", "loss_0")
+_CONSTANTS = (*BOUNDARIES, *(name for name in CONSTANTS if name not in BOUNDARIES), "lambda_0", "loss_0")
 """Metrics of every run; TensorBoard shows the first five of all metrics unasked."""
 
 _CHARTS = {
