@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 
+BOUNDARIES = ("c_loss", "c_sharp", "c_max")
+"""The constants that bound the phases, from low c to high c."""
+
 
 class Phase(StrEnum):
     """A phase of early training (Kalra & Barkeshli 2023, Sec. 2.1)."""
