@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import pandas as pd
 
-from sharpness_phases.analysis.phases import boundary, classify
+from sharpness_phases.analysis.phases import BOUNDARIES, boundary, classify
+
+CellKey: TypeAlias = tuple[int, int, int]
+"""An initialisation of an experiment: depth, width, seed."""
 
 UNKNOWN_PHASE = "unknown"
 """The phase of a run whose initialisation has no constants, as its search is not complete."""
@@ -24,10 +27,10 @@ def phase_of(c: float, constants: pd.Series | None) -> str:
     """
     if constants is None:
         return UNKNOWN_PHASE
-    bounds = ((float(constants[name]), str(constants[f"{name}_censored"])) for name in ("c_loss", "c_sharp", "c_max"))
+    bounds = ((float(constants[name]), str(constants[f"{name}_censored"])) for name in BOUNDARIES)
     return str(classify(c, *(boundary([value], [side]) for value, side in bounds)))
 
 
-def by_cell(constants: pd.DataFrame) -> dict[Any, pd.Series]:
+def by_cell(constants: pd.DataFrame) -> dict[CellKey, pd.Series]:
     """The rows of a table of constants by depth, width and seed."""
     return {(row["depth"], row["width"], row["seed"]): row for _, row in constants.iterrows()}

@@ -1,4 +1,4 @@
-"""What the panels of phase diagrams hold: which networks, the lines through their constants, the areas of the phases."""
+"""What the panels of phase diagrams hold: the networks, lines through their constants, the areas of the phases."""
 
 from __future__ import annotations
 
