@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, to_rgba_array
 from matplotlib.figure import Figure
 
+Color: TypeAlias = str | tuple[float, ...]
+"""A colour as Matplotlib takes it: a name, "#rrggbb", or red, green, blue and perhaps opacity between 0 and 1."""
+
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear red, green, blue: ITU-R BT.709
 _ATTRIBUTES = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 
 
-def grey_of(colors: Any) -> np.ndarray:
+def grey_of(colors: Color | Sequence[Color] | np.ndarray) -> np.ndarray:
     """The greys that are as light as given colours.
 
     Args:
-        colors: One colour or several, as Matplotlib takes them.
+        colors: One colour or several.
 
     Returns:
         Red, green, blue and opacity of each, between 0 and 1: an array of shape (n, 4).

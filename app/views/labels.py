@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import pandas as pd
 
 from sharpness_phases.analysis.phases import BOUNDARIES, boundary, classify
+
+CellKey: TypeAlias = tuple[int, int, int]
+"""An initialisation of an experiment: depth, width, seed."""
 
 UNKNOWN_PHASE = "unknown"
 """The phase of a run whose initialisation has no constants, as its search is not complete."""
@@ -28,6 +31,6 @@ def phase_of(c: float, constants: pd.Series | None) -> str:
     return str(classify(c, *(boundary([value], [side]) for value, side in bounds)))
 
 
-def by_cell(constants: pd.DataFrame) -> dict[Any, pd.Series]:
+def by_cell(constants: pd.DataFrame) -> dict[CellKey, pd.Series]:
     """The rows of a table of constants by depth, width and seed."""
     return {(row["depth"], row["width"], row["seed"]): row for _, row in constants.iterrows()}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -24,9 +26,16 @@ REGIME_FILLS = {
 }
 """Fills of the regimes, each of a lightness of its own."""
 
-_LINE = "#0b3c6f"  # of the sharpness; dark on all fills
-_LINEAR_STEPS = 10  # shown on a linear axis, later ones on a logarithmic one: the transient is short
-_HEADROOM = 2.5  # of the sharpness' axis, in units of 2/eta
+_COLUMN, _BLOCK = 3.2, 4.6  # inches on a screen: the width of a column, the height of its two panels
+_LINE = "#0b3c6f"  # the line of the sharpness; dark on all fills
+
+_LINEAR_STEPS = 10
+"""Steps that are shown on a linear axis, later ones on a logarithmic one: the early transient is about as short, and on a
+linear axis of thousands of steps it would be a line. Runs of up to ten times as many have a linear axis throughout."""
+
+_HIGHEST, _LEAST_HIGHEST = 2.5, 1.15
+"""The sharpness' axis ends at most, and at least, here, in units of 2/eta: an early peak does not press the edge of
+stability, at 1, to the ground, and 1 is always seen. Chosen by eye."""
 
 
 class LabelledRun(NamedTuple):
@@ -69,35 +78,55 @@ class RegimeFigure(Picture):
             A Matplotlib figure, not registered with pyplot.
         """
         with house_style():
-            columns = columns_for(len(self._runs), len(self._runs), 3.2)
-            blocks = -(-len(self._runs) // columns)
-            size = figure_size(max(5.6, 1.2 + 3.2 * columns), 4.6 * blocks)
-            figure = Figure(figsize=size, layout="constrained")
-            axes = figure.subplots(2 * blocks, columns, squeeze=False, sharex="col", sharey="row")
-            tops, bottoms = list(axes[::2].flat), list(axes[1::2].flat)
-            for ax in (*tops[len(self._runs) :], *bottoms[len(self._runs) :]):
-                ax.remove()
-            for top, bottom, shown in zip(tops, bottoms, self._runs, strict=False):
+            count = len(self._runs)
+            columns = columns_for(count, count, _COLUMN)
+            figure, pairs = _empty_sheet(count, columns)
+            for (top, bottom), shown in zip(pairs, self._runs, strict=True):
                 _draw_run(top, bottom, shown)
-            for top, bottom in axes.reshape(blocks, 2, columns)[:, :, 0]:
-                top.set_ylabel(r"$\lambda_t\,\eta\,/\,2$" if is_narrow() else r"sharpness $\lambda_t\,\eta\,/\,2$")
-                bottom.set_ylabel("loss $L_t$")
-                top.set_ylim(0, min(_HEADROOM, max(1.15, *top.get_ylim())))
-            found = {segment.regime for shown in self._runs for segment in shown.segments}
-            handles: list[Any] = [
-                Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=regime.replace("_", " "))
-                for regime, color in REGIME_FILLS.items()
-                if regime in found
-            ]
-            edge = Line2D([], [], color="black", linestyle="--", linewidth=1, label=r"$\lambda_t = 2/\eta$")
-            ncols = 2 if is_narrow() else min(5, 1 + columns * 2)
-            figure.legend(handles=[*handles, edge], loc="outside lower center", ncols=ncols)
+            for top, bottom in pairs[::columns]:
+                _label_row(top, bottom)
+            figure.legend(
+                handles=self._legend_entries(),
+                loc="outside lower center",
+                ncols=2 if is_narrow() else min(5, 1 + columns * 2),
+            )
             if self._title:
                 figure.suptitle(self._title)
         return figure
 
+    def _legend_entries(self) -> list[Artist]:
+        """The regimes that occur, and the edge of stability."""
+        found = {segment.regime for shown in self._runs for segment in shown.segments}
+        fills: list[Artist] = [
+            Patch(facecolor=color, edgecolor="#888888", linewidth=0.5, label=regime.replace("_", " "))
+            for regime, color in REGIME_FILLS.items()
+            if regime in found
+        ]
+        edge = Line2D([], [], color="black", linestyle="--", linewidth=1, label=r"$\lambda_t = 2/\eta$")
+        return [*fills, edge]
 
-def _draw_run(top: Any, bottom: Any, shown: LabelledRun) -> None:
+
+def _empty_sheet(count: int, columns: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """A figure with two panels, one above the other, for each of so many runs, row by row."""
+    blocks = -(-count // columns)
+    size = figure_size(max(5.6, 1.2 + _COLUMN * columns), _BLOCK * blocks)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(2 * blocks, columns, squeeze=False, sharex="col", sharey="row")
+    tops, bottoms = list(axes[::2].flat), list(axes[1::2].flat)
+    for ax in (*tops[count:], *bottoms[count:]):
+        ax.remove()
+    return figure, list(zip(tops[:count], bottoms[:count], strict=True))
+
+
+def _label_row(top: Axes, bottom: Axes) -> None:
+    """Name the quantities beside the first run of a row, whose axes all runs of the row share."""
+    top.set_ylabel(r"$\lambda_t\,\eta\,/\,2$" if is_narrow() else r"sharpness $\lambda_t\,\eta\,/\,2$")
+    bottom.set_ylabel("loss $L_t$")
+    top.set_ylim(0, min(_HIGHEST, max(_LEAST_HIGHEST, *top.get_ylim())))
+
+
+def _draw_run(top: Axes, bottom: Axes, shown: LabelledRun) -> None:
+    """Sharpness above, loss below, regimes shaded in both."""
     run = shown.run
     steps = np.arange(run.steps + 1)
     measured = np.isfinite(run.sharpness)
@@ -107,14 +136,19 @@ def _draw_run(top: Any, bottom: Any, shown: LabelledRun) -> None:
     finite = np.isfinite(run.loss)
     bottom.plot(steps[finite], run.loss[finite], color="black", linewidth=1.1)
     bottom.set_yscale("log")
-    bottom.set_xlabel("step $t$")
-    bottom.tick_params(labelbottom=True)
-    if run.steps > 10 * _LINEAR_STEPS:
-        bottom.set_xscale("symlog", linthresh=_LINEAR_STEPS)
-        bottom.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        bottom.xaxis.set_minor_locator(NullLocator())
-    bottom.set_xlim(0, max(1, run.steps))
+    _set_steps(bottom, run.steps)
     for ax in (top, bottom):
         for segment in shown.segments:
             color = REGIME_FILLS[segment.regime]
             ax.axvspan(segment.start, min(segment.stop, run.steps), color=color, linewidth=0, zorder=0)
+
+
+def _set_steps(ax: Axes, last: int) -> None:
+    """The axis of the steps up to the last one."""
+    ax.set_xlabel("step $t$")
+    ax.tick_params(labelbottom=True)
+    if last > 10 * _LINEAR_STEPS:
+        ax.set_xscale("symlog", linthresh=_LINEAR_STEPS)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(0, max(1, last))

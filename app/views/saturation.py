@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -26,12 +29,25 @@ from sharpness_phases.views.style import (
 )
 
 _COLORS = "cividis"
-_COLUMNS = 4
+_CURVES_WIDTH, _CURVES_HEIGHT = 2.7, 5.2  # inches on a screen, of the three panels of a network
+_MOST_COLUMNS = 4  # 11 inches: about what a screen shows
+_DIAGRAM_SIZE = 3.6  # inches on a screen, of a panel of the diagram, either way
 _CURVES = (
     ("ratio", r"$\lambda_\tau\,/\,\lambda_0$"),
     ("chi", r"$\chi = -\mathrm{d}(\lambda_\tau/\lambda_0)/\mathrm{d}c$"),
     ("chi_prime", r"$\chi' = \mathrm{d}\chi/\mathrm{d}c$"),
 )
+
+
+class _Critical(Protocol):
+    """A row of `analysis.saturation.critical_table`."""
+
+    depth: int
+    width: int
+    c_crit: float
+    q25: float
+    q75: float
+    censored: str
 
 
 class SaturationFigure(Picture):
@@ -63,28 +79,19 @@ class SaturationFigure(Picture):
         """
         networks = list(self._critical.itertuples())
         with house_style():
-            columns = columns_for(int(self._critical.groupby("depth").size().max()), _COLUMNS, 2.7)
-            blocks = -(-len(networks) // columns)
-            size = figure_size(0.8 + 2.7 * columns, 0.4 + 5.2 * blocks)
-            figure = Figure(figsize=size, layout="constrained")
-            axes = figure.subplots(3 * blocks, columns, squeeze=False, sharex=True)
-            cells = [axes[3 * (i // columns) :, i % columns][:3] for i in range(blocks * columns)]
-            for cell, network in zip(cells, networks, strict=False):
+            columns = columns_for(int(self._critical.groupby("depth").size().max()), _MOST_COLUMNS, _CURVES_WIDTH)
+            figure, cells = _empty_sheet(len(networks), columns)
+            for cell, network in zip(cells, networks, strict=True):
                 self._draw_network(cell, network)
-            for kind in range(3):
-                limits = [cell[kind].get_ylim() for cell in cells[: len(networks)]]
-                for cell in cells[: len(networks)]:
-                    cell[kind].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-            for ax, (_, label) in zip(axes[:, 0], _CURVES * blocks, strict=True):
-                ax.set_ylabel(f"{label.partition(' =')[0]}$" if is_narrow() and "=" in label else label)
-            for cell in cells[len(networks) :]:
-                for ax in cell:
-                    ax.remove()
+            for curves in zip(*cells, strict=True):
+                _share_limits(curves)
+            for cell in cells[::columns]:
+                _label_curves(cell)
             if self._title:
                 figure.suptitle(self._title)
         return figure
 
-    def _draw_network(self, axes: Any, network: Any) -> None:
+    def _draw_network(self, axes: Sequence[Axes], network: _Critical) -> None:
         rows = self._saturated
         rows = rows[(rows["depth"] == network.depth) & (rows["width"] == network.width)]
         curves = saturation_curves(*common_grid(rows))
@@ -92,7 +99,7 @@ class SaturationFigure(Picture):
         for ax, (name, _) in zip(axes, _CURVES, strict=True):
             ax.plot(curves.c, getattr(curves, name), color="black", linewidth=1.3)
             ax.axvline(2.0, color="black", linestyle="--", linewidth=0.8)
-            _mark_c_crit(ax, curves, network)
+            _mark_c_crit(ax, network)
         for ax in axes[1:]:
             ax.axhline(0.0, color="black", linewidth=0.6)
         axes[0].set_ylim(bottom=0)
@@ -105,7 +112,33 @@ class SaturationFigure(Picture):
         log2_axis(axes[2].xaxis, octaves(curves.c[0], curves.c[-1]))
 
 
-def _mark_c_crit(ax: Any, curves: SaturationCurves, network: Any) -> None:
+def _empty_sheet(count: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with three panels, one above the other, for each of so many networks, row by row."""
+    blocks = -(-count // columns)
+    size = figure_size(0.8 + _CURVES_WIDTH * columns, 0.4 + _CURVES_HEIGHT * blocks)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(3 * blocks, columns, squeeze=False, sharex=True)
+    cells = [list(axes[3 * (i // columns) :, i % columns][:3]) for i in range(blocks * columns)]
+    for cell in cells[count:]:
+        for ax in cell:
+            ax.remove()
+    return figure, cells[:count]
+
+
+def _share_limits(axes: Sequence[Axes]) -> None:
+    """Give panels of one quantity the vertical range that holds what all of them show."""
+    limits = [ax.get_ylim() for ax in axes]
+    for ax in axes:
+        ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _label_curves(cell: Sequence[Axes]) -> None:
+    """Name the quantities; where it is narrow, without their definition."""
+    for ax, (_, label) in zip(cell, _CURVES, strict=True):
+        ax.set_ylabel(f"{label.partition(' =')[0]}$" if is_narrow() and "=" in label else label)
+
+
+def _mark_c_crit(ax: Axes, network: _Critical) -> None:
     if network.censored:
         return
     color = CONSTANT_COLORS["c_crit"]
@@ -139,30 +172,19 @@ class SaturationDiagram(Picture):
             A Matplotlib figure, not registered with pyplot.
         """
         depths = sorted(self._saturated["depth"].unique())
-        widths = sorted(self._saturated["width"].unique(), reverse=True)
-        means = self._saturated.groupby(["depth", "width", "c"])["ratio"].mean()
-        colors = ScalarMappable(Normalize(0.0, float(means.max())), _COLORS)
-        c = np.sort(self._saturated["c"].unique())
+        highest = self._saturated.groupby(["depth", "width", "c"])["ratio"].mean().max()
+        colors = ScalarMappable(Normalize(0.0, float(highest)), _COLORS)
         with house_style():
-            columns = columns_for(len(depths), len(depths), 3.6)
+            columns = columns_for(len(depths), len(depths), _DIAGRAM_SIZE)
             rows = -(-len(depths) // columns)
-            figure = Figure(figsize=figure_size(1.0 + 3.6 * columns, 3.6 * rows), layout="constrained")
+            size = figure_size(1.0 + _DIAGRAM_SIZE * columns, _DIAGRAM_SIZE * rows)
+            figure = Figure(figsize=size, layout="constrained")
             axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
             for ax in axes[len(depths) :]:
                 ax.remove()
             del axes[len(depths) :]
             for ax, depth in zip(axes, depths, strict=True):
-                for row, width in enumerate(widths):
-                    values = means.loc[depth, width] if (depth, width) in means.index else means.iloc[:0]
-                    _draw_row(ax, row, values, colors)
-                    self._draw_constants(ax, row, depth, width)
-                ax.axvline(2.0, color="black", linestyle="--", linewidth=1)
-                log2_axis(ax.xaxis, octaves(c[0], c[-1]))
-                ax.set_xlim(c[0] * 0.93, c[-1] * 1.07)
-                ax.set_yticks(range(len(widths)), [f"1/{width}" for width in widths])
-                ax.set_ylim(-0.5, len(widths) - 0.5)
-                ax.set_title(f"depth {depth}")
-                ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
+                self._draw_depth(ax, depth, colors)
             for ax in axes[::columns]:
                 ax.set_ylabel("1 / width")
             figure.colorbar(colors, ax=axes, label=_CURVES[0][1])
@@ -172,7 +194,24 @@ class SaturationDiagram(Picture):
                 figure.suptitle(self._title)
         return figure
 
-    def _draw_constants(self, ax: Any, row: int, depth: int, width: int) -> None:
+    def _draw_depth(self, ax: Axes, depth: int, colors: ScalarMappable) -> None:
+        """The networks of one depth, a row each, the widest lowest; all panels have the rows and c of all networks."""
+        c = np.sort(self._saturated["c"].unique())
+        widths = sorted(self._saturated["width"].unique(), reverse=True)
+        means = self._saturated.groupby(["depth", "width", "c"])["ratio"].mean()
+        for row, width in enumerate(widths):
+            values = means.loc[depth, width] if (depth, width) in means.index else means.iloc[:0]
+            _draw_row(ax, row, values, colors)
+            self._draw_constants(ax, row, depth, width)
+        ax.axvline(2.0, color="black", linestyle="--", linewidth=1)
+        log2_axis(ax.xaxis, octaves(c[0], c[-1]))
+        ax.set_xlim(c[0] * 0.93, c[-1] * 1.07)
+        ax.set_yticks(range(len(widths)), [f"1/{width}" for width in widths])
+        ax.set_ylim(-0.5, len(widths) - 0.5)
+        ax.set_title(f"depth {depth}")
+        ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
+
+    def _draw_constants(self, ax: Axes, row: int, depth: int, width: int) -> None:
         table = self._summary
         for name in ("c_crit", "c_max"):
             found = table[(table["depth"] == depth) & (table["width"] == width) & (table["constant"] == name)]
@@ -191,7 +230,7 @@ class SaturationDiagram(Picture):
                 )
 
 
-def _draw_row(ax: Any, row: int, values: pd.Series, colors: ScalarMappable) -> None:
+def _draw_row(ax: Axes, row: int, values: pd.Series, colors: ScalarMappable) -> None:
     """One network as a band of coloured cells; white where its runs diverged."""
     if values.empty:
         return
@@ -203,5 +242,5 @@ def _draw_row(ax: Any, row: int, values: pd.Series, colors: ScalarMappable) -> N
     mesh.set_rasterized(True)
 
 
-def _is_named(handle: Any) -> bool:
+def _is_named(handle: Artist) -> bool:
     return not str(handle.get_label()).startswith("_")

@@ -6,13 +6,14 @@ import abc
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -54,7 +55,7 @@ CONSTANT_LABELS = {
 """The critical constants as legends write them."""
 
 PICTURE_ENDINGS = (".png", ".svg", ".pdf")
-"""Of the files that pictures are saved in."""
+"""The endings of the files that pictures are saved in."""
 
 _SETTINGS = {
     "figure.dpi": 150,
@@ -98,13 +99,13 @@ class Style(NamedTuple):
 
     Attributes:
         width: Of the whole picture, in inches; None for as wide as its panels are on a screen.
-        settings: What differs of Matplotlib's parameters, fonts above all.
+        settings: The parameters of Matplotlib that differ from those on a screen: sizes of fonts, widths of lines.
         pen: Factor of all lines and markers.
         grey: Whether colours become greys of the same lightness.
     """
 
     width: float | None = None
-    settings: dict[str, Any] = {}
+    settings: Mapping[str, float] = {}
     pen: float = 1.0
     grey: bool = False
 
@@ -118,7 +119,21 @@ STYLES = {
 """The styles by name: paper is as wide as a column of a paper, wide as two, grey is paper without colours."""
 
 _style: ContextVar[Style] = ContextVar("style", default=STYLES["screen"])
-_SMALLEST = 0.5  # of a panel's width on a screen, when it is printed
+
+_SMALLEST_PANEL = 0.5
+"""The least share of its width on a screen that a panel has in print. Chosen so: a column of 3.3 inches
+holds two of the narrower panels (2.7 and 3.2 inches on a screen) and one of the wider, and no texts overlap (tests/
+app/views/test_style.py). A larger share would leave one panel in a column, a smaller one would crowd three."""
+
+_NARROW = 5.0
+"""Inches below which a picture is narrow: between one column of a paper (3.3) and two (6.75)."""
+
+_HEIGHT_OF_WIDTH = 1.2
+"""The factor of a printed picture's height over that of its width. Above 1, as the fonts of legends and titles shrink
+less than the picture and take more of it; chosen by eye."""
+
+_MOST_TICKS = 10
+"""The largest number of ticks at powers of 2: as many numbers of up to four digits stand side by side in a panel."""
 
 
 @contextmanager
@@ -141,35 +156,35 @@ def columns_for(panels: int, most: int, width: float) -> int:
 
     Args:
         panels: Number of all panels.
-        most: So many at most.
-        width: Of a panel on a screen, in inches.
+        most: The largest number side by side, however wide the picture is.
+        width: Width of a panel on a screen, in inches.
 
     Returns:
         Their number; fewer where the style leaves less room.
     """
     room = _style.get().width
-    return min(panels, most if room is None else min(most, max(1, int(room / (width * _SMALLEST)))))
+    return min(panels, most if room is None else min(most, max(1, int(room / (width * _SMALLEST_PANEL)))))
 
 
 def figure_size(width: float, height: float) -> tuple[float, float]:
     """Size of a figure.
 
     Args:
-        width: On a screen, in inches.
-        height: On a screen, in inches.
+        width: Its width on a screen, in inches.
+        height: Its height on a screen, in inches.
 
     Returns:
         Width and height in the style, in inches. What is narrower is lower, but not quite as much: legends and titles
         take their room.
     """
     room = _style.get().width
-    return (width, height) if room is None else (room, height * min(1.0, 1.2 * room / width))
+    return (width, height) if room is None else (room, height * min(1.0, _HEIGHT_OF_WIDTH * room / width))
 
 
 def is_narrow() -> bool:
     """Whether the style leaves the width of a column only."""
     room = _style.get().width
-    return room is not None and room < 5.0
+    return room is not None and room < _NARROW
 
 
 class Picture(abc.ABC):
@@ -194,7 +209,7 @@ class Picture(abc.ABC):
             The path.
         """
         path, begin = Path(path), time.perf_counter()
-        dates: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+        dates: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
         with house_style(style), atomic_file(path) as unfinished:
             figure, style = self.draw(), _style.get()
             _finish(figure, style)
@@ -217,16 +232,13 @@ def _finish(figure: Figure, style: Style) -> None:
 
 
 def octaves(low: float, high: float) -> list[float]:
-    """The powers of 2 from low to high, or every second or third one of many, for ticks."""
+    """The powers of 2 from low to high, for ticks; of more than ten every second one, or every third, and so on."""
     first, last = math.ceil(math.log2(low) - 1e-9), math.floor(math.log2(high) + 1e-9)
     stride = -(-(last - first + 1) // _MOST_TICKS)
     return [2.0**k for k in range(first, last + 1, stride)]
 
 
-_MOST_TICKS = 10  # of numbers with up to four digits, side by side
-
-
-def log2_axis(axis: Any, ticks: list[float], labels: list[str] | None = None) -> None:
+def log2_axis(axis: Axis, ticks: list[float], labels: list[str] | None = None) -> None:
     """Make an axis logarithmic with base 2 and ticks at given values, written as plain numbers.
 
     Args:
@@ -234,7 +246,8 @@ def log2_axis(axis: Any, ticks: list[float], labels: list[str] | None = None) ->
         ticks: Where ticks stand.
         labels: What they say; the value itself by default.
     """
-    axis._set_axes_scale("log", base=2)
+    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    set_scale("log", base=2)
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     texts = labels or [f"{tick:g}" for tick in ticks]

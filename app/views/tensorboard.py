@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -36,13 +36,17 @@ logger = logging.getLogger(__name__)
 SWEEP = "sweep"
 """Folder of what belongs to no single run: the lists of hyperparameters and charts, and the pictures."""
 
+HParams: TypeAlias = dict[str, float | int | str]
+"""What tells the runs of an experiment apart, by name: a row of TensorBoard's table."""
+
 MAX_RUNS, MAX_INITIALISATIONS = 500, 200
-"""Shown in TensorBoard, which is slow with more: all runs of the first initialisations of all networks, and one run of
-each further initialisation, so that its constants stand in the table."""
+"""The largest numbers that TensorBoard shows: of runs, those of the first initialisations of all networks; and of
+initialisations, with one run of each further one, so that its constants stand in the table. Chosen so: TensorBoard
+reads thousands of runs slowly (docs/cluster.md), and fewer would leave initialisations out of the table needlessly."""
 
 _RESULTS = ("result/final_loss", "result/max_normalized_sharpness")
 _CONSTANTS = (*BOUNDARIES, *(name for name in CONSTANTS if name not in BOUNDARIES), "lambda_0", "loss_0")
-"""Metrics of every run; TensorBoard shows the first five of all metrics unasked."""
+"""Metrics of every run: the boundaries of the phases first, as TensorBoard shows the first five of all metrics unasked."""
 
 _CHARTS = {
     "Sharpness and its threshold 2/eta": r"^sharpness(/threshold)?$",
@@ -97,11 +101,14 @@ def _few_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[whole | runs["run_id"].isin(single["run_id"])]
 
 
-def _hparams(run: pd.DataFrame, constants: pd.Series | None) -> dict[str, Any]:
+def _hparams(run: pd.DataFrame, constants: pd.Series | None) -> HParams:
     """What tells the runs of an experiment apart.
 
     Every run has the same keys and none is empty, or TensorBoard loses columns of its table; of more than five it hides
     the rest at first.
+
+    Returns:
+        c, depth, width, seed and phase of the run.
     """
     first = run.iloc[0]
     c = float(first["c"])
@@ -140,15 +147,15 @@ class _EventFile:
         tensor = tensor_util.make_tensor_proto(texts)
         self.summary(Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]), 0)
 
-    def summary(self, summary: Any, step: int = 0) -> None:
+    def summary(self, summary: Summary, step: int = 0) -> None:
         """Write any summary protocol buffer."""
         self._write(Event(wall_time=self._now, step=step, summary=summary))
 
-    def _write(self, event: Any) -> None:
+    def _write(self, event: Event) -> None:
         self._writer.write(event.SerializeToString())
 
 
-def _write_run(folder: Path, run: pd.DataFrame, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+def _write_run(folder: Path, run: pd.DataFrame, hparams: HParams, metrics: Mapping[str, float]) -> None:
     """The scalars of one run over its steps, and its row in the table of HParams."""
     lambda_0, learning_rate = run["sharpness"].iloc[0], run["learning_rate"].iloc[0]
     scalars: dict[str, Iterable[float]] = {
@@ -159,7 +166,7 @@ def _write_run(folder: Path, run: pd.DataFrame, hparams: Mapping[str, Any], metr
         "sharpness/threshold": [2 / learning_rate] * len(run),
     }
     with _EventFile(folder) as events:
-        events.summary(summary_v2.hparams_pb(dict(hparams), trial_id=f"{folder.parent.name}/{folder.name}"))
+        events.summary(summary_v2.hparams_pb(hparams, trial_id=f"{folder.parent.name}/{folder.name}"))
         for tag, values in scalars.items():
             for step, value in zip(run["step"], values, strict=True):
                 events.scalar(tag, value, step)
@@ -183,7 +190,8 @@ def _constants(row: pd.Series | None) -> dict[str, float]:
     return {} if row is None else {f"constants/{name}": float(row[name]) for name in _CONSTANTS}
 
 
-def _session_end() -> Any:
+def _session_end() -> Summary:
+    """That the run is over, and went well."""
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
     data = plugin_data_pb2.HParamsPluginData(session_end_info=end)
     value = Summary.Value(
@@ -194,9 +202,7 @@ def _session_end() -> Any:
     return Summary(value=[value])
 
 
-def _write_sweep(
-    folder: Path, shown: Sequence[Mapping[str, Any]], constants: pd.DataFrame, pictures: Mapping[str, Path]
-) -> None:
+def _write_sweep(folder: Path, shown: Sequence[HParams], constants: pd.DataFrame, pictures: Mapping[str, Path]) -> None:
     """The lists of hyperparameters, metrics and charts, and the pictures."""
     known = [name for name in _CONSTANTS if constants[name].notna().any()]
     metrics = [summary_v2.Metric(name, display_name=name.rpartition("/")[2].replace("_", " ")) for name in _RESULTS]
@@ -208,15 +214,15 @@ def _write_sweep(
             events.image(name, path.read_bytes())
 
 
-def _hparam_infos(shown: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+def _hparam_infos(shown: Sequence[HParams]) -> Iterator[summary_v2.HParam]:
     """The columns of the table: a range to choose from for c, values to tick for the others."""
-    c = [hparams["c"] for hparams in shown] or [0.0]
+    c = [float(hparams["c"]) for hparams in shown] or [0.0]
     yield summary_v2.HParam("c", summary_v2.RealInterval(min(c), max(c)))
     for name, kind in (("depth", int), ("width", int), ("seed", int), ("phase", str)):
         yield summary_v2.HParam(name, summary_v2.Discrete({hparams[name] for hparams in shown}, dtype=kind))
 
 
-def _layout() -> Any:
+def _layout() -> Summary:
     """Which scalars the dashboard Custom Scalars draws in one chart."""
     charts = [
         layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[pattern]))

@@ -9,18 +9,19 @@ _INITIALISATION = ["seed", "family", "dataset", "loss_name", "depth", "width"]
 """What sets initialisations apart, in the order in which they are chosen: the first ones of all networks come first."""
 
 
-def first_initialisations(runs: pd.DataFrame, rows: pd.Series, most: int) -> pd.Series:
+def first_initialisations(runs: pd.DataFrame, counted: pd.Series, most: int) -> pd.Series:
     """Choose whole initialisations: the first ones of all networks, then the second ones, while there is room.
 
     Args:
         runs: A row per step.
-        rows: Which of its rows count, True or False.
-        most: So many counted rows are chosen at most; those of one initialisation always are.
+        counted: For each row of `runs` whether it takes room.
+        most: The room: the chosen initialisations together have at most `most` counted rows. The first initialisation
+            is chosen even if it alone has more.
 
     Returns:
         For each row of `runs` whether its initialisation is chosen.
     """
-    sizes = runs[rows].groupby(_INITIALISATION, sort=True).size()
+    sizes = runs[counted].groupby(_INITIALISATION, sort=True).size()
     kept = sizes[sizes.cumsum() <= max(most, sizes.iloc[0])] if len(sizes) else sizes
     chosen = pd.MultiIndex.from_frame(runs[_INITIALISATION]).isin(kept.index)
     return pd.Series(chosen, index=runs.index)
@@ -31,10 +32,10 @@ def few_steps(last: int, most: int) -> np.ndarray:
 
     Args:
         last: The run's last step.
-        most: So many are chosen at most; 2 at least.
+        most: Largest number of steps to choose; at least 2, as the first and the last step always are chosen.
 
     Returns:
-        Increasing steps from 0 to `last`; all of them, if these are few enough.
+        Increasing steps from 0 to `last`: all of them if they are at most `most`.
     """
     if last < most:
         return np.arange(last + 1)

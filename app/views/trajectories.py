@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
@@ -14,9 +13,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from sharpness_phases.views.style import Picture, columns_for, figure_size, house_style, is_narrow
 
-_COLUMN, _ROW = 2.7, 2.1  # inches
+_COLUMN, _ROW = 2.7, 2.1  # inches on a screen, of a panel
+_MOST_COLUMNS = 4  # 11 inches: about what a screen shows
 _COLORS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, 256)))  # its yellow is faint on white
-_CEILING = 1e3  # of L_t / L_0: what diverges leaves the panel
+
+_CEILING = 1e3
+"""Above this many times its value at step 0 a quantity leaves the panel: a run that diverges, by many orders of
+magnitude, does not press the others together, while the catapults stay inside. Chosen by eye."""
+
+_DOTTED = 30
+"""Steps up to which every step has a dot; with more, dots run together."""
 
 
 class TrajectoryFigure(Picture):
@@ -48,32 +54,36 @@ class TrajectoryFigure(Picture):
         c = self._runs["c"]
         norm = LogNorm(c.min() / 1.001, c.max() * 1.001)
         with house_style():
-            columns = columns_for(len(networks), 4, _COLUMN)
-            blocks = -(-len(networks) // columns)
-            size = figure_size(_COLUMN * columns + 0.9, _ROW * 2 * blocks + 0.4)
-            figure = Figure(figsize=size, layout="constrained")
-            axes = figure.subplots(2 * blocks, columns, squeeze=False, sharex=True)
-            for index, ((depth, width), runs) in enumerate(networks):
-                row, column = 2 * (index // columns), index % columns
-                top, bottom = axes[row, column], axes[row + 1, column]
+            columns = columns_for(len(networks), _MOST_COLUMNS, _COLUMN)
+            figure, pairs = _empty_sheet(len(networks), columns)
+            for (top, bottom), ((depth, width), runs) in zip(pairs, networks, strict=True):
                 top.set_title(f"$d = {depth}$, $w = {width}$" if is_narrow() else f"depth {depth}, width {width}")
                 _draw_quantity(top, runs, "loss", norm)
                 _draw_quantity(bottom, runs, "sharpness", norm)
                 bottom.set_xlabel("step $t$")
                 bottom.tick_params(labelbottom=True)
-                if column == 0:
-                    top.set_ylabel(r"$L_t\,/\,L_0$")
-                    bottom.set_ylabel(r"$\lambda_t\,/\,\lambda_0$")
-            for index in range(len(networks), blocks * columns):
-                for ax in axes[2 * (index // columns) : 2 * (index // columns) + 2, index % columns]:
-                    ax.remove()
+            for top, bottom in pairs[::columns]:
+                top.set_ylabel(r"$L_t\,/\,L_0$")
+                bottom.set_ylabel(r"$\lambda_t\,/\,\lambda_0$")
             _draw_colorbar(figure, norm)
             if self._title:
                 figure.suptitle(self._title)
         return figure
 
 
-def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> None:
+def _empty_sheet(count: int, columns: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """A figure with two panels, one above the other, for each of so many networks, row by row."""
+    blocks = -(-count // columns)
+    size = figure_size(_COLUMN * columns + 0.9, _ROW * 2 * blocks + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(2 * blocks, columns, squeeze=False, sharex=True)
+    tops, bottoms = list(axes[::2].flat), list(axes[1::2].flat)
+    for ax in (*tops[count:], *bottoms[count:]):
+        ax.remove()
+    return figure, list(zip(tops[:count], bottoms[:count], strict=True))
+
+
+def _draw_quantity(ax: Axes, runs: pd.DataFrame, name: str, norm: LogNorm) -> None:
     """One line a run; steps without a measurement are passed over."""
     colors = ScalarMappable(norm, _COLORS)
     highest = 1.0
@@ -81,13 +91,12 @@ def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> Non
         values = run[name].to_numpy() / run[name].iloc[0]
         shown = np.isfinite(values) & (values > 0)
         if shown.sum() > 1:
-            marker = "." if len(values) <= 30 else None
             ax.plot(
                 run["step"][shown],
                 values[shown],
                 color=colors.to_rgba(run["c"].iloc[0]),
                 linewidth=1,
-                marker=marker,
+                marker="." if len(values) <= _DOTTED else None,
                 markersize=3,
             )
             highest = max(highest, float(np.max(values[shown])))
@@ -96,12 +105,22 @@ def _draw_quantity(ax: Any, runs: pd.DataFrame, name: str, norm: LogNorm) -> Non
     if highest > _CEILING:
         ax.set_ylim(top=_CEILING)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _set_close_ticks(ax)
+
+
+def _set_close_ticks(ax: Axes) -> None:
+    """On a vertical axis of less than one and a half decades, ticks between the powers of 10, of which it has few.
+
+    The narrower the range, the more digits have a tick; chosen so that about three to eight of them are seen.
+    """
     lower, upper = ax.get_ylim()
-    if upper / lower < 30:
-        digits = range(1, 10) if upper / lower < 2 else (1, 2, 3, 4, 6, 8) if upper / lower < 4 else (1, 2, 5)
-        ax.yaxis.set_major_locator(LogLocator(base=10, subs=digits))
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    factor = upper / lower
+    if factor >= 30:
+        return
+    digits = range(1, 10) if factor < 2 else (1, 2, 3, 4, 6, 8) if factor < 4 else (1, 2, 5)
+    ax.yaxis.set_major_locator(LogLocator(base=10, subs=digits))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _draw_colorbar(figure: Figure, norm: LogNorm) -> None:
