@@ -14,7 +14,7 @@ from sharpness_phases.data.preprocessing import batch_indices, measurement_indic
 from sharpness_phases.errors import UserError
 from sharpness_phases.runs.questions import Criteria, Question
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
-from sharpness_phases.sweep.search import Answer, answered, edge_of
+from sharpness_phases.sweep.search import Dialogue, edge_of
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:
@@ -101,17 +101,17 @@ class _ShortRuns:
         self, runner: TrajectoryRunner, initial: InitialState, batches: np.ndarray, criteria: Criteria
     ) -> None:
         self._runner, self._initial, self._batches, self._criteria = runner, initial, batches, criteria
-        self._runs: dict[int, list[Trajectory]] = {}
+        self._dialogue = Dialogue(self._run_at, criteria)
 
     @property
     def count(self) -> int:
         """Number of runs so far."""
-        return sum(len(runs) for runs in self._runs.values())
+        return sum(len(runs) for runs in self._dialogue.runs.values())
 
     def critical_constants(self) -> tuple[float | None, float | None]:
         """c_loss and c_max; None where the grid ends before."""
         last = len(GRID) - 1
-        diverging = edge_of(Question.DIVERGENCE, GRID, last, self._ask, self._known)
+        diverging = edge_of(Question.DIVERGENCE, GRID, last, self._dialogue)
         if diverging == 0:
             raise UserError(
                 f"Training diverges within {self._criteria.steps} steps even at c = {GRID[0]:g}, a learning rate of "
@@ -119,22 +119,15 @@ class _ShortRuns:
                 "that the sharpness was measured on. Standardise inputs and targets, or measure on more examples"
             )
         end = last if diverging is None else diverging
-        rising = edge_of(Question.LOSS, GRID, end, self._ask, self._known)
+        rising = edge_of(Question.LOSS, GRID, end, self._dialogue)
         return None if rising is None else GRID[rising], None if diverging is None else GRID[diverging - 1]
 
-    def _known(self, index: int, question: Question) -> Answer | None:
-        return answered(question, self._runs.get(index, ()), self._criteria)
-
-    def _ask(self, index: int, question: Question) -> Answer:
+    def _run_at(self, index: int, question: Question) -> Trajectory:
+        """A run to its end, or to where the loss answers."""
         limit = self._criteria.loss_threshold(self._initial.loss) if question is Question.LOSS else math.inf
         never = np.zeros(len(self._batches), bool)
-        run = self._runner.run(
-            self._initial, GRID[index] / self._initial.sharpness, self._batches, measure=never, loss_limit=limit
-        )
-        self._runs.setdefault(index, []).append(run)
-        answer = self._known(index, question)
-        assert answer is not None  # a run to its end or its limit answers
-        return answer
+        rate = GRID[index] / self._initial.sharpness
+        return self._runner.run(self._initial, rate, self._batches, measure=never, loss_limit=limit)
 
 
 def _checked(model: keras.Model, data: Any) -> tuple[Any, Any]:

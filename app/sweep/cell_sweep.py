@@ -11,7 +11,7 @@ from sharpness_phases.errors import UserError
 from sharpness_phases.runs.questions import Question
 from sharpness_phases.runs.spec import Cell, criteria, identity, labels, reason
 from sharpness_phases.runs.trajectory import Trajectory
-from sharpness_phases.sweep.search import Answer, adaptive, answered, exhaustive
+from sharpness_phases.sweep.search import Dialogue, Unanswered, adaptive, exhaustive
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:
@@ -82,26 +82,17 @@ class CellSweep:
         return self._criteria.answer(Question.DIVERGENCE, run) is True
 
     def _search(self, exponents: list[float]) -> None:
-        runs: dict[int, list[Trajectory]] = {}
-
-        def known(index: int, question: Question) -> Answer | None:
-            return answered(question, runs.get(index, ()), self._criteria)
-
-        def ask(index: int, question: Question) -> Answer:
-            if (found := known(index, question)) is not None:
-                return found
-            runs.setdefault(index, []).append(self._trajectory(exponents[index], question))
-            if (found := known(index, question)) is None:
-                raise UserError(
-                    f"{self._cell.name}: at c = {2.0 ** exponents[index]:.4g} the sharpness is not a number while the "
-                    "loss is finite: the second derivative of the loss, or of a layer, is not defined there"
-                )
-            return found
-
-        adaptive([2.0**x for x in exponents], ask, known, barrier=self._criteria.barrier)
-        # A run for one question may have answered another where the search had not looked.
-        while (missing := undecided(len(exponents), runs, self._criteria)) is not None:
-            ask(*missing)
+        dialogue = Dialogue(lambda index, question: self._trajectory(exponents[index], question), self._criteria)
+        try:
+            adaptive([2.0**x for x in exponents], dialogue, barrier=self._criteria.barrier)
+            # A run for one question may have answered another where the search had not looked.
+            while (missing := undecided(len(exponents), dialogue.runs, self._criteria)) is not None:
+                dialogue.ask(*missing)
+        except Unanswered as error:
+            raise UserError(
+                f"{self._cell.name}: at c = {2.0 ** exponents[error.index]:.4g} the sharpness is not a number while the "
+                "loss is finite: the second derivative of the loss, or of a layer, is not defined there"
+            ) from None
 
     def _before_training(self) -> None:
         name = identity(self._config, self._cell, None, None)
