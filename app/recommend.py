@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sharpness_phases.analysis.advice import GRID, LearningRateAdvice, suggestion
 from sharpness_phases.data.preprocessing import batch_indices, measurement_indices
@@ -22,14 +23,25 @@ if TYPE_CHECKING:
 
     from sharpness_phases.training.runner import InitialState, TrajectoryRunner
 
+Solver: TypeAlias = Any  # an eigenvalue solver: Lanczos, PowerIteration, or an object with a `solve` as theirs
+
+
+class _Settings(TypedDict):
+    """How the sharpness is measured; see `recommend_learning_rate`."""
+
+    solver: Solver | None
+    chunk_size: int | None
+    verify: bool
+    seed: int
+
 
 def recommend_learning_rate(
     model: keras.Model,
-    data: tuple[Any, Any],
+    data: tuple[ArrayLike, ArrayLike],
     batch_size: int = 32,
     steps: int = 10,
     examples: int = 1024,
-    solver: Any = None,
+    solver: Solver | None = None,
     chunk_size: int | None = None,
     verify: bool = True,
     seed: int = 0,
@@ -44,6 +56,9 @@ def recommend_learning_rate(
     half of c_max.
 
     The weights and all other state of the model are put back, also after an error; the compiled optimizer is not used.
+    A model whose second derivatives are wrong in TensorFlow ends with `SecondDerivativeError`, unless `verify` is off;
+    one that is not compiled or not built, data that do not fit, and a loss or sharpness that is no use (not finite, not
+    positive, too large) with `UserError`.
 
     Args:
         model: A Keras model, compiled with the loss that is to be trained; one input and one output array.
@@ -60,9 +75,7 @@ def recommend_learning_rate(
         The advice.
 
     Raises:
-        UserError: If the model is not compiled, the data do not fit, the loss or the sharpness is no use (not finite,
-            not positive, too large), or training diverges at every c.
-        SecondDerivativeError: If the model's second derivatives are wrong in TensorFlow.
+        UserError: If `batch_size`, `steps` or `examples` is no positive integer, or training diverges at every c.
 
     Example:
         >>> advice = recommend_learning_rate(model, (x, y), batch_size=128)
@@ -76,7 +89,7 @@ def recommend_learning_rate(
             raise UserError(f"{name} must be an integer of at least 1; got {value!r}")
     count, batch_size = len(x), min(batch_size, len(x))
     measured = measurement_indices(count, min(examples, count), seed)
-    settings = {"solver": solver, "chunk_size": chunk_size, "verify": verify, "seed": seed}
+    settings: _Settings = {"solver": solver, "chunk_size": chunk_size, "verify": verify, "seed": seed}
     with _state_put_back(model):
         runner = _runner(model, x, y, measured, settings)
         initial = _usable(runner.initial_state(model.get_weights()))
@@ -130,7 +143,7 @@ class _ShortRuns:
         return self._runner.run(self._initial, rate, self._batches, measure=never, loss_limit=limit)
 
 
-def _checked(model: keras.Model, data: Any) -> tuple[Any, Any]:
+def _checked(model: keras.Model, data: object) -> tuple[np.ndarray, np.ndarray]:
     """Data as arrays, of a model that is compiled with a loss."""
     import keras
 
@@ -169,7 +182,9 @@ def _state_put_back(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def _runner(model: keras.Model, x: Any, y: Any, measured: np.ndarray, settings: dict[str, Any]) -> TrajectoryRunner:
+def _runner(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, measured: np.ndarray, settings: _Settings
+) -> TrajectoryRunner:
     import keras
 
     from sharpness_phases.training.device import uses_xla
@@ -198,7 +213,7 @@ def _usable(initial: InitialState) -> InitialState:
     return initial
 
 
-def _caution(optimizer: Any, learning_rate: float) -> str:
+def _caution(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> str:
     """What to say of an optimizer other than plain SGD."""
     name, momentum = type(optimizer).__name__, getattr(optimizer, "momentum", 0)
     if name != "SGD":

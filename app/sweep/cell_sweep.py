@@ -90,8 +90,8 @@ class CellSweep:
                 dialogue.ask(*missing)
         except Unanswered as error:
             raise UserError(
-                f"{self._cell.name}: at c = {2.0 ** exponents[error.index]:.4g} the sharpness is not a number while the "
-                "loss is finite: the second derivative of the loss, or of a layer, is not defined there"
+                f"{self._cell.name}: at c = {2.0 ** exponents[error.index]:.4g} the sharpness is not a number while "
+                "the loss is finite: the second derivative of the loss, or of a layer, is not defined there"
             ) from None
 
     def _before_training(self) -> None:

@@ -36,21 +36,25 @@ constants 118 equal those of the whole grid (docs/performance.md, "What each cha
 DIVERGENCE_DOUBTS = (Doubt(0.05, 1),)
 """For divergence, where closeness is the share of the way from L_0 to 1e5 on a logarithmic scale.
 
-From L_0 = 1 on, 0.05 is a loss of 1.8: any loss that clearly rose again above L_0 has its neighbours asked, as a run that
-just survives may lie between two that diverge. To ask less, by counting only losses that had fallen before, saved 15
-of 36 runs at w = 1024, but gave 116 instead of 119 of 120 constants (docs/performance.md, "Tried and given up").
+From L_0 = 1 on, 0.05 is a loss of 1.8: any loss that clearly rose again above L_0 has its neighbours asked, as a run
+that just survives may lie between two that diverge. To ask less, by counting only losses that had fallen before, saved
+15 of 36 runs at w = 1024, but gave 116 instead of 119 of 120 constants (docs/performance.md, "Tried and given up").
 """
 
 USUAL_DIVERGING_C = 10.0
 """Where the search for divergence begins.
 
-Chosen so; the farther from it the edge lies, on either side, the more runs the strides take to enclose it. The medians of
-other initialisations as the guess saved little (in the quickstart 211 runs instead of 223, but 723 products instead of
-672; docs/performance.md).
+The median c_max of configs/quickstart.yaml is 10.6. The farther from it the edge lies, on either side, the more runs
+the strides take to enclose it. The medians of other initialisations as the guess saved little (in the quickstart 211
+runs instead of 223, but 723 products instead of 672; docs/performance.md).
 """
 
 USUAL_C_LOSS = 3.0
-"""Where the search for c_loss begins, somewhat above the c = 2 of a quadratic loss; chosen as `USUAL_DIVERGING_C` is."""
+"""Where the search for c_loss begins.
+
+Between the c = 2 of a quadratic loss, which wide networks have, and the median of 4.6 in configs/quickstart.yaml;
+chosen so. Where it is off, the strides take some runs more, as with `USUAL_DIVERGING_C`.
+"""
 
 USUAL_SHARE_OF_C_SHARP = 0.4
 """Where the search for c_sharp and c_barrier begins: this share of the grid steps from c_loss to the first diverging c.
@@ -74,11 +78,11 @@ _MANNERS = {
 }
 """For each question the doubts, and where an enclosing gap is divided.
 
-The splits follow the costs of the answers. A run that says yes to loss or sharpness often ends after one step, and costs
-a tenth of one that says no (docs/performance.md, "Yeses lead to the edge"): 0.75. A run that diverges ends early, but
-not as early: 0.6. A line to theta_T is measured at the end of a whole run, whatever it says: 0.5, and a line without a
-barrier does not tell how near it came to one, so that it casts no doubt. The two splits above 0.5 were chosen so:
-towards 1/2 there are more runs that say no, towards 1 more that say yes, and the edge found is the same.
+The splits follow the costs of the answers. A run that says yes to loss or sharpness often ends after one step, and
+costs a tenth of one that says no (docs/performance.md, "Yeses lead to the edge"): 0.75. A run that diverges ends early
+too, but later: 0.6. A line to theta_T is measured at the end of a whole run, whatever it says: 0.5; and a line without
+a barrier does not tell how near it came to one, so that it casts no doubt. The two splits above 0.5 were chosen so:
+towards 1/2 there are more runs that say no, towards 1 more that say yes.
 """
 
 
@@ -371,9 +375,11 @@ class EdgeSearch:
         return min(above - 1, math.ceil(above - (excess - 1) * (following - above) / slope))
 
     def _doubtful(self) -> int | None:
-        """Where to look for a yes below `above`; None if nothing casts doubt on it.
+        """Where to look for a yes below `above`.
 
-        Next to a run that said no but came close, or in the gap just below a yes that was found on an island.
+        Returns:
+            An index next to a run that said no but came close, or in the gap just below a yes that was found on an
+            island; None if nothing casts doubt on `above`.
         """
         asked = sorted(index for index in self._answers if index <= self.above)
         for left, right in pairwise(asked):

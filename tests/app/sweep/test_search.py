@@ -1,7 +1,6 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 from made_up import T, run
 
 from sharpness_phases.runs.questions import Criteria, Question
