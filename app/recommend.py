@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sharpness_phases.analysis.advice import GRID, LearningRateAdvice, suggestion
 from sharpness_phases.data.preprocessing import batch_indices, measurement_indices
 from sharpness_phases.errors import UserError
 from sharpness_phases.runs.questions import Criteria, Question
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
-from sharpness_phases.sweep.search import Answer, answered, edge_of
+from sharpness_phases.sweep.search import Dialogue, edge_of
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:
@@ -22,14 +23,25 @@ if TYPE_CHECKING:
 
     from sharpness_phases.training.runner import InitialState, TrajectoryRunner
 
+Solver: TypeAlias = Any  # an eigenvalue solver: Lanczos, PowerIteration, or an object with a `solve` as theirs
+
+
+class _Settings(TypedDict):
+    """How the sharpness is measured; see `recommend_learning_rate`."""
+
+    solver: Solver | None
+    chunk_size: int | None
+    verify: bool
+    seed: int
+
 
 def recommend_learning_rate(
     model: keras.Model,
-    data: tuple[Any, Any],
+    data: tuple[ArrayLike, ArrayLike],
     batch_size: int = 32,
     steps: int = 10,
     examples: int = 1024,
-    solver: Any = None,
+    solver: Solver | None = None,
     chunk_size: int | None = None,
     verify: bool = True,
     seed: int = 0,
@@ -44,6 +56,9 @@ def recommend_learning_rate(
     half of c_max.
 
     The weights and all other state of the model are put back, also after an error; the compiled optimizer is not used.
+    A model whose second derivatives are wrong in TensorFlow ends with `SecondDerivativeError`, unless `verify` is off;
+    one that is not compiled or not built, data that do not fit, and a loss or sharpness that is no use (not finite, not
+    positive, too large) with `UserError`.
 
     Args:
         model: A Keras model, compiled with the loss that is to be trained; one input and one output array.
@@ -60,9 +75,7 @@ def recommend_learning_rate(
         The advice.
 
     Raises:
-        UserError: If the model is not compiled, the data do not fit, the loss or the sharpness is no use (not finite,
-            not positive, too large), or training diverges at every c.
-        SecondDerivativeError: If the model's second derivatives are wrong in TensorFlow.
+        UserError: If `batch_size`, `steps` or `examples` is no positive integer, or training diverges at every c.
 
     Example:
         >>> advice = recommend_learning_rate(model, (x, y), batch_size=128)
@@ -76,7 +89,7 @@ def recommend_learning_rate(
             raise UserError(f"{name} must be an integer of at least 1; got {value!r}")
     count, batch_size = len(x), min(batch_size, len(x))
     measured = measurement_indices(count, min(examples, count), seed)
-    settings = {"solver": solver, "chunk_size": chunk_size, "verify": verify, "seed": seed}
+    settings: _Settings = {"solver": solver, "chunk_size": chunk_size, "verify": verify, "seed": seed}
     with _state_put_back(model):
         runner = _runner(model, x, y, measured, settings)
         initial = _usable(runner.initial_state(model.get_weights()))
@@ -101,17 +114,17 @@ class _ShortRuns:
         self, runner: TrajectoryRunner, initial: InitialState, batches: np.ndarray, criteria: Criteria
     ) -> None:
         self._runner, self._initial, self._batches, self._criteria = runner, initial, batches, criteria
-        self._runs: dict[int, list[Trajectory]] = {}
+        self._dialogue = Dialogue(self._run_at, criteria)
 
     @property
     def count(self) -> int:
         """Number of runs so far."""
-        return sum(len(runs) for runs in self._runs.values())
+        return sum(len(runs) for runs in self._dialogue.runs.values())
 
     def critical_constants(self) -> tuple[float | None, float | None]:
         """c_loss and c_max; None where the grid ends before."""
         last = len(GRID) - 1
-        diverging = edge_of(Question.DIVERGENCE, GRID, last, self._ask, self._known)
+        diverging = edge_of(Question.DIVERGENCE, GRID, last, self._dialogue)
         if diverging == 0:
             raise UserError(
                 f"Training diverges within {self._criteria.steps} steps even at c = {GRID[0]:g}, a learning rate of "
@@ -119,25 +132,18 @@ class _ShortRuns:
                 "that the sharpness was measured on. Standardise inputs and targets, or measure on more examples"
             )
         end = last if diverging is None else diverging
-        rising = edge_of(Question.LOSS, GRID, end, self._ask, self._known)
+        rising = edge_of(Question.LOSS, GRID, end, self._dialogue)
         return None if rising is None else GRID[rising], None if diverging is None else GRID[diverging - 1]
 
-    def _known(self, index: int, question: Question) -> Answer | None:
-        return answered(question, self._runs.get(index, ()), self._criteria)
-
-    def _ask(self, index: int, question: Question) -> Answer:
+    def _run_at(self, index: int, question: Question) -> Trajectory:
+        """A run to its end, or to where the loss answers."""
         limit = self._criteria.loss_threshold(self._initial.loss) if question is Question.LOSS else math.inf
         never = np.zeros(len(self._batches), bool)
-        run = self._runner.run(
-            self._initial, GRID[index] / self._initial.sharpness, self._batches, measure=never, loss_limit=limit
-        )
-        self._runs.setdefault(index, []).append(run)
-        answer = self._known(index, question)
-        assert answer is not None  # a run to its end or its limit answers
-        return answer
+        rate = GRID[index] / self._initial.sharpness
+        return self._runner.run(self._initial, rate, self._batches, measure=never, loss_limit=limit)
 
 
-def _checked(model: keras.Model, data: Any) -> tuple[Any, Any]:
+def _checked(model: keras.Model, data: object) -> tuple[np.ndarray, np.ndarray]:
     """Data as arrays, of a model that is compiled with a loss."""
     import keras
 
@@ -176,15 +182,17 @@ def _state_put_back(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def _runner(model: keras.Model, x: Any, y: Any, measured: np.ndarray, settings: dict[str, Any]) -> TrajectoryRunner:
-    import keras
+def _runner(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, measured: np.ndarray, settings: _Settings
+) -> TrajectoryRunner:
 
     from sharpness_phases.training.device import uses_xla
+    from sharpness_phases.training.optimizers import PLAIN
     from sharpness_phases.training.runner import TrajectoryRunner
     from sharpness_phases.training.sharpness_model import SharpnessModel
 
     wrapped = SharpnessModel(model, measurement=(x[measured], y[measured]), every=0, **settings)
-    wrapped.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=uses_xla("auto"))  # with the model's own loss
+    wrapped.compile(optimizer=PLAIN.build(), jit_compile=uses_xla("auto"))  # with the model's own loss
     return TrajectoryRunner(wrapped, x, y)
 
 
@@ -205,7 +213,7 @@ def _usable(initial: InitialState) -> InitialState:
     return initial
 
 
-def _caution(optimizer: Any, learning_rate: float) -> str:
+def _caution(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> str:
     """What to say of an optimizer other than plain SGD."""
     name, momentum = type(optimizer).__name__, getattr(optimizer, "momentum", 0)
     if name != "SGD":

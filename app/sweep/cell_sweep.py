@@ -12,7 +12,7 @@ from sharpness_phases.runs.identity import identities, identity
 from sharpness_phases.runs.questions import Question
 from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, criteria
 from sharpness_phases.runs.trajectory import Trajectory
-from sharpness_phases.sweep.search import Answer, adaptive, answered, exhaustive
+from sharpness_phases.sweep.search import Dialogue, Unanswered, adaptive, exhaustive
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:
@@ -83,26 +83,20 @@ class CellSweep:
         return self._criteria.answer(Question.DIVERGENCE, run) is True
 
     def _search(self, exponents: list[float]) -> None:
-        runs: dict[int, list[Trajectory]] = {}
+        def run_at(index: int, question: Question) -> Trajectory:
+            return self._trajectory(exponents[index], Purpose(question.value))
 
-        def known(index: int, question: Question) -> Answer | None:
-            return answered(question, runs.get(index, ()), self._criteria)
-
-        def ask(index: int, question: Question) -> Answer:
-            if (found := known(index, question)) is not None:
-                return found
-            runs.setdefault(index, []).append(self._trajectory(exponents[index], Purpose(question.value)))
-            if (found := known(index, question)) is None:
-                raise UserError(
-                    f"{self._cell.name}: at c = {2.0 ** exponents[index]:.4g} the sharpness is not a number while the "
-                    "loss is finite: the second derivative of the loss, or of a layer, is not defined there"
-                )
-            return found
-
-        adaptive([2.0**x for x in exponents], ask, known, barrier=self._criteria.barrier)
-        # A run for one question may have answered another where the search had not looked.
-        while (missing := undecided(len(exponents), runs, self._criteria)) is not None:
-            ask(*missing)
+        dialogue = Dialogue(run_at, self._criteria)
+        try:
+            adaptive([2.0**x for x in exponents], dialogue, barrier=self._criteria.barrier)
+            # A run for one question may have answered another where the search had not looked.
+            while (missing := undecided(len(exponents), dialogue.runs, self._criteria)) is not None:
+                dialogue.ask(*missing)
+        except Unanswered as error:
+            raise UserError(
+                f"{self._cell.name}: at c = {2.0 ** exponents[error.index]:.4g} the sharpness is not a number while "
+                "the loss is finite: the second derivative of the loss, or of a layer, is not defined there"
+            ) from None
 
     def _before_training(self) -> None:
         spec = RunSpec(self._cell)

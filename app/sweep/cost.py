@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import keras
@@ -16,20 +17,90 @@ from sharpness_phases.sweep.networks import build_network
 from sharpness_phases.training.device import counted_flops
 from sharpness_phases.training.runner import LINE_POINTS
 
-# Per initialisation, counted in the stored runs of configs/quickstart.yaml.
 _ADAPTIVE_RUNS = 14
-_ADAPTIVE_STEPS = 0.54  # share of T that a run takes before its question is answered
-_ADAPTIVE_MEASUREMENTS = 8  # of the sharpness on the whole set; a sample answers as often
-_ADAPTIVE_PRODUCTS = 28
-_COLD_PRODUCTS = 7
-_WARM_PRODUCTS = 4  # of a measurement to full tolerance
-_POWER_PRODUCTS = 21
-_BARRIER_LINES = 6  # that an adaptive search measures
-_LAST_C = 12.0  # where an exhaustive search typically meets divergence
+"""Training runs that an adaptive search takes for an initialisation.
 
-_GRADIENT = 3  # forward passes that a gradient costs, the forward pass included
-_BUILD_SECONDS = 1.0  # building and tracing an architecture
-_STEP_SECONDS = 4e-3  # what a step costs beside its arithmetic
+Counted, as the next three are, in the stored runs of configs/quickstart.yaml: 13.6. It depends on the experiment: 47 in
+configs/laptop/fcn_xent.yaml, where rises late in the run cast many doubts.
+"""
+
+_ADAPTIVE_STEPS = 0.54
+"""Share of the T steps that a run of an adaptive search takes until its question is answered; counted there."""
+
+_ADAPTIVE_MEASUREMENTS = 8
+"""Sharpnesses on the whole measurement set in an adaptive search, counted there; a sample answers as often."""
+
+_ADAPTIVE_PRODUCTS = 28
+"""Hessian-vector products of all measurements in an adaptive search by Lanczos; counted there: 27.9."""
+
+_COLD_PRODUCTS = 7
+"""Products by Lanczos from a random vector, as for lambda_0.
+
+Chosen within what was measured: 4 to 9 in the networks of docs/performance.md, 5.7 on average in
+configs/quickstart.yaml.
+"""
+
+_WARM_PRODUCTS = 4
+"""Products by Lanczos to full tolerance from where the eigenvector is expected, as in an exhaustive search.
+
+Somewhat below the 4.6, 4.8 and 5.8 on average in the table of docs/performance.md ("Lanczos stops at its error").
+"""
+
+_POWER_PRODUCTS = 21
+"""Products of a measurement by power iteration: 20 iterations, as published, and one product for the eigenvalue."""
+
+_BARRIER_LINES = 6
+"""Lines from theta_0 to theta_T that an adaptive search measures to find c_barrier by bisection.
+
+About log2 of the indices up to divergence, which are 44 in configs/quickstart.yaml.
+"""
+
+_LAST_C = 12.0
+"""The c at which an exhaustive search is expected to meet divergence and end.
+
+Chosen so; the median c_max is 10.6 in configs/quickstart.yaml and 19.9 in configs/laptop/fcn_xent.yaml. A network that
+survives to twice this c takes ten runs more on a grid in steps of 2^0.1.
+"""
+
+_GRADIENT = 3
+"""Forward passes that a gradient costs, its own forward pass included: going back takes two matrix products a layer."""
+
+_BUILD_SECONDS = 1.0
+"""Seconds to build and trace an architecture; chosen by order of magnitude, and never multiplied by the runs."""
+
+_STEP_SECONDS = 4e-3
+"""Seconds that an optimizer step costs beside its arithmetic; chosen by order of magnitude.
+
+It decides the estimate where arithmetic is little: small networks, or a fast device.
+"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What runs of one initialisation take.
+
+    Attributes:
+        runs: Number of training runs.
+        steps: Optimizer steps of all of them; the loss on the measurement set is evaluated after each.
+        measurements: Measurements of the sharpness on the whole measurement set.
+        products: Hessian-vector products of these measurements.
+        line_points: Evaluations of the loss on lines from theta_0 to theta_T.
+    """
+
+    runs: int = 0
+    steps: int = 0
+    measurements: int = 0
+    products: int = 0
+    line_points: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.runs + other.runs,
+            self.steps + other.steps,
+            self.measurements + other.measurements,
+            self.products + other.products,
+            self.line_points + other.line_points,
+        )
 
 
 class Estimate(NamedTuple):
@@ -70,39 +141,69 @@ def estimate(config: ExperimentConfig, rate: float) -> list[Estimate]:
 
 
 def _estimate(config: ExperimentConfig, depth: int, width: int, rate: float) -> Estimate:
-    info, training, sweep = DATA_SETS[config.data.dataset], config.training, config.sweep
+    info, n = DATA_SETS[config.data.dataset], config.sweep.seeds
     network = build_network(config.model, Cell(depth, width, 0), info.shape, info.classes)
     parameters = sum(weight.shape.num_elements() for weight in (v.value for v in network.trainable_variables))
-    forward, product = forward_flops(network), _product_flops_of_one_example(config, network)
-    power = config.sharpness.solver == "power"
-    if sweep.search == "adaptive":
-        runs, steps = _ADAPTIVE_RUNS, round(_ADAPTIVE_RUNS * _ADAPTIVE_STEPS * config.transient_steps)
-        measurements = _ADAPTIVE_MEASUREMENTS
-        products = _ADAPTIVE_MEASUREMENTS * _POWER_PRODUCTS if power else _ADAPTIVE_PRODUCTS
-    else:
-        runs = sum(2.0**x < _LAST_C for x in sweep.lr_exponents.exponents())
-        steps = runs * training.steps
-        measurements = runs * (
-            config.transient_steps + (training.steps - config.transient_steps) // config.sharpness.every
-        )
-        products = measurements * (_POWER_PRODUCTS if power else _WARM_PRODUCTS) + _COLD_PRODUCTS
-    if config.analysis.saturation:
-        lengths = [saturation_steps(config, x) for x in sweep.lr_exponents.exponents() if 2.0**x < _LAST_C]
-        runs, steps = runs + len(lengths), steps + sum(lengths)
-        measurements += len(lengths)
-        products += len(lengths) * (_POWER_PRODUCTS if power else _COLD_PRODUCTS)
-    evaluations = steps
-    if config.analysis.barrier and sweep.search == "exhaustive":
-        evaluations += runs * LINE_POINTS
-    elif config.analysis.barrier:
-        runs, steps = runs + _BARRIER_LINES, steps + _BARRIER_LINES * config.transient_steps
-        evaluations = steps + _BARRIER_LINES * LINE_POINTS
+    work = _work(config)
+    flops = _flops(work, config, forward_flops(network), _product_flops_of_one_example(config, network))
+    seconds = flops / rate + work.steps * _STEP_SECONDS
+    return Estimate(
+        depth, width, parameters, n, n * work.runs, n * work.products, n * flops, n * seconds + _BUILD_SECONDS
+    )
+
+
+def _flops(work: Work, config: ExperimentConfig, forward: float, product: float) -> float:
+    """Floating-point operations of some work; a forward pass and a product are those of one example."""
     examples = config.sharpness.examples
-    flops = forward * (steps * _GRADIENT * training.batch_size + (evaluations + measurements * _GRADIENT) * examples)
-    flops += product * products * examples
-    seconds = flops / rate + steps * _STEP_SECONDS
-    n = sweep.seeds
-    return Estimate(depth, width, parameters, n, n * runs, n * products, n * flops, n * seconds + _BUILD_SECONDS)
+    evaluated = (work.steps + work.line_points + work.measurements * _GRADIENT) * examples
+    trained = work.steps * _GRADIENT * config.training.batch_size
+    return forward * (trained + evaluated) + product * work.products * examples
+
+
+def _work(config: ExperimentConfig) -> Work:
+    """All that an initialisation takes."""
+    work = _adaptive_search(config) if config.sweep.search == "adaptive" else _whole_grid(config)
+    if config.analysis.saturation:
+        work += _saturation(config)
+    if config.analysis.barrier:
+        work += _barrier(config, work.runs)
+    return work
+
+
+def _adaptive_search(config: ExperimentConfig) -> Work:
+    steps = round(_ADAPTIVE_RUNS * _ADAPTIVE_STEPS * config.transient_steps)
+    products = _ADAPTIVE_MEASUREMENTS * _POWER_PRODUCTS if _by_power_iteration(config) else _ADAPTIVE_PRODUCTS
+    return Work(_ADAPTIVE_RUNS, steps, _ADAPTIVE_MEASUREMENTS, products)
+
+
+def _whole_grid(config: ExperimentConfig) -> Work:
+    runs, steps, transient = len(_exponents_below_divergence(config)), config.training.steps, config.transient_steps
+    measurements = runs * (transient + (steps - transient) // config.sharpness.every)
+    each = _POWER_PRODUCTS if _by_power_iteration(config) else _WARM_PRODUCTS
+    return Work(runs, runs * steps, measurements, measurements * each + _COLD_PRODUCTS)
+
+
+def _saturation(config: ExperimentConfig) -> Work:
+    """The long runs up to the step tau at which the saturated sharpness is measured, once in each."""
+    lengths = [saturation_steps(config, x) for x in _exponents_below_divergence(config)]
+    each = _POWER_PRODUCTS if _by_power_iteration(config) else _COLD_PRODUCTS
+    return Work(len(lengths), sum(lengths), len(lengths), len(lengths) * each)
+
+
+def _barrier(config: ExperimentConfig, runs: int) -> Work:
+    """Lines from theta_0 to theta_T: of all runs there are, or at the end of runs of their own."""
+    if config.sweep.search == "exhaustive":
+        return Work(line_points=runs * LINE_POINTS)
+    lines = _BARRIER_LINES
+    return Work(runs=lines, steps=lines * config.transient_steps, line_points=lines * LINE_POINTS)
+
+
+def _by_power_iteration(config: ExperimentConfig) -> bool:
+    return config.sharpness.solver == "power"
+
+
+def _exponents_below_divergence(config: ExperimentConfig) -> list[float]:
+    return [x for x in config.sweep.lr_exponents.exponents() if 2.0**x < _LAST_C]
 
 
 def forward_flops(network: keras.Model) -> float:

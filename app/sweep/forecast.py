@@ -13,14 +13,20 @@ from sharpness_phases.training.device import matrix_product_rate, share_memory
 LONG = 3600.0
 """Seconds from which on the work is long."""
 
-_SLOW = 3e10  # floating-point operations per second that any machine does
+_SLOW = 3e10
+"""Floating-point operations per second that any machine is taken to do.
+
+Chosen so: the EPYC of docs/performance.md does 15 times as many. A smaller number has the machine measured more often;
+a larger one could take long work on a slower machine for short.
+"""
 
 
 def long_work(config: ExperimentConfig, todo: Sequence[Cell]) -> float | None:
     """How long cells take, if that is long.
 
-    If all cells took as long as one of the largest network does, and the machine were slow, and it still were not long,
-    only that one network is looked at, and nothing measured.
+    Two upper bounds come first, as they cost less than an estimate of every network: every cell is taken for one of the
+    largest network, first on a machine of `_SLOW` operations per second, so that nothing has to be measured, then on
+    this one. If either bound is below `LONG`, the work is not long, and no other network is built.
 
     Args:
         config: The experiment.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
 
@@ -12,9 +13,13 @@ from sharpness_phases.training.losses import HalfMeanSquaredError
 
 LOSSES = ("mse", "xent")
 
+Tensor: TypeAlias = Any  # a tensor of TensorFlow, or what Keras makes one of
+
 
 def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
     """Build a loss by its name in a config.
+
+    A loss of the user's own that cannot be imported, or is no loss, ends with `UserError`.
 
     Args:
         name: "mse" (half mean squared error), "xent" (softmax cross-entropy on logits), or "package.module:name" of a
@@ -26,7 +31,6 @@ def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
 
     Raises:
         ValueError: If the name is unknown.
-        UserError: If the user's own loss cannot be imported, or is no loss.
     """
     if name == "mse":
         return HalfMeanSquaredError(dtype=dtype)
@@ -57,9 +61,9 @@ def _own_loss(location: str, dtype: str) -> keras.losses.Loss:
 class _FunctionLoss(keras.losses.Loss):
     """A loss from a function (targets, outputs) -> losses of the examples."""
 
-    def __init__(self, function: Any, name: str, dtype: str) -> None:
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], name: str, dtype: str) -> None:
         super().__init__(name=name, dtype=dtype)
         self._function = function
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return self._function(y_true, y_pred)

@@ -15,6 +15,8 @@ from sharpness_phases.runs.spec import Cell
 def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
     """Build a cell's network with its initial weights.
 
+    A function of the user's own that cannot be imported, fails, or does not return such a model ends with `UserError`.
+
     Args:
         config: The `model` section.
         cell: Depth, width and seed.
@@ -23,9 +25,6 @@ def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...],
 
     Returns:
         A Keras model from (batch, *input_shape) to (batch, classes).
-
-    Raises:
-        UserError: If the user's own function cannot be imported, fails, or does not return such a model.
     """
     network = _build(config, cell, input_shape, classes)
     if config.subtract_initial:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.config.sections import ExecutorConfig
@@ -24,10 +24,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_RETRIES = 10  # of a cell whose worker or node died
-_AHEAD = 1000  # cells handed to Ray at a time
+_RETRIES = 10
+"""How often a cell whose worker or node died is begun anew.
 
-Written = tuple[str, Mapping[str, Any], Trajectory]
+Chosen so: fewer end an experiment on nodes that come and go; more go on for long where a cell kills every worker, as
+one does that needs more memory than there is.
+"""
+
+_AHEAD = 1000
+"""Cells handed to Ray at a time.
+
+Chosen so: more than the workers of a large cluster, so that none waits, and few enough that what Ray holds for the
+others of a large experiment does not fill the memory.
+"""
+
+RayModule: TypeAlias = Any  # the module `ray`, imported only where the config asks for it
+ObjectRef: TypeAlias = Any  # what stands for a task's result until it is there: ray.ObjectRef
+Label: TypeAlias = Any  # a cell of a run's table: str, int, float, bool or None
+
+Written = tuple[str, Mapping[str, Label], Trajectory]
+"""A run's id, its labels and the run itself, as `RunKeeper.write` takes them."""
 
 
 @dataclass
@@ -41,7 +57,7 @@ class Memory:
         """See `sharpness_phases.sweep.cell_sweep.RunKeeper`."""
         return self.known.get(run_id)
 
-    def write(self, run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> None:
+    def write(self, run_id: str, labels: Mapping[str, Label], trajectory: Trajectory) -> None:
         """See `sharpness_phases.sweep.cell_sweep.RunKeeper`."""
         self.known[run_id] = trajectory
         self.written.append((run_id, labels, trajectory))
@@ -77,8 +93,10 @@ class RayExecutor:
     ) -> Iterator[tuple[Cell, int]]:
         """See `Executor.run`.
 
-        Raises:
-            UserError: If Ray is not installed, there is no such cluster, or it never has what a run asks for.
+        Without Ray installed, such a cluster, or a node that has what a run asks for, it ends with `UserError`.
+
+        Yields:
+            Each finished cell and the number of runs that were computed for it; those that are complete come first.
         """
         todo = []
         for cell in cells:
@@ -94,7 +112,7 @@ class RayExecutor:
                 yield from self._carry_out(ray, config, todo, store)
 
     def _carry_out(
-        self, ray: Any, config: ExperimentConfig, todo: list[tuple[Cell, dict[str, Trajectory]]], store: RunStore
+        self, ray: RayModule, config: ExperimentConfig, todo: list[tuple[Cell, dict[str, Trajectory]]], store: RunStore
     ) -> Iterator[tuple[Cell, int]]:
         """Hand out cells and take in what comes back, in whatever order."""
         settings = self._settings
@@ -103,9 +121,9 @@ class RayExecutor:
             carry_out
         )
         shared = store.folder.resolve() if settings.store == "shared" else None
-        handed = ray.put(_with_absolute_paths(config))
+        handed = ray.put(with_absolute_paths(config))
         waiting = list(reversed(todo))
-        running: dict[Any, Cell] = {}
+        running: dict[ObjectRef, Cell] = {}
         while waiting or running:
             while waiting and len(running) < _AHEAD:
                 cell, known = waiting.pop()
@@ -205,12 +223,12 @@ class _Seen:
             self.seen[run_id] = found
         return found
 
-    def write(self, run_id: str, labels: Mapping[str, Any], trajectory: Trajectory) -> None:
+    def write(self, run_id: str, labels: Mapping[str, Label], trajectory: Trajectory) -> None:
         """See `sharpness_phases.sweep.cell_sweep.RunKeeper`."""
         self._store.write(run_id, labels, trajectory)
 
 
-def _result(ray: Any, done: Any, cell: Cell) -> Report:
+def _result(ray: RayModule, done: ObjectRef, cell: Cell) -> Report:
     """A task's report, or its error as ours."""
     try:
         return ray.get(done)
@@ -235,7 +253,7 @@ def _must_be_here(config: ExperimentConfig, cell: Cell, store: RunStore) -> None
         ) from None
 
 
-def _import_ray() -> Any:
+def _import_ray() -> RayModule:
     try:
         import ray
     except ImportError:
@@ -246,7 +264,7 @@ def _import_ray() -> Any:
 
 
 @contextmanager
-def _connected(ray: Any, settings: ExecutorConfig) -> Iterator[None]:
+def _connected(ray: RayModule, settings: ExecutorConfig) -> Iterator[None]:
     """A connection to the cluster of the config, or the one there is in this process."""
     if ray.is_initialized():
         yield
@@ -269,7 +287,7 @@ def _connected(ray: Any, settings: ExecutorConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-def _require(ray: Any, settings: ExecutorConfig) -> None:
+def _require(ray: RayModule, settings: ExecutorConfig) -> None:
     """Refuse what would wait for ever."""
     most = {
         name: max((node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
@@ -283,8 +301,8 @@ def _require(ray: Any, settings: ExecutorConfig) -> None:
             raise UserError(f"executor.{key}: must be at most {most[name]:g}, what the largest node has; got {asked:g}")
 
 
-def _with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
-    """A config that means the same in another working directory."""
+def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
+    """The same config for another working directory, as a worker's: a relative `data.data_dir` is made absolute."""
     if config.data.data_dir is None:
         return config
     return config.changed(data={"data_dir": str(Path(config.data.data_dir).resolve())})

@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from sharpness_phases.analysis.saturation import MIN_POINTS, SaturationCurves, common_grid, saturation_curves
+from sharpness_phases.analysis.saturation import MIN_POINTS, common_grid, saturation_curves
 from sharpness_phases.views.style import (
     CONSTANT_COLORS,
     CONSTANT_LABELS,

@@ -93,7 +93,7 @@ def test_workers_write_to_a_shared_folder_themselves(cluster, serial, tmp_path):
 
 
 def test_a_folder_that_the_workers_do_not_share_is_told(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(RunStore, "refresh", lambda self: setattr(self, "_places", {}))
+    monkeypatch.setattr(RunStore, "find", lambda self, run_id: None)  # here; workers are other processes
     experiment = Experiment.from_config("quickstart", [*RAY, "executor.store=shared", "sweep.seeds=1"], tmp_path)
     with pytest.raises(UserError, match=r"executor.store: shared needs a folder that every node sees"):
         experiment.run()
@@ -148,4 +148,4 @@ def test_what_a_worker_logs_is_in_its_report(monkeypatch):
 
 def test_relative_paths_mean_the_same_in_a_workers_folder():
     config = load_config("quickstart", ["data.data_dir=here"])
-    assert ray_executor._with_absolute_paths(config).data.data_dir.startswith("/")
+    assert ray_executor.with_absolute_paths(config).data.data_dir.startswith("/")
