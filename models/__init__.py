@@ -6,7 +6,7 @@ Importing this package does not import Keras; a family's module is imported when
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sharpness_phases.models.families import FAMILIES, FamilyInfo
 
@@ -38,7 +38,7 @@ def family(name: str) -> type[ModelFactory]:
     return getattr(import_module(module), attribute)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type[ModelFactory]:
     for info in FAMILIES.values():
         module, _, attribute = info.location.partition(":")
         if attribute == name:

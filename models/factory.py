@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import Any
+from collections.abc import Collection
 
 import keras
 import numpy as np
 
 from sharpness_phases.models.families import FAMILIES
-from sharpness_phases.models.layers import LayerNorm
+from sharpness_phases.models.layers import LayerNorm, Tensor
 from sharpness_phases.models.parameterization import GAINS, PARAMETERIZATIONS, Role, layer_scale
 
 OUTPUT_LAYERS = ("default", "zero")
@@ -103,16 +103,18 @@ class ModelFactory(abc.ABC):
         return keras.Model(inputs, outputs, name=f"{self.name}_d{self.depth}_w{self.width}")
 
     @abc.abstractmethod
-    def _network(self, inputs: Any, classes: int, seeds: _LayerSeeds) -> Any:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
         """Connect the family's layers from the input tensor to the logits."""
 
-    def _dense(self, x: Any, units: int, role: Role, seeds: _LayerSeeds) -> Any:
+    def _dense(self, x: Tensor, units: int, role: Role, seeds: _LayerSeeds) -> Tensor:
         """Append a dense weight layer, with the activation behind it unless it is the output layer."""
         x, initializer = self._scaled(x, x.shape[-1], role, seeds)
         x = keras.layers.Dense(units, use_bias=self.bias, kernel_initializer=initializer, dtype=self.dtype)(x)
         return x if role == "output" else self._activate(x)
 
-    def _conv(self, x: Any, channels: int, role: Role, seeds: _LayerSeeds, size: int = 3, strides: int = 1) -> Any:
+    def _conv(
+        self, x: Tensor, channels: int, role: Role, seeds: _LayerSeeds, size: int = 3, strides: int = 1
+    ) -> Tensor:
         """Append a convolution that keeps the image's size (but for strides); no activation behind it."""
         x, initializer = self._scaled(x, size * size * x.shape[-1], role, seeds)
         return keras.layers.Conv2D(
@@ -125,13 +127,13 @@ class ModelFactory(abc.ABC):
             dtype=self.dtype,
         )(x)
 
-    def _activate(self, x: Any) -> Any:
+    def _activate(self, x: Tensor) -> Tensor:
         return keras.layers.Activation(self.activation, dtype=self.dtype)(x)
 
-    def _normalize(self, x: Any) -> Any:
+    def _normalize(self, x: Tensor) -> Tensor:
         return LayerNorm(dtype=self.dtype)(x)
 
-    def _scaled(self, x: Any, fan_in: int, role: Role, seeds: _LayerSeeds) -> tuple[Any, Any]:
+    def _scaled(self, x: Tensor, fan_in: int, role: Role, seeds: _LayerSeeds) -> tuple[Tensor, keras.Initializer | str]:
         """A weight layer's input, times its multiplier, and its initialiser."""
         is_output = role == "output"
         gain = 1.0 if is_output else GAINS[self.activation]
@@ -159,6 +161,6 @@ def _at_least_one(name: str, value: int) -> None:
         raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}.")
 
 
-def _one_of(name: str, value: str, allowed: Any) -> None:
+def _one_of(name: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {', '.join(allowed)}. Received: {value!r}.")

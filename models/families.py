@@ -3,7 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, TypedDict
+
+Setting: TypeAlias = str | float | bool
+"""The value of one setting of a `ModelFactory`."""
+
+
+class CommonSettings(TypedDict, total=False):
+    """Settings of a `ModelFactory`, which tells what they mean, that `LinearFCN` has in common with all families."""
+
+    bias: bool
+    output_layer: str
+    output_scale: float
+    dtype: str
+
+
+class Settings(CommonSettings, total=False):
+    """All settings of a `ModelFactory` beside width and depth."""
+
+    activation: str
+    parameterization: str
+    output_power: float
 
 
 class FamilyInfo(NamedTuple):
@@ -21,8 +41,8 @@ class FamilyInfo(NamedTuple):
 
     location: str
     depths: tuple[int, ...] | None = None
-    defaults: Mapping[str, Any] = {}
-    fixed: Mapping[str, Any] = {}
+    defaults: Mapping[str, Setting] = {}
+    fixed: Mapping[str, Setting] = {}
     images: bool = False
     vectors: bool = False
     normalizes: bool = False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import keras
 
 from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
+from sharpness_phases.models.families import CommonSettings
+from sharpness_phases.models.layers import Tensor
 
 
 class FCN(ModelFactory):
@@ -22,7 +24,7 @@ class FCN(ModelFactory):
 
     name = "fcn"
 
-    def _network(self, inputs: Any, classes: int, seeds: _LayerSeeds) -> Any:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
         x = keras.layers.Flatten(dtype=self.dtype)(inputs)
         for layer in range(self.depth - 1):
             x = self._dense(x, self.width, "input" if layer == 0 else "hidden", seeds)
@@ -53,6 +55,6 @@ class LinearFCN(FCN):
         output_power: float = 0.0,
         parameterization: str = "ntk",
         activation: str = "linear",
-        **settings: Any,
+        **settings: Unpack[CommonSettings],
     ) -> None:
         super().__init__(width, depth, activation, parameterization, output_power=output_power, **settings)

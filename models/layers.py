@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
+
+Tensor: TypeAlias = keras.KerasTensor
+"""Examples in a network (batch, ...): a symbol while the network is built, numbers while it computes."""
+
+LayerSetting: TypeAlias = str | bool | None
+"""The value of a setting that every Keras layer has: `name`, `dtype`, `trainable`."""
 
 
 @keras.saving.register_keras_serializable(package="sharpness_phases")
@@ -19,7 +25,7 @@ class LayerNorm(keras.layers.Layer):
         **kwargs: As for every Keras layer.
     """
 
-    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
+    def __init__(self, epsilon: float = 1e-5, **kwargs: LayerSetting) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
@@ -28,7 +34,7 @@ class LayerNorm(keras.layers.Layer):
         self.gamma = self.add_weight(shape=input_shape[-1:], initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=input_shape[-1:], initializer="zeros", name="beta")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Normalise inputs (batch, ..., channels)."""
         centred = inputs - keras.ops.mean(inputs, axis=-1, keepdims=True)
         variance = keras.ops.mean(keras.ops.square(centred), axis=-1, keepdims=True)

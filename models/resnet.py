@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import keras
 
 from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
+from sharpness_phases.models.families import Settings
+from sharpness_phases.models.layers import Tensor
+from sharpness_phases.models.parameterization import Role
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Depth to the number of blocks of each stage."""
@@ -32,7 +35,7 @@ class ResNet(ModelFactory):
 
     name = "resnet"
 
-    def __init__(self, width: int, depth: int, normalization: str = "none", **settings: Any) -> None:
+    def __init__(self, width: int, depth: int, normalization: str = "none", **settings: Unpack[Settings]) -> None:
         super().__init__(width, depth, **settings)
         if normalization not in NORMALIZATIONS:
             raise ValueError(
@@ -40,7 +43,7 @@ class ResNet(ModelFactory):
             )
         self.normalization = normalization
 
-    def _network(self, inputs: Any, classes: int, seeds: _LayerSeeds) -> Any:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
         x = self._activate(self._convolution(inputs, self.width, "input", seeds))
         for stage, blocks in enumerate(BLOCKS[self.depth]):
             for block in range(blocks):
@@ -48,13 +51,13 @@ class ResNet(ModelFactory):
         x = keras.layers.GlobalAveragePooling2D(dtype=self.dtype)(x)
         return self._dense(x, classes, "output", seeds)
 
-    def _block(self, x: Any, channels: int, strides: int, seeds: _LayerSeeds) -> Any:
+    def _block(self, x: Tensor, channels: int, strides: int, seeds: _LayerSeeds) -> Tensor:
         inner = self._activate(self._convolution(x, channels, "hidden", seeds, strides=strides))
         inner = self._convolution(inner, channels, "hidden", seeds)
         if strides != 1 or x.shape[-1] != channels:
             x = self._convolution(x, channels, "hidden", seeds, size=1, strides=strides)
         return self._activate(keras.layers.Add(dtype=self.dtype)([x, inner]))
 
-    def _convolution(self, x: Any, channels: int, role: Any, seeds: _LayerSeeds, **shape: int) -> Any:
+    def _convolution(self, x: Tensor, channels: int, role: Role, seeds: _LayerSeeds, **shape: int) -> Tensor:
         x = self._conv(x, channels, role, seeds, **shape)
         return x if self.normalization == "none" else self._normalize(x)

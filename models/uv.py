@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack, cast
 
 from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
-from sharpness_phases.models.families import FAMILIES
+from sharpness_phases.models.families import FAMILIES, Settings
+from sharpness_phases.models.layers import Tensor
 
 
 class UV(ModelFactory):
@@ -25,8 +26,8 @@ class UV(ModelFactory):
 
     name = "uv"
 
-    def __init__(self, width: int, depth: int = 2, **settings: Any) -> None:
-        super().__init__(width, depth, **(dict(FAMILIES[self.name].fixed) | settings))
+    def __init__(self, width: int, depth: int = 2, **settings: Unpack[Settings]) -> None:
+        super().__init__(width, depth, **cast(Settings, {**FAMILIES[self.name].fixed, **settings}))
 
-    def _network(self, inputs: Any, classes: int, seeds: _LayerSeeds) -> Any:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
         return self._dense(self._dense(inputs, self.width, "input", seeds), classes, "output", seeds)

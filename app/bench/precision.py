@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -11,16 +11,27 @@ import tensorflow as tf
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.errors import UserError
 from sharpness_phases.runs.spec import Cell, cells
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
+from sharpness_phases.training.measurement_set import Examples
+
+MatrixProduct: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""The product (m, n) of matrices (m, k) and (k, n)."""
 
 TENSOR_FLOAT_32_BITS = 10
 """Bits of the mantissa that TensorFloat-32 keeps of a factor (NVIDIA, A100 architecture whitepaper, 2020)."""
 
 _FLOAT_32_BITS = 23
+"""Bits of the mantissa of a float32 (IEEE 754), the leading 1 not counted."""
+
 _SOLVER = Lanczos(tolerance=1e-3, max_products=60)
+"""The tolerance that a sharpness has by default, for each of the three arithmetics.
+
+The 60 products are chosen, not measured: several times the 4 to 9 that lambda_0 took on CIFAR-10
+(`docs/performance.md`). Fewer, and some network may not converge; more change nothing where all converge."""
 
 
 class Precision(NamedTuple):
@@ -42,14 +53,13 @@ class Precision(NamedTuple):
 def measure_precision(config: ExperimentConfig) -> Iterator[Precision]:
     """Measure lambda_0 of every network of an experiment in three arithmetics; TensorFloat-32 is emulated.
 
+    A network with another layer than a dense one, and data that cannot be loaded, are told by a `UserError`.
+
     Args:
         config: The experiment, of networks that are chains of dense layers.
 
     Yields:
         The results, network by network.
-
-    Raises:
-        UserError: If a network has layers that are not dense, or the data cannot be loaded.
     """
     simulator = Simulator(config)
     for cell in cells(config):
@@ -66,7 +76,7 @@ def measure_precision(config: ExperimentConfig) -> Iterator[Precision]:
 
 
 @tf.custom_gradient
-def rounded_product(a: Any, b: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+def rounded_product(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
     """Matrix product whose factors, and those of its derivatives of every order, are rounded to TensorFloat-32.
 
     Args:
@@ -77,14 +87,14 @@ def rounded_product(a: Any, b: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any
         The product (m, n), and its gradient.
     """
 
-    def gradient(upstream: Any) -> tuple[Any, Any]:
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return rounded_product(upstream, tf.transpose(b)), rounded_product(tf.transpose(a), upstream)
 
     return tf.linalg.matmul(round_mantissa(a), round_mantissa(b)), gradient
 
 
-def round_mantissa(x: Any, bits: int = TENSOR_FLOAT_32_BITS) -> Any:
-    """Round float32 numbers to the nearest with so many bits of mantissa.
+def round_mantissa(x: tf.Tensor, bits: int = TENSOR_FLOAT_32_BITS) -> tf.Tensor:
+    """Round float32 numbers to the nearest whose mantissa has `bits` bits.
 
     Args:
         x: A float32 tensor of finite numbers.
@@ -101,9 +111,9 @@ def round_mantissa(x: Any, bits: int = TENSOR_FLOAT_32_BITS) -> Any:
 def _sharpness(
     network: keras.Model,
     loss_name: str,
-    measurement: tuple[Any, Any],
+    measurement: tuple[Examples, Examples],
     dtype: str,
-    product: Callable[[Any, Any], Any],
+    product: MatrixProduct,
 ) -> float:
     kernels = [tf.Variable(tf.cast(v.value, dtype)) for v in network.trainable_variables]
     loss = build_loss(loss_name, dtype)
@@ -114,15 +124,28 @@ def _sharpness(
     )
 
     @tf.function
-    def solve() -> Any:
+    def solve() -> Scalar:
         at = operator.linearize()
         return _SOLVER.solve(at.matvec, at.gradient).eigenvalue
 
     return float(solve())
 
 
-def _outputs(network: keras.Model, kernels: list[Any], x: Any, product: Callable[[Any, Any], Any]) -> Any:
-    """The network's outputs with other kernels and another matrix product."""
+def _outputs(network: keras.Model, kernels: list[tf.Variable], x: tf.Tensor, product: MatrixProduct) -> tf.Tensor:
+    """The network's outputs with other kernels and another matrix product.
+
+    Args:
+        network: A chain of dense layers without biases.
+        kernels: The kernels (k, n), layer by layer.
+        x: Inputs (M, ...).
+        product: The matrix product.
+
+    Returns:
+        Outputs (M, K).
+
+    Raises:
+        UserError: If a layer is none of a chain of dense layers.
+    """
     rest = iter(kernels)
     for layer in network.layers:
         if isinstance(layer, keras.layers.Dense) and not layer.use_bias:

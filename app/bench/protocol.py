@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -13,13 +13,32 @@ import tensorflow as tf
 from sharpness_phases.bench.work import Work
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.operator import Scalar, Vector
 from sharpness_phases.curvature.power import PowerIteration
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices
 from sharpness_phases.runs.trajectory import Trajectory, has_diverged
 from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.training.measurement_set import Examples
 
-_CHUNK = 4096  # training examples whose loss is evaluated at once
-_PATIENCE = 3  # products timed to choose between the two ways
+SharpnessMeasurement: TypeAlias = Callable[[Vector], tuple[Scalar, Scalar]]
+"""From a start vector (n,) to the sharpness and the Hessian-vector products spent on it."""
+
+_CHUNK = 4096
+"""Training examples whose loss is evaluated at once.
+
+Chosen, not measured: more take more memory, fewer are smaller matrix products, which run at a lower rate."""
+
+_REPEATS = 3
+"""Sharpnesses timed each way, for the shortest, to choose between the two ways.
+
+Chosen, not measured: more take longer before the protocol starts; where the two ways are so close that three do not
+tell them apart, either will do."""
+
+_SAME = 1e-3
+"""Relative difference up to which the two ways' sharpness is the same.
+
+Chosen, not measured: smaller, and the rounding of float32 would rule out the faster way; larger, and a way whose second
+derivatives are wrong could pass."""
 
 
 class ReferenceProtocol:
@@ -38,7 +57,7 @@ class ReferenceProtocol:
     """
 
     def __init__(
-        self, config: ExperimentConfig, network: keras.Model, data: TrainingData, measurement: tuple[Any, Any]
+        self, config: ExperimentConfig, network: keras.Model, data: TrainingData, measurement: tuple[Examples, Examples]
     ) -> None:
         self._config = config
         self._network = network
@@ -113,21 +132,21 @@ class ReferenceProtocol:
         sizes = [min(_CHUNK, count - i) for i in starts]
         return float(sum(size * float(part) for size, part in zip(sizes, parts, strict=True)) / count)
 
-    def _loss_of(self, x: Any, y: Any) -> Any:
+    def _loss_of(self, x: tf.Tensor, y: tf.Tensor) -> Scalar:
         return self._loss(y, self._network(x, training=False))
 
-    def _train(self, indices: Any, learning_rate: Any) -> None:
+    def _train(self, indices: tf.Tensor, learning_rate: Scalar) -> None:
         with tf.GradientTape() as tape:
             loss = self._loss_of(tf.gather(self._x, indices), tf.gather(self._y, indices))
         for variable, gradient in zip(self._variables, tape.gradient(loss, self._variables), strict=True):
             variable.assign_sub(learning_rate * gradient)
 
-    def _reverse(self, start: Any) -> tuple[Any, Any]:
+    def _reverse(self, start: Vector) -> tuple[Scalar, Scalar]:
         result = self._solver.solve(self._operator.linearize().matvec, start)
         return result.eigenvalue, result.hvps
 
-    def _forward(self, start: Any) -> tuple[Any, Any]:
-        def matvec(vector: Any) -> Any:
+    def _forward(self, start: Vector) -> tuple[Scalar, Scalar]:
+        def matvec(vector: Vector) -> Vector:
             with tf.autodiff.ForwardAccumulator(self._variables, self._operator.unflatten(vector)) as forward:
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(self._variables)
@@ -143,7 +162,7 @@ class ReferenceProtocol:
         self._whole_loss()
         self._step(tf.zeros([self._config.training.batch_size], tf.int64), tf.constant(0.0))
 
-    def _faster(self) -> Callable[[Any], tuple[Any, Any]]:
+    def _faster(self) -> SharpnessMeasurement:
         """The faster of the two ways; forward over reverse only where TensorFlow gets it right."""
         start = tf.random.stateless_normal([self._operator.size], [0, 0])
         reverse = tf.function(self._reverse)
@@ -153,17 +172,17 @@ class ReferenceProtocol:
             forward_seconds, same = _seconds(forward, start)
         except (TypeError, ValueError, AttributeError, tf.errors.OpError):
             return reverse
-        if forward_seconds < reverse_seconds and abs(same - value) <= 1e-3 * abs(value):
+        if forward_seconds < reverse_seconds and abs(same - value) <= _SAME * abs(value):
             self.forward_over_reverse = True
             return forward
         return reverse
 
 
-def _seconds(measure: Callable[[Any], tuple[Any, Any]], start: Any) -> tuple[float, float]:
+def _seconds(measure: SharpnessMeasurement, start: Vector) -> tuple[float, float]:
     """Shortest time of a compiled measurement, and its value."""
     value = float(measure(start)[0])
     times = []
-    for _ in range(_PATIENCE):
+    for _ in range(_REPEATS):
         begin = time.perf_counter()
         float(measure(start)[0])
         times.append(time.perf_counter() - begin)

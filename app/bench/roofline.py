@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.sweep.cost import product_flops
 from sharpness_phases.training.device import matrix_product_rate
 
-_FEW, _MANY = 2, 12  # products of two timed loops; their difference has no start-up in it
+_FEW, _MANY = 2, 12
+"""Products of two timed loops, whose difference is the time of ten products without the loops' start-up.
+
+Chosen, not measured: closer, and the difference of the two times is lost in their spread; further apart, and the
+measurement takes longer."""
+
 _REPEATS = 7
+"""Times each loop is timed, for the shortest.
+
+With three, the vector work of Lanczos came out as 13, 12, 3% of the products' time on CIFAR-10 (d = 8, w = 256); with
+seven as 6 to 7% in three repetitions (`docs/performance.md`)."""
+
 _MATRIX = 2048
-_NEVER = 1e-30  # a tolerance that is never met
+"""Rows and columns of the factors of the matrix product whose rate is the limit.
+
+Chosen, not measured: with small factors the start of a product counts, and the limit comes out too low."""
+
+_NEVER = 1e-30
+"""A relative residual that float32 and float64 do not reach, so that Lanczos uses all its products."""
 
 
 class Roofline(NamedTuple):
@@ -62,8 +78,8 @@ def measure_roofline(operator: HessianOperator) -> Roofline:
     start = tf.math.l2_normalize(tf.random.stateless_normal([operator.size], [0, 0], dtype=operator.dtype))
     flops = product_flops(operator)
 
-    def plain(count: int) -> Callable[[], Any]:
-        def run() -> Any:
+    def plain(count: int) -> Callable[[], Scalar]:
+        def run() -> Scalar:
             matvec = operator.linearize().matvec
             loop = tf.while_loop(
                 lambda i, v: i < count, lambda i, v: (i + 1, matvec(v)), (tf.constant(0), start), parallel_iterations=1
@@ -72,7 +88,7 @@ def measure_roofline(operator: HessianOperator) -> Roofline:
 
         return tf.function(run)
 
-    def lanczos(count: int) -> Callable[[], Any]:
+    def lanczos(count: int) -> Callable[[], Scalar]:
         solver = Lanczos(tolerance=_NEVER, max_products=count)
         return tf.function(lambda: solver.solve(operator.linearize().matvec, start).eigenvalue)
 
@@ -88,7 +104,7 @@ def measure_roofline(operator: HessianOperator) -> Roofline:
     return Roofline(max(rates), flops, (many - few) / count, (many_lanczos - few_lanczos) / count)
 
 
-def _seconds(function: Callable[[], Any]) -> float:
+def _seconds(function: Callable[[], Scalar]) -> float:
     """Time of a compiled function, after a call that compiles it."""
     function().numpy()
     begin = time.perf_counter()

@@ -6,12 +6,23 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 
-_GRADIENT = 3  # forward passes that a gradient costs, the forward pass included
-_SAMPLING = 0.02  # seconds between two looks at the memory
+Result = TypeVar("Result")
+
+_GRADIENT = 3
+"""Forward passes that a gradient costs, the forward pass included.
+
+A weight layer's backward pass is two matrix products of the forward one's size: for the gradient of its input and of
+its weights. Counted, not measured."""
+
+_SAMPLING = 0.02
+"""Seconds between two looks at the process' memory.
+
+Chosen, not measured: longer, and a peak between two looks is missed; shorter, and looking takes time from what
+is timed."""
 
 
 class Work(NamedTuple):
@@ -65,7 +76,7 @@ class Cost:
     memory: int
 
 
-def timed(function: Callable[[], Any]) -> tuple[Any, Cost]:
+def timed(function: Callable[[], Result]) -> tuple[Result, Cost]:
     """Call a function; watch the clock and the process' memory.
 
     Args:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
+from sharpness_phases.curvature.operator import Solver
+from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 UNITS = ("epochs", "steps")
+
+Logs: TypeAlias = dict[str, float]
+"""What Keras hands to callbacks, and keeps in the history of `fit`: values by name."""
 
 
 class Measured(NamedTuple):
@@ -35,6 +40,8 @@ class Measured(NamedTuple):
 class SharpnessCallback(keras.callbacks.Callback):
     """Measures the sharpness of the compiled loss while a model trains that is not wrapped in a `SharpnessModel`.
 
+    A measurement set that does not fit the model is refused with a `ValueError` when training begins.
+
     Loss and sharpness are measured at the weights between two steps, not read from batch logs, which are means over
     the epoch so far. What stands still while measuring, and what is refused, is told by `SharpnessModel`.
 
@@ -54,20 +61,26 @@ class SharpnessCallback(keras.callbacks.Callback):
             row for each.
 
     Raises:
-        ValueError: If `every` is below 1 or `unit` unknown; when training begins, if the measurement set does not fit.
+        ValueError: If `every` is below 1 or `unit` unknown.
 
     Example:
-        >>> callback = SharpnessCallback(measurement=(x[:1024], y[:1024]), every=10, unit="steps")
-        >>> history = model.fit(x, y, epochs=5, callbacks=[callback])
-        >>> history.history["sharpness"]
+        >>> x, y = keras.random.normal((64, 8), seed=0), keras.random.normal((64, 2), seed=1)
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+        >>> model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        >>> callback = SharpnessCallback(measurement=(x[:32], y[:32]), every=2, unit="steps")
+        >>> history = model.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=[callback])
+        >>> [at.step for at in callback.history]
+        [0, 2, 4, 6, 8]
+        >>> sorted(history.history)
+        ['loss', 'sharpness', 'sharpness/threshold']
     """
 
     def __init__(
         self,
-        measurement: tuple[Any, Any],
+        measurement: tuple[Examples, Examples],
         every: int = 1,
         unit: str = "epochs",
-        solver: Any = None,
+        solver: Solver | None = None,
         chunk_size: int | None = None,
         verify: bool = True,
     ) -> None:
@@ -79,10 +92,15 @@ class SharpnessCallback(keras.callbacks.Callback):
         self.history: list[Measured] = []
         self._every = every
         self._unit = unit
-        self._settings = {"measurement": measurement, "solver": solver, "chunk_size": chunk_size, "verify": verify}
+        self._settings: dict[str, Any] = {
+            "measurement": measurement,
+            "solver": solver,
+            "chunk_size": chunk_size,
+            "verify": verify,
+        }
         self._measuring: SharpnessModel | None = None
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Measure before the first step."""
         self.history = []
         # A wrapper of its own, and new for every `fit`: the model may have been compiled anew.
@@ -90,13 +108,13 @@ class SharpnessCallback(keras.callbacks.Callback):
         self._measuring.compile(optimizer=keras.optimizers.SGD(), jit_compile=bool(self.model.jit_compile))
         self._measure()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Measure, if a step is due."""
         # With `steps_per_execution`, several steps lie between two calls.
         if self._unit == "steps" and self._steps() // self._every > self.history[-1].step // self._every:
             self._measure()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Measure, if the epoch is due, and tell the logs."""
         if self._unit == "epochs" and (epoch + 1) % self._every == 0:
             self._measure()

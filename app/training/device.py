@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -112,7 +111,7 @@ def matrix_product_rate(size: int = 1024, seconds: float = 0.5) -> float:
     return measure()
 
 
-def counted_flops(function: Callable[..., Any], *specs: Any) -> float:
+def counted_flops(function: Callable[..., tf.Tensor], *specs: tf.TensorSpec) -> float:
     """Floating-point operations of a function's graph, as TensorFlow's profiler counts them.
 
     Args:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import keras
+
+Tensor: TypeAlias = keras.KerasTensor
+"""Numbers of a batch, (batch, ...): a symbol while a model is built, a TensorFlow tensor while it computes."""
 
 
 @keras.saving.register_keras_serializable(package="sharpness_phases")
@@ -21,11 +24,14 @@ class HalfMeanSquaredError(keras.losses.Loss):
     """
 
     def __init__(
-        self, reduction: str = "sum_over_batch_size", name: str = "half_mean_squared_error", dtype: Any = None
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "half_mean_squared_error",
+        dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Loss of each example.
 
         Args:

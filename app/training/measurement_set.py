@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+Examples: TypeAlias = np.ndarray | tf.Tensor
+"""Inputs, targets or outputs of M examples, shape (M, ...)."""
 
-def as_tensors(measurement: Any, network: keras.Model) -> tuple[Any, Any]:
+
+def as_tensors(measurement: tuple[Examples, Examples], network: keras.Model) -> tuple[tf.Tensor, tf.Tensor]:
     """Check a measurement set and move it to the device.
+
+    A network with several inputs or outputs is refused by `require_one_array`, with a `ValueError`.
 
     Args:
         measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...).
@@ -19,7 +25,7 @@ def as_tensors(measurement: Any, network: keras.Model) -> tuple[Any, Any]:
         Two tensors; images and other real numbers in the network's dtype, integer inputs as they are.
 
     Raises:
-        ValueError: If it is not a pair of equal lengths, or the network has several inputs or outputs.
+        ValueError: If `measurement` is not a pair of equal lengths, at least 1.
     """
     require_one_array(network)
     if not isinstance(measurement, tuple | list) or len(measurement) != 2:
@@ -36,10 +42,11 @@ def require_one_array(network: keras.Model) -> None:
     """Refuse a network with several inputs or outputs.
 
     Args:
-        network: Any Keras model; one that does not tell passes.
+        network: Any Keras model. One without `inputs` and `outputs`, as a subclassed model is, is taken to have one of
+            each.
 
     Raises:
-        ValueError: If there are several.
+        ValueError: If the network has more than one input or output.
     """
     inputs, outputs = (len(getattr(network, side, None) or [None]) for side in ("inputs", "outputs"))
     if inputs > 1 or outputs > 1:
@@ -49,7 +56,7 @@ def require_one_array(network: keras.Model) -> None:
         )
 
 
-def accuracy(y: Any, outputs: Any) -> Any:
+def accuracy(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """Share of examples whose largest output is their class; NaN for outputs that are not class scores.
 
     Args:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import keras
 
 from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.curvature.operator import Solver
 from sharpness_phases.curvature.power import PowerIteration
 
+SolverConfig: TypeAlias = dict[str, Any]
+"""A solver in values that JSON can hold: of ours `kind` and `settings`, of others what Keras serialises."""
+
 _OURS = {kind.__name__: kind for kind in (Lanczos, PowerIteration)}
-"""Their public attributes are their arguments."""
+"""Our solvers by the name of their class; their attributes are their arguments."""
 
 
-def solver_config(solver: Any) -> dict[str, Any]:
+def solver_config(solver: Solver) -> SolverConfig:
     """Describe a solver by plain values.
 
     Args:
@@ -28,7 +33,7 @@ def solver_config(solver: Any) -> dict[str, Any]:
     return keras.saving.serialize_keras_object(solver)
 
 
-def solver_from_config(config: dict[str, Any], custom_objects: Any = None) -> Any:
+def solver_from_config(config: SolverConfig, custom_objects: Mapping[str, object] | None = None) -> Solver:
     """Build the solver that `solver_config` described.
 
     Args:
