@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from sharpness_phases.bench.compare import CONSTANTS, Comparison
+from sharpness_phases.analysis.phases import BOUNDARIES
+from sharpness_phases.bench.compare import Comparison
 from sharpness_phases.bench.scaling import Point, growth
 from sharpness_phases.commands.console import plain_table
 
@@ -29,14 +30,14 @@ def ways_table(comparison: Comparison) -> Table:
     for name, label in _WAYS:
         way = getattr(comparison, name)
         numbers = [f"{way.seconds:.2f} s", f"{way.products}", f"{way.flops:.2e}", f"{way.memory / 2**30:.2f} GB"]
-        rows.append([label, *numbers, *(_number(way.constants[constant]) for constant in CONSTANTS)])
+        rows.append([label, *numbers, *(_number(way.constants[constant]) for constant in BOUNDARIES)])
     title = f"depth {comparison.depth}, width {comparison.width}, initialisation {comparison.seed}"
-    return plain_table(title, ("way", "time", "HVPs", "FLOPs", "memory", *CONSTANTS), rows)
+    return plain_table(title, ("way", "time", "HVPs", "FLOPs", "memory", *BOUNDARIES), rows)
 
 
 def remarks(comparison: Comparison) -> list[str]:
     """What follows from the table, a sentence a line."""
-    steps = ", ".join(f"{name} {_number(comparison.grid_steps[name])}" for name in CONSTANTS)
+    steps = ", ".join(f"{name} {_number(comparison.grid_steps[name])}" for name in BOUNDARIES)
     kind = "forward over reverse" if comparison.forward_over_reverse else "reverse over reverse, gradient hoisted"
     return [
         f"{comparison.speedup:.0f} times as fast as the protocol ({kind}), the whole grid "

@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from pictures import overlapping, regime_figure, saturated, shown_texts
 
+from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.analysis.saturation import critical_table
 from sharpness_phases.views.diagram import PhaseDiagram
 from sharpness_phases.views.grey import grey_of
@@ -90,7 +91,7 @@ def test_any_two_constants_are_told_apart_by_colour_and_by_marker(sight):
 @pytest.mark.parametrize("sight", SIGHTS)
 def test_boundaries_stand_out_from_the_phases_on_both_sides(sight):
     fills = list(PHASE_FILLS.values())
-    for name, sides in zip(("c_loss", "c_sharp", "c_max"), pairwise(fills), strict=True):
+    for name, sides in zip(BOUNDARIES, pairwise(fills), strict=True):
         assert all(distance(CONSTANT_COLORS[name], side, sight) > 30 for side in sides), name
 
 
