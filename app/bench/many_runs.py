@@ -26,7 +26,9 @@ from sharpness_phases.store.runs import PACK_SIZE, RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep
 
 _NETWORKS = {"depths": [2, 4, 8], "widths": [16, 32, 64, 128, 256, 512, 1024, 2048]}
-_RUNS_OF_A_CELL = 20  # about as many as the search asks of made-up runs
+_RUNS_OF_A_CELL = 20
+"""About as many as the search asks for of made-up runs; only the number of seeds depends on it, and the exact number of
+runs is told."""
 
 
 class MadeUpRuns:

@@ -12,11 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sharpness_phases.config.loading import checked
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.errors import UserError
+
+if TYPE_CHECKING:
+    from sharpness_phases.runs.spec import Cell
+    from sharpness_phases.sweep.simulator import Simulator
 
 AXES: dict[str, tuple[int, ...]] = {
     "width": (64, 128, 256, 512, 1024, 2048),
@@ -49,7 +53,7 @@ class Point:
     products: int
     memory: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float | int | str]:
         """Plain JSON values."""
         return asdict(self)
 
@@ -62,10 +66,8 @@ def scale(config: ExperimentConfig, values: Mapping[str, Sequence[int]]) -> Iter
         values: Values to take of each of `AXES`.
 
     Yields:
-        The points, axis by axis.
-
-    Raises:
-        UserError: If a config with one of the values would be wrong; nothing is measured then.
+        The points, axis by axis. If a config with one of the values would be wrong, nothing is measured: a `UserError`
+        says so first.
     """
     sweep = config.sweep
     base = config.changed(sweep={"depths": sweep.depths[:1], "widths": sweep.widths[:1], "seeds": 1})
@@ -117,7 +119,7 @@ def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _varied(config: ExperimentConfig, axis: str, value: int) -> ExperimentConfig:
-    changes: dict[str, dict[str, Any]] = {
+    changes: dict[str, dict[str, dict[str, int | list[int]]]] = {
         "width": {"sweep": {"widths": [value]}},
         "depth": {"sweep": {"depths": [value]}},
         "examples": {"sharpness": {"examples": value}},
@@ -151,7 +153,7 @@ def _measure(config: ExperimentConfig, axis: str, value: int) -> Point:
     return Point(axis, value, parameters, middle - begin, seconds, products, memory)
 
 
-def _compile(simulator: Any, cell: Any, batch_size: int) -> None:
+def _compile(simulator: Simulator, cell: Cell, batch_size: int) -> None:
     """Trace what every run needs, by a run of one step."""
     import numpy as np
 

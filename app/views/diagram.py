@@ -24,6 +24,7 @@ from sharpness_phases.views.panels import (
     curve_of,
     fitted_boundaries,
     heights_of,
+    known_rows,
     known_somewhere,
     panels_of,
     phase_edges,
@@ -164,18 +165,25 @@ def _draw_panel(ax: Axes, panel: Panel, shown: Range) -> None:
     for name, fit in fitted_boundaries(panel).items():
         ax.plot(curve_of(fit, heights), heights, color=CONSTANT_COLORS[name], linewidth=1.3, zorder=2)
     for name in MARKED:
-        _draw_constant(ax, panel.rows[panel.rows["constant"] == name], name)
+        _draw_constant(ax, panel, name)
     ax.axvline(2.0, color="black", linestyle="--", linewidth=1, zorder=3)
     _set_axes(ax, panel, heights, shown)
     ax.set_title(panel.title)
 
 
-def _draw_constant(ax: Axes, rows: pd.DataFrame, name: str) -> None:
+def _draw_constant(ax: Axes, panel: Panel, name: str) -> None:
     """Markers at the means, with bars from quartile to quartile; hollow where an initialisation is censored."""
     color = CONSTANT_COLORS[name]
-    for row in rows[rows["n"] > 0].itertuples():
-        bar = {"linewidth": 2.2, "alpha": 0.75, "zorder": 4, "solid_capstyle": "butt"}
-        ax.plot([row.q25, row.q75], [row.position] * 2, color=color, **bar)
+    for row in known_rows(panel.rows, name):
+        ax.plot(
+            [row.q25, row.q75],
+            [row.position] * 2,
+            color=color,
+            linewidth=2.2,
+            alpha=0.75,
+            zorder=4,
+            solid_capstyle="butt",
+        )
         ax.plot(
             row.mean,
             row.position,

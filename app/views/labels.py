@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TypeAlias
 
 import pandas as pd
 
 from sharpness_phases.analysis.phases import BOUNDARIES, boundary, classify
 
-CellKey: TypeAlias = tuple[int, int, int]
+CellKey: TypeAlias = tuple[Hashable, ...]
 """An initialisation of an experiment: depth, width, seed."""
 
 UNKNOWN_PHASE = "unknown"

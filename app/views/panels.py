@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -80,6 +80,21 @@ def panels_of(summary: pd.DataFrame, over: Over | None) -> list[Panel]:
         return [Panel(title, rows.assign(position=rows["depth"].astype(float)), over) for title, rows in panels]
     panels = [(f"depth {depth}", summary[summary["depth"] == depth]) for depth in depths]
     return [Panel(title, rows.assign(position=1.0 / rows["width"]), over) for title, rows in panels]
+
+
+class ConstantRow(Protocol):
+    """One constant of one network: a row of `analysis.tables.summary_table`; in a `Panel` with its position."""
+
+    mean: float
+    q25: float
+    q75: float
+    n_censored: int
+    position: float
+
+
+def known_rows(rows: pd.DataFrame, name: str) -> Iterator[ConstantRow]:
+    """The rows of the networks for which a constant is known."""
+    return cast(Iterator[ConstantRow], rows[(rows["constant"] == name) & (rows["n"] > 0)].itertuples())
 
 
 def known_somewhere(panels: Sequence[Panel], name: str) -> bool:
@@ -182,9 +197,10 @@ def _boundary(panel: Panel, name: str, fit: np.ndarray | None, heights: np.ndarr
     curve = np.full(len(heights), shown.high) if fit is None else curve_of(fit, heights)
     nearest = _nearest(panel.positions, heights)
     rows = panel.rows[panel.rows["constant"] == name]
-    for row in rows.groupby("position")[["n", "n_low", "n_high"]].sum().itertuples():
-        if row.n < row.n_low + row.n_high:
-            curve = np.where(nearest == row.Index, shown.low if row.n_low > row.n_high else shown.high, curve)
+    counts = rows.groupby("position")[["n", "n_low", "n_high"]].sum()
+    for position, known, low, high in zip(counts.index, *counts.to_numpy().T, strict=True):
+        if known < low + high:
+            curve = np.where(nearest == position, shown.low if low > high else shown.high, curve)
     return np.clip(curve, *shown)
 
 

@@ -30,8 +30,8 @@ _COLUMN, _BLOCK = 3.2, 4.6  # inches on a screen: the width of a column, the hei
 _LINE = "#0b3c6f"  # the line of the sharpness; dark on all fills
 
 _LINEAR_STEPS = 10
-"""Steps that are shown on a linear axis, later ones on a logarithmic one: the early transient is about as short, and on a
-linear axis of thousands of steps it would be a line. Runs of up to ten times as many have a linear axis throughout."""
+"""Steps that are shown on a linear axis, later ones on a logarithmic one: the early transient is about as short, and on
+a linear axis of thousands of steps it would be a line. Runs of up to ten times as many have a linear axis."""
 
 _HIGHEST, _LEAST_HIGHEST = 2.5, 1.15
 """The sharpness' axis ends at most, and at least, here, in units of 2/eta: an early peak does not press the edge of

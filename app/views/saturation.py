@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import matplotlib
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from sharpness_phases.analysis.saturation import MIN_POINTS, common_grid, saturation_curves
+from sharpness_phases.views.panels import known_rows
 from sharpness_phases.views.style import (
     CONSTANT_COLORS,
     CONSTANT_LABELS,
@@ -77,7 +78,7 @@ class SaturationFigure(Picture):
         Returns:
             A Matplotlib figure, not registered with pyplot.
         """
-        networks = list(self._critical.itertuples())
+        networks = cast(list[_Critical], list(self._critical.itertuples()))
         with house_style():
             columns = columns_for(int(self._critical.groupby("depth").size().max()), _MOST_COLUMNS, _CURVES_WIDTH)
             figure, cells = _empty_sheet(len(networks), columns)
@@ -173,7 +174,7 @@ class SaturationDiagram(Picture):
         """
         depths = sorted(self._saturated["depth"].unique())
         highest = self._saturated.groupby(["depth", "width", "c"])["ratio"].mean().max()
-        colors = ScalarMappable(Normalize(0.0, float(highest)), _COLORS)
+        norm = Normalize(0.0, float(highest))
         with house_style():
             columns = columns_for(len(depths), len(depths), _DIAGRAM_SIZE)
             rows = -(-len(depths) // columns)
@@ -184,24 +185,24 @@ class SaturationDiagram(Picture):
                 ax.remove()
             del axes[len(depths) :]
             for ax, depth in zip(axes, depths, strict=True):
-                self._draw_depth(ax, depth, colors)
+                self._draw_depth(ax, depth, norm)
             for ax in axes[::columns]:
                 ax.set_ylabel("1 / width")
-            figure.colorbar(colors, ax=axes, label=_CURVES[0][1])
+            figure.colorbar(ScalarMappable(norm, _COLORS), ax=axes, label=_CURVES[0][1])
             handles = {handle.get_label(): handle for ax in axes for handle in ax.get_lines() if _is_named(handle)}
             figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
             if self._title:
                 figure.suptitle(self._title)
         return figure
 
-    def _draw_depth(self, ax: Axes, depth: int, colors: ScalarMappable) -> None:
+    def _draw_depth(self, ax: Axes, depth: int, norm: Normalize) -> None:
         """The networks of one depth, a row each, the widest lowest; all panels have the rows and c of all networks."""
         c = np.sort(self._saturated["c"].unique())
         widths = sorted(self._saturated["width"].unique(), reverse=True)
         means = self._saturated.groupby(["depth", "width", "c"])["ratio"].mean()
         for row, width in enumerate(widths):
             values = means.loc[depth, width] if (depth, width) in means.index else means.iloc[:0]
-            _draw_row(ax, row, values, colors)
+            _draw_row(ax, row, values, norm)
             self._draw_constants(ax, row, depth, width)
         ax.axvline(2.0, color="black", linestyle="--", linewidth=1)
         log2_axis(ax.xaxis, octaves(c[0], c[-1]))
@@ -214,8 +215,8 @@ class SaturationDiagram(Picture):
     def _draw_constants(self, ax: Axes, row: int, depth: int, width: int) -> None:
         table = self._summary
         for name in ("c_crit", "c_max"):
-            found = table[(table["depth"] == depth) & (table["width"] == width) & (table["constant"] == name)]
-            for constant in found[found["n"] > 0].itertuples():
+            network = table[(table["depth"] == depth) & (table["width"] == width)]
+            for constant in known_rows(network, name):
                 color = CONSTANT_COLORS[name]
                 ax.plot([constant.q25, constant.q75], [row] * 2, color=color, linewidth=2.2)
                 ax.plot(
@@ -230,7 +231,7 @@ class SaturationDiagram(Picture):
                 )
 
 
-def _draw_row(ax: Axes, row: int, values: pd.Series, colors: ScalarMappable) -> None:
+def _draw_row(ax: Axes, row: int, values: pd.Series, norm: Normalize) -> None:
     """One network as a band of coloured cells; white where its runs diverged."""
     if values.empty:
         return
@@ -238,7 +239,7 @@ def _draw_row(ax: Axes, row: int, values: pd.Series, colors: ScalarMappable) -> 
     middle = (x[1:] + x[:-1]) / 2
     half = (middle[0] - x[0], x[-1] - middle[-1]) if len(x) > 1 else (0.05, 0.05)
     edges = 2.0 ** np.concatenate([[x[0] - half[0]], middle, [x[-1] + half[1]]])
-    mesh = ax.pcolormesh(edges, [row - 0.5, row + 0.5], values.to_numpy()[None], cmap=_COLORS, norm=colors.norm)
+    mesh = ax.pcolormesh(edges, [row - 0.5, row + 0.5], values.to_numpy()[None], cmap=_COLORS, norm=norm)
     mesh.set_rasterized(True)
 
 

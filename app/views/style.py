@@ -145,7 +145,7 @@ def house_style(style: Style | None = None) -> Iterator[None]:
     """
     token = _style.set(_style.get() if style is None else style)
     try:
-        with matplotlib.rc_context(_SETTINGS | _style.get().settings):
+        with matplotlib.rc_context({**_SETTINGS, **_style.get().settings}):
             yield
     finally:
         _style.reset(token)
@@ -246,7 +246,7 @@ def log2_axis(axis: Axis, ticks: list[float], labels: list[str] | None = None) -
         ticks: Where ticks stand.
         labels: What they say; the value itself by default.
     """
-    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    set_scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
     set_scale("log", base=2)
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())

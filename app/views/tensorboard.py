@@ -46,7 +46,7 @@ reads thousands of runs slowly (docs/cluster.md), and fewer would leave initiali
 
 _RESULTS = ("result/final_loss", "result/max_normalized_sharpness")
 _CONSTANTS = (*BOUNDARIES, *(name for name in CONSTANTS if name not in BOUNDARIES), "lambda_0", "loss_0")
-"""Metrics of every run: the boundaries of the phases first, as TensorBoard shows the first five of all metrics unasked."""
+"""Metrics of every run; those of the phases come first, as TensorBoard shows the first five of all metrics unasked."""
 
 _CHARTS = {
     "Sharpness and its threshold 2/eta": r"^sharpness(/threshold)?$",

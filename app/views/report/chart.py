@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from sharpness_phases.analysis.tables import CONSTANTS
-from sharpness_phases.views.labels import by_cell, phase_of
+from sharpness_phases.views.labels import CellKey, by_cell, phase_of
 from sharpness_phases.views.thinning import few_steps, first_initialisations
 
 MAX_POINTS = 100_000
@@ -66,7 +66,7 @@ def json_for_html(data: Mapping[str, object]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _initialisation(runs: pd.DataFrame, known: Mapping[tuple[int, int, int], pd.Series]) -> dict[str, object]:
+def _initialisation(runs: pd.DataFrame, known: Mapping[CellKey, pd.Series]) -> dict[str, object]:
     depth, width, seed = (int(runs[name].iloc[0]) for name in ("depth", "width", "seed"))
     constants = known.get((depth, width, seed))
     found = {} if constants is None else {name: _constant(constants, name) for name in CONSTANTS}

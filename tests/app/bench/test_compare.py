@@ -3,7 +3,7 @@ import json
 import pytest
 from tiny import TINY
 
-from sharpness_phases.bench.compare import _transient_alone, compare
+from sharpness_phases.bench.compare import compare, transient_alone
 from sharpness_phases.commands.bench_tables import conclusion, remarks, ways_table
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.errors import UserError
@@ -48,7 +48,7 @@ def test_momentum_is_refused():
 
 def test_only_what_the_protocol_measures_is_compared():
     long = [*CONFIG, "training.steps=6", "sweep.search=exhaustive", "analysis={transient_steps: 4, saturation: true}"]
-    config = _transient_alone(load_config("quickstart", [*long, "sharpness={examples: 64, solver: power, every: 2}"]))
+    config = transient_alone(load_config("quickstart", [*long, "sharpness={examples: 64, solver: power, every: 2}"]))
     assert (config.sweep.search, config.sharpness.solver, config.sharpness.every) == ("adaptive", "lanczos", 1)
     assert config.training.steps == config.transient_steps == 4
     assert not config.analysis.saturation
