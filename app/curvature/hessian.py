@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
-
-class Linearization(NamedTuple):
-    """Loss, flat gradient and Hessian-vector product at one set of weights.
-
-    Attributes:
-        loss: Scalar tensor L.
-        gradient: Flat gradient, shape (n,).
-        matvec: Function v -> H v on flat tensors of shape (n,).
-        report: What the loss function gave beside the loss, a scalar tensor; zero without.
-    """
-
-    loss: Any
-    gradient: Any
-    matvec: Callable[[Any], Any]
-    report: Any
+from sharpness_phases.curvature.operator import Linearization
 
 
 class HessianOperator:
@@ -84,7 +70,7 @@ class HessianOperator:
         """Loss, gradient and product at the variables' present values; callable inside a `tf.function`."""
         if self._chunk is None:
             return self._linearize(self._x, self._y)
-        loss, gradient, report = self._sum_over_chunks(lambda at: (at.loss, at.gradient, at.report), (0.0, None, 0.0))
+        loss, gradient, report = self._sum_over_chunks(lambda at: (at.loss, at.gradient, at.accuracy), (0.0, None, 0.0))
         return Linearization(loss, gradient, self._chunked_matvec, report)
 
     def flatten(self, tensors: Sequence[Any]) -> Any:

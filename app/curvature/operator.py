@@ -1,8 +1,74 @@
-"""What a solver returns: the value and the evidence for it."""
+"""The types of linear algebra: an operator, a solver, what it is asked for, and what it returns."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+Scalar: TypeAlias = tf.Tensor
+"""A tensor of shape (); a Python number where no graph is traced."""
+
+Vector: TypeAlias = tf.Tensor
+"""A flat tensor of shape (n,)."""
+
+Matvec: TypeAlias = Callable[[Vector], Vector]
+"""A symmetric matrix H as the map v -> H v."""
+
+
+class Linearization(NamedTuple):
+    """Loss, flat gradient and Hessian-vector product at one set of weights.
+
+    Attributes:
+        loss: Loss L.
+        gradient: Gradient g of L, shape (n,).
+        matvec: Map v -> H v, H the Hessian of L.
+        accuracy: The second mean of a loss function that gives a pair, such as the accuracy; zero without.
+    """
+
+    loss: Scalar
+    gradient: Vector
+    matvec: Matvec
+    accuracy: Scalar
+
+
+class Operator(Protocol):
+    """The Hessian H of a loss, linearised at the weights as they are when it is asked.
+
+    Attributes:
+        size: Number n of rows of H.
+        dtype: Of the vectors that H is applied to.
+    """
+
+    size: int
+    dtype: tf.DType
+
+    def linearize(self) -> Linearization:
+        """Loss, gradient and product at the present weights; callable inside a `tf.function`."""
+        ...
+
+
+class Aim(NamedTuple):
+    """What is asked of a solver beside its tolerance: how early it may stop.
+
+    Attributes:
+        threshold: The solver may stop once it is clear on which side of it the eigenvalue lies; NaN for never.
+        start_is_near_top: Whether the start vector is known to lie near the top eigenvector, and not only near some
+            eigenvector.
+        may_stop_below: Whether an eigenvalue that is only likely to lie below the threshold may be taken to do so. A
+            start near another eigenvector can hide a larger eigenvalue.
+    """
+
+    threshold: Scalar | float = float("nan")
+    start_is_near_top: bool = False
+    may_stop_below: Scalar | bool = True
+
+
+TO_TOLERANCE = Aim()
+"""The eigenvalue itself, from a start of which nothing is known."""
 
 
 class EigenResult(NamedTuple):
@@ -20,20 +86,60 @@ class EigenResult(NamedTuple):
         hvps: Number of Hessian-vector products used.
     """
 
-    eigenvalue: Any
-    eigenvector: Any
-    residual: Any
-    error: Any
-    converged: Any
-    hvps: Any
+    eigenvalue: Scalar | float
+    eigenvector: Vector | np.ndarray
+    residual: Scalar | float
+    error: Scalar | float
+    converged: Scalar | bool
+    hvps: Scalar | int
 
     def to_python(self) -> EigenResult:
         """The same result with Python numbers and a NumPy eigenvector."""
         return EigenResult(
             float(self.eigenvalue),
-            self.eigenvector.numpy(),
+            np.asarray(self.eigenvector),
             float(self.residual),
             float(self.error),
             bool(self.converged),
             int(self.hvps),
         )
+
+    def failure(self, name: str = "the eigenvalue", wanted: str = "the tolerance") -> str | None:
+        """Why the solver did not converge, as a sentence without its full stop.
+
+        Args:
+            name: What the eigenvalue is called.
+            wanted: What the relative residual was to reach.
+
+        Returns:
+            The sentence; None where the solver converged.
+
+        Example:
+            >>> result = EigenResult(2.0, np.ones(1), 0.5, 0.1, converged=False, hvps=100)
+            >>> result.failure("lambda_0", "sharpness.tolerance 1.0e-03")
+            'after 100 products the residual of lambda_0 is 2.5e-01 of it, above sharpness.tolerance 1.0e-03'
+        """
+        if self.converged:
+            return None
+        value = float(self.eigenvalue)
+        if not math.isfinite(value):
+            return f"{name} is not known: a product gave NaN or infinity"
+        share = float(self.residual) / abs(value) if value else math.inf
+        return f"after {int(self.hvps)} products the residual of {name} is {share:.1e} of it, above {wanted}"
+
+
+class Solver(Protocol):
+    """Finds the largest algebraic eigenvalue of a symmetric operator."""
+
+    def solve(self, matvec: Matvec, start: Vector, aim: Aim = TO_TOLERANCE) -> EigenResult:
+        """Find the largest eigenvalue; callable inside a `tf.function`.
+
+        Args:
+            matvec: The operator, v -> H v on tensors of shape (n,).
+            start: Start vector of shape (n,), not zero; it need not have unit length.
+            aim: How early the solver may stop; a solver is free to go on to its end.
+
+        Returns:
+            The result, with NaN where the operator gives NaN or infinity.
+        """
+        ...

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
-from sharpness_phases.curvature.operator import EigenResult
+from sharpness_phases.curvature.operator import Aim, EigenResult
 
 _SAMPLE_SHARE = 16  # one of so many measurement examples is in the sample
 _ENOUGH = 128  # examples, of which there are as many in the sample if they are no more than a quarter
@@ -183,8 +183,8 @@ class SharpnessTracker:
         if not near:  # else the gradient is not needed, and not computed
             start = tf.cond(_dot(start, start) > 0, lambda: start, lambda: at.gradient)
         start = _unit(start) + self._noise
-        result = self._solver.solve(at.matvec, start, threshold, near=near, trusts_below=below)
-        return Measurement(at.loss, at.report, result)
+        result = self._solver.solve(at.matvec, start, Aim(threshold, near, below))
+        return Measurement(at.loss, at.accuracy, result)
 
     def _solve_sample_from(self, start: Any) -> tuple[Any, Any, Any]:
         """The sample's largest eigenvalue, its eigenvector and the products that they took."""

@@ -48,7 +48,7 @@ def test_a_loss_may_report_a_second_mean(chunk_size):
         lambda x, y: (tf.reduce_mean(theta * x), tf.reduce_mean(x)), [theta], x, x, chunk_size, reports=True
     )
     at = operator.linearize()
-    assert (float(at.loss), float(at.report)) == pytest.approx((23.0, 11.5))
+    assert (float(at.loss), float(at.accuracy)) == pytest.approx((23.0, 11.5))
 
 
 def test_the_hessian_is_symmetric(network):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import classification, dense_hessian, matvec_of, operator_of, symmetric
 
-from sharpness_phases.curvature.lanczos import SAFETY, Lanczos
+from sharpness_phases.curvature.lanczos import ERROR_SAFETY, Lanczos
+from sharpness_phases.curvature.operator import Aim
 from sharpness_phases.curvature.power import PowerIteration
 from sharpness_phases.models import FCN
 from sharpness_phases.sweep.losses import LOSSES, build_loss
@@ -24,7 +25,7 @@ SOLVERS = {"lanczos": Lanczos(), "power": PowerIteration(iterations=2000, tolera
 def solve(solver, matrix, start=None, compiled=False, **options):
     start = np.random.default_rng(1).standard_normal(len(matrix)) if start is None else start
     matvec = matvec_of(np.asarray(matrix, start.dtype))
-    function = tf.function(lambda v: solver.solve(matvec, v, **options), jit_compile=compiled)
+    function = tf.function(lambda v: solver.solve(matvec, v, Aim(**options)), jit_compile=compiled)
     return function(tf.constant(start)).to_python()
 
 
@@ -124,11 +125,13 @@ def near_the_top(matrix, share=0.02):
 def test_from_near_the_top_eigenvector_lanczos_stops_at_its_error():
     matrix = symmetric(SPECTRA["positive"])
     start = near_the_top(matrix)
-    by_residual, by_error = (solve(Lanczos(tolerance=1e-3), matrix, start, near=near) for near in (False, True))
+    by_residual, by_error = (
+        solve(Lanczos(tolerance=1e-3), matrix, start, start_is_near_top=near) for near in (False, True)
+    )
     assert by_error.hvps < by_residual.hvps
     assert by_error.converged
     assert by_error.residual > 1e-3 * by_error.eigenvalue
-    assert by_error.error <= 1e-3 * 10.0 / SAFETY
+    assert by_error.error <= 1e-3 * 10.0 / ERROR_SAFETY
     assert abs(by_error.eigenvalue - 10.0) <= 1e-3 * 10.0
 
 
@@ -136,7 +139,7 @@ def test_from_near_the_top_eigenvector_lanczos_stops_at_its_error():
 @given(st.floats(0.3, 0.98), st.integers(0, 1000), st.floats(0.001, 0.05))
 def test_the_estimated_error_is_kept_from_any_start_near_the_top_eigenvector(second, seed, share):
     matrix = symmetric(np.concatenate([[1.0, second], np.linspace(-0.2, 0.25, 40)]), seed)
-    result = solve(Lanczos(tolerance=1e-3), matrix, near_the_top(matrix, share), near=True)
+    result = solve(Lanczos(tolerance=1e-3), matrix, near_the_top(matrix, share), start_is_near_top=True)
     assert result.eigenvalue == pytest.approx(1.0, abs=1e-3)
 
 
@@ -187,7 +190,7 @@ def test_below_a_threshold_is_not_believed_early_where_that_is_not_trusted():
     _, vectors = np.linalg.eigh(matrix)
     near_the_second = vectors[:, -2] + 1e-2 * vectors[:, -1] + 3e-2 * vectors[:, 0]
     early, late = (
-        solve(Lanczos(), matrix, near_the_second, threshold=9.0, trusts_below=trusts) for trusts in (True, False)
+        solve(Lanczos(), matrix, near_the_second, threshold=9.0, may_stop_below=may) for may in (True, False)
     )
     assert early.eigenvalue < 9.0 < late.eigenvalue
     assert early.hvps < late.hvps
