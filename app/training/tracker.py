@@ -77,7 +77,7 @@ class SharpnessTracker:
         compiled: bool = False,
     ) -> None:
         x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        self.operator = HessianOperator(loss_and_report, variables, x, y, chunk_size, reports=True)
+        self.operator = HessianOperator(loss_and_report, variables, x, y, chunk_size, with_accuracy=True)
         self._few = sample_size(len(x))
         apart = len(x) // max(1, self._few)  # examples may be sorted by class
         few_x, few_y = (part[::apart][: self._few] for part in (x, y))

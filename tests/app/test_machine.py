@@ -97,7 +97,7 @@ def exhausted_above(examples, monkeypatch):
     honest = HessianOperator.linearize
 
     def linearize(self):
-        if (self._chunk or self._examples) > examples:
+        if self.examples_at_once > examples:
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
         return honest(self)
 
