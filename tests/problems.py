@@ -22,14 +22,10 @@ def operator_of(network, loss, x, y, chunk_size=None):
 
 def dense_hessian(operator, rows=None):
     """The Hessian, or some rows of it, from TensorFlow's `jacobian` of the gradient: another path than ours."""
-    variables = operator._variables
-    with tf.GradientTape(persistent=True) as outer:
-        with tf.GradientTape() as inner:
-            loss, _ = operator._loss(operator._x, operator._y)
-        gradients = inner.gradient(loss, variables)
-        flat = tf.concat([tf.reshape(g, [-1]) for g in gradients], 0)
-        flat = flat if rows is None else tf.gather(flat, rows)
-    blocks = outer.jacobian(flat, variables, experimental_use_pfor=False)
+    with tf.GradientTape(persistent=True) as tape:
+        gradient = operator.linearize().gradient
+        flat = gradient if rows is None else tf.gather(gradient, rows)
+    blocks = tape.jacobian(flat, operator.variables, experimental_use_pfor=False)
     return np.concatenate([block.numpy().reshape(len(flat), -1) for block in blocks], axis=1)
 
 

@@ -122,7 +122,7 @@ class KrylovBasis(NamedTuple):
 
 
 def largest_size(start: Vector, wanted: int) -> int:
-    """Number of vectors that a basis may have: `wanted`, and not more than n or than fit into `BASIS_BYTES`."""
+    """Number of vectors that a basis may have: `wanted`, but no more than n and than fit into `BASIS_BYTES`."""
     n = int(start.shape[0])
     return min(wanted, n, max(2, BASIS_BYTES // (n * start.dtype.size)))
 
@@ -144,10 +144,13 @@ def _over_vectors(
 
 
 def _largest_of_tridiagonal(alphas: Vector, betas: Vector, count: Scalar) -> tuple[Scalar, Scalar, Vector]:
-    """Largest eigenvalue of the leading (count, count) block of the tridiagonal matrix, the second one, and the vector.
+    """The largest eigenvalue of the leading (count, count) block of a tridiagonal matrix.
 
-    The matrix keeps its full static shape; the unused diagonal is put below the spectrum of the used block. Of a block
-    of size 1 the second eigenvalue is not known; the first one stands in for it.
+    The matrix keeps its full static shape; the unused diagonal is put below the spectrum of the used block.
+
+    Returns:
+        The eigenvalue, the second one, and the unit eigenvector of the first. Of a block of size 1 the second
+        eigenvalue is not known; the first one stands in for it.
     """
     size = int(alphas.shape[0])
     used = tf.range(size) < count

@@ -199,7 +199,7 @@ class SharpnessTracker:
         compiled: bool = False,
     ) -> None:
         x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        self.operator = HessianOperator(loss_and_accuracy, variables, x, y, chunk_size, reports=True)
+        self.operator = HessianOperator(loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True)
         self._examples, self._solver = len(x), solver
         size, dtype = self.operator.size, self.operator.dtype
         noise = tf.random.stateless_normal([size], [seed, 0], dtype=dtype)

@@ -78,7 +78,7 @@ def test_products_agree_with_differences_of_the_gradient(family, loss, mode, act
     v = np.random.default_rng(1).standard_normal(operator.size)
     with_mode = operator.linearize().matvec(tf.constant(v)) if mode == "eager" else product(tf.constant(v))
     step, gradients = 1e-7, []
-    variables = operator._variables
+    variables = operator.variables
     saved = [variable.numpy() for variable in variables]
     for sign in (1, -1):
         for variable, weight, part in zip(variables, saved, operator.unflatten(tf.constant(v)), strict=True):
@@ -92,7 +92,7 @@ def test_products_agree_with_differences_of_the_gradient(family, loss, mode, act
 @pytest.mark.parametrize("loss", LOSSES)
 def test_float32_products_are_as_exact_as_float32_allows(family, loss, mode):
     operator, exact = hessian(family, loss, "float32"), hessian(family, loss, "float64")
-    for variable, same in zip(exact._variables, operator._variables, strict=True):
+    for variable, same in zip(exact.variables, operator.variables, strict=True):
         variable.assign(tf.cast(same, tf.float64))
     rows = some_rows(exact)
     dense = dense_hessian(exact, rows)

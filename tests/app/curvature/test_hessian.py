@@ -42,10 +42,10 @@ def test_chunks_give_the_same_loss_gradient_and_product(network, chunk_size, com
 
 
 @pytest.mark.parametrize("chunk_size", [None, 7])
-def test_a_loss_may_report_a_second_mean(chunk_size):
+def test_a_loss_may_give_a_second_mean(chunk_size):
     theta, x = tf.Variable([2.0]), tf.range(24, dtype=tf.float32)
     operator = HessianOperator(
-        lambda x, y: (tf.reduce_mean(theta * x), tf.reduce_mean(x)), [theta], x, x, chunk_size, reports=True
+        lambda x, y: (tf.reduce_mean(theta * x), tf.reduce_mean(x)), [theta], x, x, chunk_size, with_accuracy=True
     )
     at = operator.linearize()
     assert (float(at.loss), float(at.accuracy)) == pytest.approx((23.0, 11.5))
@@ -77,3 +77,19 @@ def test_no_variables_and_empty_chunks_are_refused():
         HessianOperator(lambda x, y: 0.0, [], tf.zeros(1), tf.zeros(1))
     with pytest.raises(ValueError, match="`chunk_size`.*0"):
         HessianOperator(lambda x, y: 0.0, [tf.Variable(1.0)], tf.zeros(1), tf.zeros(1), chunk_size=0)
+
+
+def test_the_gradient_is_that_of_the_loss(network):
+    x, y = classification()
+    loss = build_loss("mse", "float64")
+    operator = operator_of(network, loss, x, y)
+    with tf.GradientTape() as tape:
+        value = loss(y, network(x, training=False))
+    expected = operator.flatten(tape.gradient(value, operator.variables))
+    np.testing.assert_allclose(operator.linearize().gradient, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("chunk_size", "expected"), [(None, 24), (7, 7), (100, 24)])
+def test_it_tells_how_many_examples_are_differentiated_at_once(network, chunk_size, expected):
+    operator = operator_of(network, build_loss("mse", "float64"), *classification(24), chunk_size)
+    assert operator.examples_at_once == expected

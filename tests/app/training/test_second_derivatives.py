@@ -53,7 +53,7 @@ def test_frozen_batch_normalization_and_nearest_upsampling_pass():
 def check(network, seed=0):
     x, y = classification(2, network.input_shape[1:], 3, seed=seed, dtype=np.float32)
     operator = operator_of(network, build_loss("mse"), x, y)
-    return verify_products(operator, operator._variables)
+    return verify_products(operator, operator.variables)
 
 
 def test_the_differences_find_a_layer_normalization_whose_second_derivative_is_wrong():

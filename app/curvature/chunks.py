@@ -1,0 +1,105 @@
+"""A loss that is a mean over parts of the examples: its value, gradient and Hessian from those of the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import tensorflow as tf
+
+from sharpness_phases.curvature.operator import Linearization, Scalar, Vector
+
+OfAPart: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
+"""Function (x, y) -> several quantities of these examples."""
+
+
+class Parts(Protocol):
+    """The examples in parts j = 1, 2, ..., with weights w_j that sum to 1."""
+
+    def mean(self, quantities: OfAPart, shapes: tuple[list[int], ...], dtype: tf.DType) -> tuple[tf.Tensor, ...]:
+        """The means sum_j w_j q_j of quantities q_j of the parts.
+
+        Args:
+            quantities: Function (x, y) -> quantities of a part.
+            shapes: Shape of each quantity.
+            dtype: Dtype of all of them.
+
+        Returns:
+            A tensor for each quantity.
+        """
+        ...
+
+
+class Chunks:
+    """Slices of `chunk_size` examples, and the rest, one after the other; w_j is a slice's share of the examples.
+
+    Args:
+        x: Inputs, shape (B, ...).
+        y: Targets, shape (B, ...).
+        chunk_size: Number of examples of a slice, between 1 and B.
+    """
+
+    def __init__(self, x: tf.Tensor, y: tf.Tensor, chunk_size: int) -> None:
+        self._data = (x, y)
+        self._examples = int(x.shape[0])
+        self._chunk_size = chunk_size
+
+    def mean(self, quantities: OfAPart, shapes: tuple[list[int], ...], dtype: tf.DType) -> tuple[tf.Tensor, ...]:
+        """The means sum_j w_j q_j, in a loop that keeps one slice at a time (see `Parts`)."""
+        size, full = self._chunk_size, self._examples // self._chunk_size
+
+        def added(sums: tuple[tf.Tensor, ...], start: Scalar | int, count: int) -> tuple[tf.Tensor, ...]:
+            weight = tf.constant(count / self._examples, dtype)
+            found = quantities(*(_slice(data, start, count) for data in self._data))
+            return tuple(total + weight * quantity for total, quantity in zip(sums, found, strict=True))
+
+        _, sums = tf.while_loop(
+            lambda i, sums: i < full,
+            lambda i, sums: (i + 1, added(sums, i * size, size)),
+            (tf.constant(0), tuple(tf.zeros(shape, dtype) for shape in shapes)),
+            maximum_iterations=full,
+            parallel_iterations=1,
+        )
+        rest = self._examples - full * size
+        return added(sums, full * size, rest) if rest else sums
+
+
+class MeanOver:
+    """Hessian of a mean loss, H v = sum_j w_j H_j v, and so its gradient and value.
+
+    Nothing is kept between the parts, so that memory is bounded by the largest one, at the price of a new forward pass
+    and gradient of every part for every product.
+
+    Args:
+        parts: The examples in parts.
+        linearize: Function (x, y) -> loss, gradient and product of the loss of these examples.
+        size: Number n of rows of H.
+        dtype: Of its vectors.
+    """
+
+    def __init__(
+        self, parts: Parts, linearize: Callable[[tf.Tensor, tf.Tensor], Linearization], size: int, dtype: tf.DType
+    ) -> None:
+        self._parts = parts
+        self._linearize = linearize
+        self.size = size
+        self.dtype = dtype
+
+    def linearize(self) -> Linearization:
+        """Loss, gradient and product at the present weights; callable inside a `tf.function`."""
+
+        def of_a_part(x: tf.Tensor, y: tf.Tensor) -> tuple[Scalar, Vector, Scalar]:
+            here = self._linearize(x, y)
+            return here.loss, here.gradient, here.accuracy
+
+        loss, gradient, accuracy = self._parts.mean(of_a_part, ([], [self.size], []), self.dtype)
+        return Linearization(loss, gradient, self._product, accuracy)
+
+    def _product(self, vector: Vector) -> Vector:
+        (product,) = self._parts.mean(lambda x, y: (self._linearize(x, y).matvec(vector),), ([self.size],), self.dtype)
+        return product
+
+
+def _slice(data: tf.Tensor, start: Scalar | int, count: int) -> tf.Tensor:
+    begin = tf.concat([[start], tf.zeros([len(data.shape) - 1], tf.int32)], axis=0)
+    return tf.slice(data, begin, [count, *data.shape[1:]])
