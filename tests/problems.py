@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.training.objective import Objective
 
 
 def classification(examples=24, shape=(6,), classes=3, seed=0, dtype=np.float64):
@@ -16,8 +16,7 @@ def classification(examples=24, shape=(6,), classes=3, seed=0, dtype=np.float64)
 
 def operator_of(network, loss, x, y, chunk_size=None):
     """The Hessian of a Keras loss of a network."""
-    variables = [v.value for v in network.trainable_variables]
-    return HessianOperator(lambda x, y: loss(y, network(x, training=False)), variables, x, y, chunk_size)
+    return Objective(network, loss).hessian(x, y, chunk_size)
 
 
 def dense_hessian(operator, rows=None):

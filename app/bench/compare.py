@@ -30,6 +30,7 @@ from sharpness_phases.sweep.cell_sweep import CellSweep
 from sharpness_phases.sweep.cost import forward_flops, product_flops
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
+from sharpness_phases.training.objective import Objective
 from sharpness_phases.training.tracker import ESTIMATE_ERROR, sample_size
 
 Json: TypeAlias = "dict[str, Json] | float | int | str | None"
@@ -183,11 +184,7 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
 
 def _hessian(config: ExperimentConfig, network: keras.Model, simulator: Simulator) -> HessianOperator:
     """The Hessian of the loss on the measurement set at the network's weights."""
-    return HessianOperator(
-        lambda x, y: build_loss(config.loss)(y, network(x, training=False)),
-        [v.value for v in network.trainable_variables],
-        *simulator.measurement,
-    )
+    return Objective(network, build_loss(config.loss)).hessian(*simulator.measurement)
 
 
 def _prices(config: ExperimentConfig, network: keras.Model, operator: HessianOperator) -> Prices:

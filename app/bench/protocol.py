@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from sharpness_phases.bench.work import Work
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar, Vector
 from sharpness_phases.curvature.power import PowerIteration
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices
 from sharpness_phases.runs.trajectory import Trajectory, has_diverged
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.training.measurement_set import Examples
+from sharpness_phases.training.objective import Objective
 
 SharpnessMeasurement: TypeAlias = Callable[[Vector], tuple[Scalar, Scalar]]
 """From a start vector (n,) to the sharpness and the Hessian-vector products spent on it."""
@@ -61,14 +61,14 @@ class ReferenceProtocol:
     ) -> None:
         self._config = config
         self._network = network
-        self._variables = [v.value for v in network.trainable_variables]
         self._x, self._y = tf.constant(data.x), tf.constant(data.y)
-        self._loss = build_loss(config.loss)
+        self._objective = Objective(network, build_loss(config.loss))
+        self._variables = self._objective.variables
         self._measurement = tuple(tf.constant(part) for part in measurement)
-        self._operator = HessianOperator(self._loss_of, self._variables, *self._measurement)
+        self._operator = self._objective.hessian(*self._measurement)
         self._solver = PowerIteration()
         self._step = tf.function(self._train)
-        self._evaluate = tf.function(self._loss_of)
+        self._evaluate = tf.function(self._objective.loss)
         self.forward_over_reverse = False
         self._measure = self._faster()
         self._compile()
@@ -132,12 +132,9 @@ class ReferenceProtocol:
         sizes = [min(_CHUNK, count - i) for i in starts]
         return float(sum(size * float(part) for size, part in zip(sizes, parts, strict=True)) / count)
 
-    def _loss_of(self, x: tf.Tensor, y: tf.Tensor) -> Scalar:
-        return self._loss(y, self._network(x, training=False))
-
     def _train(self, indices: tf.Tensor, learning_rate: Scalar) -> None:
         with tf.GradientTape() as tape:
-            loss = self._loss_of(tf.gather(self._x, indices), tf.gather(self._y, indices))
+            loss = self._objective.loss(tf.gather(self._x, indices), tf.gather(self._y, indices))
         for variable, gradient in zip(self._variables, tape.gradient(loss, self._variables), strict=True):
             variable.assign_sub(learning_rate * gradient)
 
@@ -150,7 +147,7 @@ class ReferenceProtocol:
             with tf.autodiff.ForwardAccumulator(self._variables, self._operator.unflatten(vector)) as forward:
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(self._variables)
-                    loss = self._loss_of(*self._measurement)
+                    loss = self._objective.loss(*self._measurement)
                 gradient = tape.gradient(loss, self._variables)
             return self._operator.flatten(forward.jvp(gradient))
 

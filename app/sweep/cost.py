@@ -15,6 +15,7 @@ from sharpness_phases.runs.spec import Cell, saturation_steps
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
 from sharpness_phases.training.device import counted_flops
+from sharpness_phases.training.objective import Objective
 from sharpness_phases.training.runner import LINE_POINTS
 
 _ADAPTIVE_RUNS = 14
@@ -220,10 +221,8 @@ def forward_flops(network: keras.Model) -> float:
 
 
 def _product_flops_of_one_example(config: ExperimentConfig, network: keras.Model) -> float:
-    loss = build_loss(config.loss)
-    variables = [v.value for v in network.trainable_variables]
     x, y = tf.zeros([1, *network.input_shape[1:]], network.input.dtype), tf.zeros([1, network.output_shape[-1]])
-    return product_flops(HessianOperator(lambda x, y: loss(y, network(x, training=False)), variables, x, y))
+    return product_flops(Objective(network, build_loss(config.loss)).hessian(x, y))
 
 
 def product_flops(operator: HessianOperator) -> float:

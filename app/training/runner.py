@@ -286,7 +286,7 @@ class TrajectoryRunner:
         x, y = tf.gather(self._x, indices), tf.gather(self._y, indices)
         with tf.GradientTape() as tape:
             loss = self.model.compute_loss(x=x, y=y, y_pred=self.model(x, training=True), training=True)
-        return tape.gradient(loss, [v.value for v in self.model.trainable_variables])
+        return tape.gradient(loss, [variable.value for variable in self.model.trainable_variables])
 
     def _apply(self, gradient: list[Tensor]) -> None:
         self.model.optimizer.apply_gradients(zip(gradient, self.model.trainable_variables, strict=True))

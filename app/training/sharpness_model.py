@@ -13,10 +13,10 @@ import tensorflow as tf
 
 import sharpness_phases.models.layers  # noqa: F401  # registers our layers, so that saved models find them
 import sharpness_phases.training.losses  # noqa: F401  # registers our loss, too
-from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
-from sharpness_phases.training.measurement_set import accuracy, as_tensors
+from sharpness_phases.training.measurement_set import as_tensors
+from sharpness_phases.training.objective import CompiledObjective
 from sharpness_phases.training.second_derivatives import check_second_derivatives
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
 from sharpness_phases.training.tracker import Measurement, SharpnessTracker
@@ -103,6 +103,7 @@ class SharpnessModel(keras.Model):
         self._verify, self._verified = verify, False
         self._seed = seed
         self._measurement = None if measurement is None else as_tensors(measurement, network)
+        self._objective = CompiledObjective(network, self)
         self._measuring: SharpnessTracker | None = None
         self._lost_measurement = False
 
@@ -114,7 +115,7 @@ class SharpnessModel(keras.Model):
         """Configure for training, as for any Keras model; without a `loss`, with the one that `network` has."""
         super().compile(*args, **kwargs)
         self._measuring, self._verified = None, False  # layers may have been frozen, or no longer be
-        self._evaluate = tf.function(self._loss_and_accuracy, jit_compile=bool(self.jit_compile))
+        self._evaluate = tf.function(self._objective.loss_and_accuracy, jit_compile=bool(self.jit_compile))
 
     def compute_loss(
         self,
@@ -189,7 +190,7 @@ class SharpnessModel(keras.Model):
 
     def loss_on_measurement(self) -> Scalar:
         """Loss on the measurement set at the present weights, as a tensor; callable inside a `tf.function`."""
-        return self._loss(*self._measurement_set())
+        return self._objective.loss(*self._measurement_set())
 
     @property
     def tracker(self) -> SharpnessTracker:
@@ -245,31 +246,24 @@ class SharpnessModel(keras.Model):
         x, y = self._measurement_set()
         if not self.network.built:
             self.network(x[:1])
-        variables = [v.value for v in self.network.trainable_variables]
+        objective = self._objective
+        variables = objective.variables
         if self._verify and not self._verified:
             self._verified = check_second_derivatives(
                 self.network,
                 variables,
-                lambda few: HessianOperator(self._loss, variables, x[few], y[few]),
+                lambda few: objective.hessian(x[few], y[few]),
                 len(x),
                 self._seed,
             )
         jit = bool(self.jit_compile)
         tracker = SharpnessTracker(
-            self._loss_and_accuracy, variables, x, y, self.solver, self._chunk_size, self._seed, jit
+            objective.loss_and_accuracy, variables, x, y, self.solver, self._chunk_size, self._seed, jit
         )
         never = tf.constant(float("nan"), tracker.operator.dtype)
         self._measure = tf.function(lambda warm: tracker.measure(warm, never))
         self._last = tf.Variable(never, trainable=False)
         return tracker
-
-    def _loss(self, x: Tensor, y: Tensor) -> Scalar:
-        return self.compute_loss(x=x, y=y, y_pred=self.network(x, training=False), training=False)
-
-    def _loss_and_accuracy(self, x: Tensor, y: Tensor) -> tuple[Scalar, Scalar]:
-        outputs = self.network(x, training=False)
-        loss = self.compute_loss(x=x, y=y, y_pred=outputs, training=False)
-        return loss, accuracy(y, outputs)
 
     def _track(self) -> Scalar:
         tracker = self.tracker

@@ -1,0 +1,110 @@
+"""The function theta -> L(theta) that is differentiated: a network's mean loss on given examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import keras
+import tensorflow as tf
+
+from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.operator import Scalar
+from sharpness_phases.training.measurement_set import Examples, accuracy
+
+OutputLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], Scalar]
+"""Function (targets, outputs) -> mean loss, such as a Keras loss object."""
+
+
+class ComputesLoss(Protocol):
+    """A Keras model with its loss, of which regularisers are a part."""
+
+    def compute_loss(
+        self,
+        x: tf.Tensor | None = None,
+        y: tf.Tensor | None = None,
+        y_pred: tf.Tensor | None = None,
+        sample_weight: tf.Tensor | None = None,
+        training: bool = True,
+    ) -> Scalar:
+        """The mean loss of examples x with targets y and outputs y_pred."""
+        ...
+
+
+class Objective:
+    """Mean loss L(theta) of a network in inference mode, as a function of the examples, at the present weights theta.
+
+    Args:
+        network: A Keras model with one input and one output array.
+        loss: Function (targets, outputs) -> mean loss.
+
+    Example:
+        The Hessian of L = mean (theta x)^2 / 2 over x = 1, 3 is mean x^2 = 5:
+
+        >>> from sharpness_phases.training.losses import HalfMeanSquaredError
+        >>> network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+        >>> objective = Objective(network, HalfMeanSquaredError())
+        >>> hessian = objective.hessian(tf.constant([[1.0], [3.0]]), tf.zeros([2, 1]))
+        >>> hessian.linearize().matvec(tf.constant([1.0])).numpy()
+        array([5.], dtype=float32)
+    """
+
+    def __init__(self, network: keras.Model, loss: OutputLoss) -> None:
+        self._network = network
+        self._output_loss = loss
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The network's trainable weights theta, as they are asked for: layers may be frozen later."""
+        return [variable.value for variable in self._network.trainable_variables]
+
+    def outputs(self, x: tf.Tensor) -> tf.Tensor:
+        """The network's outputs (B, ...) for inputs (B, ...), in inference mode."""
+        return self._network(x, training=False)
+
+    def loss_of_outputs(self, x: tf.Tensor, y: tf.Tensor, outputs: tf.Tensor) -> Scalar:
+        """L of examples whose outputs are known."""
+        return self._output_loss(y, outputs)
+
+    def loss(self, x: tf.Tensor, y: tf.Tensor) -> Scalar:
+        """L of inputs x and targets y, both (B, ...); callable inside a `tf.function`, differentiable."""
+        return self.loss_of_outputs(x, y, self.outputs(x))
+
+    def loss_and_accuracy(self, x: tf.Tensor, y: tf.Tensor) -> tuple[Scalar, Scalar]:
+        """L and the accuracy in [0, 1], from one forward pass; NaN where the outputs are not class scores."""
+        outputs = self.outputs(x)
+        return self.loss_of_outputs(x, y, outputs), accuracy(y, outputs)
+
+    def hessian(
+        self, x: Examples, y: Examples, chunk_size: int | None = None, with_accuracy: bool = False
+    ) -> HessianOperator:
+        """The Hessian of L on these examples.
+
+        Args:
+            x: Inputs, shape (B, ...).
+            y: Targets, shape (B, ...).
+            chunk_size: Number of examples differentiated at once; None for all.
+            with_accuracy: Whether its linearisation tells the accuracy, too.
+
+        Returns:
+            The operator, at the weights as they are whenever it is linearised.
+        """
+        loss = self.loss_and_accuracy if with_accuracy else self.loss
+        return HessianOperator(loss, self.variables, x, y, chunk_size, with_accuracy)
+
+
+class CompiledObjective(Objective):
+    """The loss that a Keras model was compiled with, regularisers included.
+
+    Args:
+        network: Computes the outputs.
+        model: Computes the loss from them: the network itself, or a model that wraps it.
+    """
+
+    def __init__(self, network: keras.Model, model: ComputesLoss) -> None:
+        super().__init__(network, lambda y, outputs: model.compute_loss(y=y, y_pred=outputs, training=False))
+        self._model = model
+
+    def loss_of_outputs(self, x: tf.Tensor, y: tf.Tensor, outputs: tf.Tensor) -> Scalar:
+        """L of examples whose outputs are known; a model's own loss may ask for the inputs, too."""
+        return self._model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
