@@ -15,17 +15,17 @@ _NOISE = "A rise below c = 2 mostly comes from the noise of small batches, or of
 
 @dataclass(frozen=True)
 class LearningRateAdvice:
-    """A learning rate, and what it rests on; `print` tells both.
+    """A learning rate eta = c / lambda_0, and what it rests on; printed, it tells both.
 
     Attributes:
         learning_rate: The suggestion.
         reason: Why, in words.
         lambda_0: Sharpness of the loss at the present weights.
-        c_loss: Smallest c = eta lambda_0 at which the loss rises above its first value; None if it did at none.
-        c_max: Largest c below the first one at which training diverges; None if it did at none.
-        steps: Steps of a run.
+        c_loss: Smallest c = eta lambda_0 tried at which the loss rises above its first value; None if there is none.
+        c_max: Largest c tried below the first one at which training diverges; None if none diverges.
+        steps: Optimizer steps of a run.
         batch_size: Examples in a batch.
-        runs: Number of short runs that it took.
+        runs: Number of short runs that c_loss and c_max took.
         caution: What does not carry over to the compiled optimizer; "" for plain SGD.
     """
 
@@ -69,7 +69,10 @@ class LearningRateAdvice:
 
 
 def suggestion(c_loss: float | None, c_max: float | None, steps: int) -> tuple[float, str]:
-    """The rule: the largest quiet c, and never more than half of c_max.
+    """The rule: the largest c of `GRID` below c_loss, but at most half of c_max.
+
+    c_max differs from one batch order to the next, so that training may diverge just below it, too. That half of it is
+    far enough away was chosen, not measured.
 
     Args:
         c_loss: Smallest c of `GRID` at which the loss rises; None if there is none.

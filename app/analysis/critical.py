@@ -46,7 +46,7 @@ def critical_constants(
 
     Args:
         grid: The c of the grid, increasing.
-        runs: Grid index to the trajectories at that c; a search leaves most indices out.
+        runs: Grid index to the trajectories at the c of that index; a search leaves most indices out.
         criteria: What counts as rising.
 
     Returns:
@@ -65,11 +65,11 @@ def critical_constants(
 
 
 def undecided(count: int, runs: Mapping[int, Sequence[Trajectory]], criteria: Criteria) -> tuple[int, Question] | None:
-    """What has to be asked next for all constants to be known.
+    """What has to be asked next for all constants to be known: below the first yes, there must be a no.
 
     Args:
         count: Number of grid points.
-        runs: Grid index to the trajectories at that c.
+        runs: Grid index to the trajectories at the c of that index.
         criteria: What counts as rising.
 
     Returns:
@@ -85,7 +85,7 @@ def undecided(count: int, runs: Mapping[int, Sequence[Trajectory]], criteria: Cr
 def _answers(
     count: int, runs: Mapping[int, Sequence[Trajectory]], criteria: Criteria
 ) -> dict[Question, list[bool | None]]:
-    """The answers along the grid; loss and sharpness end with the first diverging c."""
+    """The answers along the grid, of divergence first; those to other questions end with the first diverging c."""
     answers = {
         question: [_combined(criteria.answer(question, run) for run in runs.get(i, ())) for i in range(count)]
         for question in sorted(criteria.questions, key=lambda question: question is not Question.DIVERGENCE)
@@ -97,7 +97,7 @@ def _answers(
 
 
 def _combined(answers: Iterable[bool | None]) -> bool | None:
-    """What several runs at one c say together."""
+    """What several runs at one c say together: yes if any says so, no if one does; None if none knows."""
     known = {answer for answer in answers if answer is not None}
     return None if not known else True in known
 

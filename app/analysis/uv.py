@@ -11,11 +11,16 @@ import math
 import numpy as np
 import pandas as pd
 
-_ROUNDING = 0.02  # in grid steps
+_ROUNDING = 0.02
+"""Grid steps by which a stored c, of a lambda_0 in float32, may miss its exact place on the grid. Chosen so: with x in
+steps of 0.1 that is 0.14% of c; rounding is far below, and a whole grid step far above."""
 
 
 def recursion(f_0: float, lambda_0: float, n: int, learning_rate: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient descent, exactly.
+    """Gradient descent on the uv model, exactly (Kalra & Barkeshli 2023, Sec. 5).
+
+    f_{t+1} = f_t (1 - eta lambda_t + eta^2 f_t^2 / n) and
+    lambda_{t+1} = lambda_t + (eta f_t^2 / n) (eta lambda_t - 4).
 
     Args:
         f_0: Output before training.
@@ -25,7 +30,7 @@ def recursion(f_0: float, lambda_0: float, n: int, learning_rate: float, steps: 
         steps: Number of steps.
 
     Returns:
-        f_t and lambda_t for t = 0..steps, float64.
+        f_t and lambda_t for t = 0..steps, float64, each of shape (steps + 1,); infinite or NaN once they overflow.
     """
     f, trace = np.empty(steps + 1), np.empty(steps + 1)
     f[0], trace[0] = f_0, lambda_0
@@ -55,7 +60,9 @@ def top_eigenvalue(f: np.ndarray | float, trace: np.ndarray | float, n: int) -> 
 
 
 def critical_loss_constant(f_0: float, lambda_0: float, n: int) -> float:
-    """C = eta lambda_0 above which the loss rises at the first step: c_loss = (1 - sqrt(1 - 8a)) / (2a).
+    """c_loss, the learning-rate constant c = eta lambda_0 above which the loss rises at the first step.
+
+    With a = f_0^2 / (n lambda_0^2) it rises where c - a c^2 > 2, that is from c_loss = (1 - sqrt(1 - 8a)) / (2a) on.
 
     Args:
         f_0: Output before training.
@@ -63,8 +70,7 @@ def critical_loss_constant(f_0: float, lambda_0: float, n: int) -> float:
         n: Width.
 
     Returns:
-        c_loss with a = f_0^2 / (n lambda_0^2), which tends to 2 as a -> 0; infinity where the loss rises at no c, which
-        is for a > 1/8.
+        c_loss, which tends to 2 as a -> 0; infinity for a > 1/8, where c - a c^2 exceeds 2 at no c.
     """
     a = f_0**2 / (n * lambda_0**2)
     if a > 1 / 8:
@@ -79,7 +85,8 @@ def exact_loss_constants(constants: pd.DataFrame) -> pd.Series:
         constants: A table as `analysis.tables.constants_table` returns it, of the uv model.
 
     Returns:
-        eta times the measured lambda_0, the top eigenvalue, above which the loss rises at the first step.
+        For each row eta times the measured lambda_0, which is the top eigenvalue and not the trace, above which the
+        loss rises at the first step.
     """
 
     def constant(row: pd.Series) -> float:
@@ -99,16 +106,16 @@ def compare_with_exact(constants: pd.DataFrame, runs: pd.DataFrame, step: float)
         step: Distance of two exponents of its grid of c.
 
     Returns:
-        A row per width n: mean c_loss and its exact value over the initialisations where both are known, the largest
-        distance in grid steps of the first from the grid point at or above the second, and the largest relative
-        differences of f and lambda over all stored steps.
+        A row per width n, over the initialisations where the measured and the exact c_loss are known: the means of
+        both; `grid_steps`, by how many steps of the grid the measured c_loss misses the smallest grid point at or above
+        the exact one, at most; and the largest relative differences of f and lambda over all stored steps.
     """
     table = constants.assign(c_loss_exact=exact_loss_constants(constants))
     table = table[np.isfinite(table["c_loss"]) & np.isfinite(table["c_loss_exact"])]
     apart = np.log2(table["c_loss"] / table["c_loss_exact"]) / step
-    # The grid point at or above, up to float32 rounding of both.
-    above, below = np.ceil(apart - 1 - _ROUNDING), np.ceil(-apart - _ROUNDING)
-    table = table.assign(grid_steps=np.maximum(np.maximum(above, below), 0))
+    # Right is 0 <= apart < 1: the measured c_loss is the next grid point.
+    too_high, too_low = np.ceil(apart - 1 - _ROUNDING), np.ceil(-apart - _ROUNDING)
+    table = table.assign(grid_steps=np.maximum(np.maximum(too_high, too_low), 0))
     by_width = table.groupby("width").agg(
         c_loss=("c_loss", "mean"), c_loss_exact=("c_loss_exact", "mean"), grid_steps=("grid_steps", "max")
     )
