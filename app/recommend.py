@@ -78,9 +78,16 @@ def recommend_learning_rate(
         UserError: If `batch_size`, `steps` or `examples` is no positive integer, or training diverges at every c.
 
     Example:
-        >>> advice = recommend_learning_rate(model, (x, y), batch_size=128)
-        >>> print(advice)
+        On a quadratic loss the quiet rates end at 2 / lambda_0:
+
+        >>> import keras
+        >>> x, y = np.eye(8, dtype="float32")[:4], np.ones((4, 1), "float32")
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.compile(keras.optimizers.SGD(), "mse")
+        >>> advice = recommend_learning_rate(model, (x, y), batch_size=4)
         >>> model.optimizer.learning_rate = advice.learning_rate
+        >>> round(advice.lambda_0, 3), 1 < advice.c <= 2
+        (0.5, True)
     """
     import_tensorflow()
     x, y = _checked(model, data)

@@ -3,7 +3,8 @@ import math
 import pytest
 from tiny import TINY
 
-from sharpness_phases.bench.scaling import AXES, Point, growth, parse_axes, scale, scaling_table
+from sharpness_phases.bench.scaling import AXES, Point, growth, parse_axes, scale
+from sharpness_phases.commands.bench_tables import scaling_table
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.errors import UserError
 

@@ -25,7 +25,7 @@ def exact_sharpness(model):
 
 
 @pytest.mark.parametrize("solver", [Lanczos(), PowerIteration(200)], ids=["lanczos", "power"])
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "XLA"])
 def test_the_sharpness_is_the_largest_eigenvalue_of_the_dense_hessian(jit_compile, solver):
     model = compiled(jit_compile=jit_compile, solver=solver)
     assert model.sharpness().eigenvalue == pytest.approx(exact_sharpness(model), rel=1e-3)

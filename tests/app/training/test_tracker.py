@@ -44,7 +44,7 @@ class Problem:
         return np.linalg.eigvalsh(dense_hessian(operator_of(self.network, self.keras_loss, self.x, self.y)))[-1]
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "XLA"])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "XLA"])
 @pytest.mark.parametrize("examples", [1024, 64], ids=["with a sample", "without"])
 @pytest.mark.parametrize("loss", ["mse", "xent"])
 def test_every_measurement_along_a_run_is_the_largest_eigenvalue_of_the_dense_hessian(examples, compiled, loss):
