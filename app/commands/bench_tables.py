@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from sharpness_phases.analysis.phases import BOUNDARIES
-from sharpness_phases.bench.compare import Comparison
+from sharpness_phases.bench.comparison import Comparison
 from sharpness_phases.bench.scaling import Point, growth
 from sharpness_phases.commands.console import plain_table
 

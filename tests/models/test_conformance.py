@@ -19,14 +19,21 @@ CASES = {
 }
 """Smallest useful instances of each family, with the shape of their inputs; the first word is the family's name."""
 
+VARIANTS = ("fcn with bias, mup", "resnet with layer normalization")
+"""Cases of a family that has a plainer one: they wait for `make test-all`, as other modes and losses of those do."""
+
+SLOW = pytest.mark.slow
+MODES = [pytest.param("eager", marks=SLOW), "graph", pytest.param("XLA", marks=SLOW)]
+
 CLASSES = 3
 
 
-def test_every_registered_family_has_a_case():
+def test_every_registered_family_and_loss_has_a_case():
+    assert {"mse", "xent"} == set(LOSSES)
     assert {case.split()[0] for case in CASES} == set(models.FAMILIES)
 
 
-@pytest.fixture(params=sorted(CASES))
+@pytest.fixture(params=[pytest.param(case, marks=SLOW if case in VARIANTS else ()) for case in sorted(CASES)])
 def family(request):
     return request.param
 
@@ -51,8 +58,8 @@ def some_rows(operator):
     return np.random.default_rng(0).choice(operator.size, min(operator.size, 60), replace=False)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "XLA"])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=SLOW)])
 def test_products_agree_with_the_dense_hessian(family, loss, mode):
     operator = hessian(family, loss, "float64")
     rows = some_rows(operator)
@@ -69,9 +76,9 @@ def test_products_agree_with_the_dense_hessian(family, loss, mode):
         assert np.linalg.norm(product(tf.constant(v)).numpy()[rows] - expected) <= 1e-9 * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "XLA"])
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("loss", [pytest.param("mse", marks=SLOW), "xent"])
+@pytest.mark.parametrize("activation", [pytest.param("relu", marks=SLOW), "tanh"])
 def test_products_agree_with_differences_of_the_gradient(family, loss, mode, activation):
     operator = hessian(family, loss, "float64", activation)
     product = tf.function(lambda v: operator.linearize().matvec(v), jit_compile=mode == "XLA")
@@ -88,8 +95,8 @@ def test_products_agree_with_differences_of_the_gradient(family, loss, mode, act
     assert np.linalg.norm(with_mode.numpy() - expected) <= 1e-4 * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("mode", ["graph", "XLA"])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("mode", MODES[1:])
+@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=SLOW)])
 def test_float32_products_are_as_exact_as_float32_allows(family, loss, mode):
     operator, exact = hessian(family, loss, "float32"), hessian(family, loss, "float64")
     for variable, same in zip(exact.variables, operator.variables, strict=True):

@@ -29,7 +29,7 @@ def solve(solver, matrix, start=None, compiled=False, **options):
     return function(tf.constant(start)).to_python()
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "XLA"])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "XLA"])
 @pytest.mark.parametrize("spectrum", SPECTRA)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_largest_algebraic_eigenvalue_is_found(solver, spectrum, compiled):
@@ -93,7 +93,7 @@ def test_a_one_by_one_operator_is_solved(solver):
     assert solve(SOLVERS[solver], np.array([[-4.0]])).eigenvalue == pytest.approx(-4.0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=12), st.integers(0, 1000))
 def test_lanczos_never_exceeds_the_largest_eigenvalue_and_keeps_its_residual_bound(values, seed):
     result = solve(Lanczos(), symmetric(values, seed))
@@ -135,7 +135,7 @@ def test_from_near_the_top_eigenvector_lanczos_stops_at_its_error():
     assert abs(by_error.eigenvalue - 10.0) <= 1e-3 * 10.0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.floats(0.3, 0.98), st.integers(0, 1000), st.floats(0.001, 0.05))
 def test_the_estimated_error_is_kept_from_any_start_near_the_top_eigenvector(second, seed, share):
     matrix = symmetric(np.concatenate([[1.0, second], np.linspace(-0.2, 0.25, 40)]), seed)
