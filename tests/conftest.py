@@ -8,6 +8,8 @@ from hypothesis import settings
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side: more threads each would wait for each other
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 settings.register_profile("no deadlines", deadline=None)  # a busy machine is no fault
 settings.load_profile("no deadlines")

@@ -67,6 +67,7 @@ def test_the_same_config_gives_bit_identical_tables(folder, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_runs_of_an_earlier_config_in_the_same_folder_are_kept_but_left_out(folder, tmp_path):
     of_the_earlier = [tmp_path / "phase_diagram_over_depth.png", tmp_path / "tensorboard"]
     experiment(tmp_path, "training.steps=3", "sweep.depths=[2,3]", "sweep.widths=[8]", "sweep.seeds=1").run()
@@ -220,6 +221,7 @@ def test_several_experiments_are_drawn_on_one_sheet(everything, folder, tmp_path
         compare([folder, tmp_path], tmp_path / "sheet.png")
 
 
+@pytest.mark.slow
 def test_plan_counts_the_runs_of_the_saturation_and_the_lines_of_the_barrier():
     plain, saturated, barrier = (
         sum(e.flops for e in experiment(None, *extra).plan())

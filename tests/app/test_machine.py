@@ -120,6 +120,7 @@ def test_out_of_memory_with_a_few_examples_names_what_to_change(tmp_path, monkey
         experiment(tmp_path).run()
 
 
+@pytest.mark.slow
 def test_out_of_memory_in_the_middle_of_a_run_begins_that_run_anew(tmp_path, monkeypatch, caplog):
     plain = experiment(tmp_path / "plain").run().critical_constants()
     honest, calls = TrajectoryRunner.run, []

@@ -52,6 +52,7 @@ def test_lambda_0_is_the_largest_eigenvalue_of_the_dense_hessian(advice):
     assert advice.stability_limit == pytest.approx(2 / exact, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_plain_keras_sees_the_loss_rise_and_diverge_where_the_advice_says(advice, start):
     def run(c):
         return losses(start, c / advice.lambda_0, advice.batch_size)

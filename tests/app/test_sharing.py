@@ -60,6 +60,7 @@ def test_a_shard_that_is_none_has_status_2(share, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_fresh_waits_for_nobody_and_takes_nothing_from_others(undisturbed, tmp_path):
     from sharpness_phases.store.claims import Claims
 

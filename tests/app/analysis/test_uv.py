@@ -29,7 +29,7 @@ def simulated(n, c, dtype, seed=0):
 
 
 @pytest.mark.parametrize("c", [0.5, 1.5, 2.5, 3.5])
-@pytest.mark.parametrize("n", [4, pytest.param(64, marks=pytest.mark.slow), 1024])
+@pytest.mark.parametrize("n", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 1024))])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-5), ("float32", 1e-3)])
 def test_training_follows_the_exact_recursions(dtype, tolerance, n, c):
     run, f, trace = simulated(n, c, dtype)

@@ -8,7 +8,7 @@ from sharpness_phases.commands.bench_tables import conclusion, remarks, ways_tab
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.errors import UserError
 
-CONFIG = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "sweep.lr_exponents={start: -1, stop: 8, step: 0.5}"]
+CONFIG = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "sweep.lr_exponents={start: -1, stop: 8, step: 1.0}"]
 MEASURED_ON_ALL = ["data.train_examples=256", "sharpness.examples=256"]
 
 

@@ -20,6 +20,7 @@ def test_rates_follow_from_times_and_counts():
     assert rates.overhead_seconds == pytest.approx(0.007)
 
 
+@pytest.mark.slow
 def test_every_part_is_measured():
     rates = measure_roofline(operator())
     assert rates.matrix_rate > 1e8

@@ -208,6 +208,7 @@ def test_colours_are_for_terminals_without_no_color(tmp_path):
     assert "\x1b" not in phases("--help", folder=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_hours_of_work_are_announced_before_it_begins(tmp_path):
     process = start("run", "quickstart", *TINY, "-s", "sweep.seeds=100000", folder=tmp_path)
     first = process.stderr.readline()
@@ -292,6 +293,7 @@ def test_every_shipped_config_is_listed_with_a_line(tmp_path):
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
 
 
+@pytest.mark.slow
 def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
     assert phases("run", "quickstart", *TINY, "-s", "name=one", folder=tmp_path).returncode == 0
     shutil.copytree(tmp_path / "outputs" / "one", tmp_path / "outputs" / "two")
@@ -308,11 +310,11 @@ def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
 
 
 def test_the_uv_model_is_held_against_its_exact_solution(tmp_path):
-    arguments = ["-s", "sweep.widths=[8,64]", "-s", "sweep.seeds=1", "-s", "sweep.lr_exponents.stop=2.5"]
+    arguments = ["-s", "sweep.widths=[8]", "-s", "sweep.seeds=1", "-s", "sweep.lr_exponents.stop=2.5"]
     result = phases("uv", *arguments, folder=tmp_path)
     assert result.returncode == 0
-    rows = [line.split() for line in result.stdout.splitlines() if line.split()[:1] in (["8"], ["64"])]
-    assert [row[3] for row in rows] == ["0", "0"]  # grid steps apart
+    rows = [line.split() for line in result.stdout.splitlines() if line.split()[:1] == ["8"]]
+    assert [row[3] for row in rows] == ["0"]  # grid steps apart
     assert all(float(value) < 0.05 for row in rows for value in row[4:])
     assert (tmp_path / "outputs" / "laptop-uv" / "phase_diagram.png").exists()
     refused = phases("uv", "quickstart", folder=tmp_path)

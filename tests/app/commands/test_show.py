@@ -23,6 +23,7 @@ LONG = [
     "sweep.search=exhaustive",
     "analysis.saturation=true",
     "analysis.saturation_time=16",
+    "sweep.lr_exponents={start: 0, stop: 6, step: 1.0}",
 ]
 
 
@@ -41,7 +42,7 @@ def plot(*arguments):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("style", "ending"), [("screen", "png"), ("paper", "pdf")])
+@pytest.mark.parametrize(("style", "ending"), [("screen", "png"), pytest.param("paper", "pdf", marks=pytest.mark.slow)])
 def test_every_kind_is_drawn_beside_the_runs_and_its_path_is_printed(kind, style, ending, place, monkeypatch, capfd):
     monkeypatch.chdir(place)
     plot("long", "--kind", kind, "--style", style)

@@ -43,6 +43,7 @@ def test_a_second_sweep_computes_nothing(adaptive_sweep):
     assert sweep(store.folder)[2] == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_where_it_stopped(adaptive_sweep, tmp_path):
     config, whole, total = adaptive_sweep
     names = sorted(path.name for path in whole.folder.glob("*.parquet"))
@@ -151,7 +152,8 @@ def test_c_barrier_is_found_where_the_config_asks_for_it(tmp_path):
     tables = []
     for search in ("adaptive", "exhaustive"):
         longer = "sweep.lr_exponents.stop=9"
-        config, store, _ = sweep(tmp_path / search, "analysis.barrier=true", longer, f"sweep.search={search}")
+        options = ("analysis.barrier=true", longer, f"sweep.search={search}", "sweep.widths=[8]", "sweep.seeds=1")
+        config, store, _ = sweep(tmp_path / search, *options)
         tables.append(constants(config, store))
     found = tables[0][["c_barrier", "c_loss", "c_max"]]
     assert found["c_barrier"].notna().all()
@@ -174,6 +176,7 @@ def test_the_saturation_is_measured_at_every_c_up_to_divergence_at_the_step_with
     assert sweep(tmp_path, *saturation)[2] == 0
 
 
+@pytest.mark.slow
 def test_long_exhaustive_runs_give_the_constants_of_their_first_steps(tmp_path):
     shape = ["sweep.widths=[8]", "sweep.seeds=1", "sweep.search=exhaustive"]
     config, store, _ = sweep(tmp_path / "short", *shape)

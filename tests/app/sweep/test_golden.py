@@ -23,7 +23,8 @@ def table(folder, loss):
     return constants[["loss", "depth", "width", "seed", "lambda_0", "loss_0", *CONSTANTS]]
 
 
-@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mse", "xent"])
 def test_a_small_experiment_gives_the_stored_constants(loss, tmp_path):
     stored = pd.read_csv(TABLE).query("loss == @loss").reset_index(drop=True)
     found = table(tmp_path, loss)

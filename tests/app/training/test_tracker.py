@@ -46,7 +46,7 @@ class Problem:
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "XLA"])
 @pytest.mark.parametrize("examples", [1024, 64], ids=["with a sample", "without"])
-@pytest.mark.parametrize("loss", ["mse", "xent"])
+@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.slow)])
 def test_every_measurement_along_a_run_is_the_largest_eigenvalue_of_the_dense_hessian(examples, compiled, loss):
     problem = Problem(examples, compiled, loss)
     for step in range(4):
@@ -81,10 +81,11 @@ class Free(Lanczos):
 
 def test_products_of_the_sample_are_counted_by_their_share_along_the_run():
     problem, counted, parts = Problem(solver=Free()), 0, 0
+    solve_sample = tf.function(problem.tracker.sample.solve)
     for step in range(8):
         tracker, warm = problem.tracker, tf.constant(step > 0)
         _, sample_top, _, _ = tracker.state
-        parts += int(tf.function(tracker.sample.solve)(tf.constant(sample_top if step else 0 * sample_top)).products)
+        parts += int(solve_sample(tf.constant(sample_top if step else 0 * sample_top)).products)
         counted += int(problem.measure(warm, NEVER).sharpness.hvps)
         problem.step(rate=0.2)
     assert counted == parts * sample_size(1024) // 1024 >= 1

@@ -112,7 +112,7 @@ PICTURES = {
 SATURATED = saturated([(2, 8), (2, 16), (4, 8)])
 
 
-@pytest.mark.parametrize("style", ["paper", "wide"])
+@pytest.mark.parametrize("style", ["paper", pytest.param("wide", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", PICTURES)
 def test_printed_pictures_have_the_width_of_columns_and_fonts_of_7_to_9_points_that_do_not_overlap(kind, style):
     with house_style(STYLES[style]):
@@ -135,7 +135,7 @@ def test_what_is_printed_is_saved_at_300_dots_an_inch_and_exactly_as_wide(tmp_pa
     assert int.from_bytes(head[at + 4 : at + 8], "big") == round(300 / 0.0254)
 
 
-@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("ending", ["png", "svg", pytest.param("pdf", marks=pytest.mark.slow)])
 def test_equal_data_give_equal_files_in_every_style(ending, tmp_path):
     picture = PhaseDiagram(tables.summary(depths=(2,)))
     for style in ("paper", "grey"):
@@ -143,7 +143,9 @@ def test_equal_data_give_equal_files_in_every_style(ending, tmp_path):
         assert one == two
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind == "diagram" else pytest.mark.slow) for kind in PICTURES]
+)
 def test_a_grey_picture_has_no_colour_where_the_other_has(kind, tmp_path):
     colours = []
     for style in ("grey", "paper"):
