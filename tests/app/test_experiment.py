@@ -185,7 +185,7 @@ def test_the_initial_sharpness_is_that_of_the_runs(folder):
 def everything(tmp_path_factory):
     """An experiment with everything that can be asked for: long runs, two depths, barrier, saturation."""
     folder = tmp_path_factory.mktemp("everything") / "all"
-    overrides = ["sweep.depths=[2,3]", "sweep.widths=[8]", "sweep.search=exhaustive", "training.steps=30"]
+    overrides = ["sweep.depths=[2,3]", "sweep.widths=[16]", "sweep.search=exhaustive", "training.steps=30"]
     overrides += ["analysis={transient_steps: 4, barrier: true, saturation: true, saturation_time: 20.0}"]
     overrides += ["sharpness.every=5", "sweep.lr_exponents.step=1.0"]
     return experiment(folder, *overrides).run(), folder
