@@ -193,6 +193,17 @@ class SharpnessModel(keras.Model):
         return self._objective.loss(*self._measurement_set())
 
     @property
+    def measurement(self) -> tuple[Tensor, Tensor] | None:
+        """The measurement set (x, y) as tensors; None where there is none."""
+        return self._measurement
+
+    @property
+    def traces(self) -> dict[str, int]:
+        """How often each compiled function was traced since `compile`, of those that were needed."""
+        functions = {"measure": getattr(self, "_measure", None), "evaluate": getattr(self, "_evaluate", None)}
+        return {name: made.experimental_get_tracing_count() for name, made in functions.items() if made is not None}
+
+    @property
     def tracker(self) -> SharpnessTracker:
         """What measures; built once for each `compile`, after a check of the network's second derivatives."""
         if self._measuring is None:

@@ -20,7 +20,7 @@ def compiled(network=None, jit_compile=False, learning_rate=0.1, loss=None, **se
 
 
 def exact_sharpness(model):
-    x, y = model._measurement
+    x, y = model.measurement
     return np.linalg.eigvalsh(dense_hessian(operator_of(model.network, HalfMeanSquaredError(), x, y)))[-1]
 
 
@@ -145,13 +145,12 @@ def test_nothing_is_retraced_for_other_weights_starts_or_learning_rates():
         model.sharpness()
         model.measure(warm_start=True)
         model.evaluate_measurement()
-    assert model._measure.experimental_get_tracing_count() == 1
-    assert model._evaluate.experimental_get_tracing_count() == 1
+    assert model.traces == {"measure": 1, "evaluate": 1}
 
 
 def test_loss_and_accuracy_are_those_of_keras():
     model = compiled()
-    x, y = model._measurement
+    x, y = model.measurement
     loss, accuracy = (float(value) for value in model.evaluate_measurement())
     outputs = model.network(x).numpy()
     assert loss == pytest.approx(0.5 * np.mean((outputs - y) ** 2), rel=1e-5)
