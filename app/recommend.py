@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,9 +21,8 @@ from sharpness_phases.training.startup import import_tensorflow
 if TYPE_CHECKING:
     import keras
 
+    from sharpness_phases.curvature.operator import Solver
     from sharpness_phases.training.runner import InitialState, TrajectoryRunner
-
-Solver: TypeAlias = Any  # an eigenvalue solver: Lanczos, PowerIteration, or an object with a `solve` as theirs
 
 
 class _Settings(TypedDict):

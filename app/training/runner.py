@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
+from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 LINE_POINTS = 101
@@ -24,9 +25,6 @@ _COLUMNS = 5  # of a row: loss, accuracy, sharpness, residual, products
 
 Tensor: TypeAlias = tf.Tensor
 """A tensor of any shape."""
-
-Examples: TypeAlias = np.ndarray | tf.Tensor
-"""Inputs or targets of the training examples, shape (N, ...)."""
 
 
 class StepPlan(NamedTuple):

@@ -8,23 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 import sharpness_phases.models.layers  # noqa: F401  # registers our layers, so that saved models find them
 import sharpness_phases.training.losses  # noqa: F401  # registers our loss, too
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
-from sharpness_phases.training.measurement_set import as_tensors
+from sharpness_phases.training.measurement_set import Examples, as_tensors
 from sharpness_phases.training.objective import CompiledObjective
 from sharpness_phases.training.second_derivatives import check_second_derivatives
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
 from sharpness_phases.training.tracker import Measurement, SharpnessTracker
 
 logger = logging.getLogger(__name__)
-
-Examples: TypeAlias = np.ndarray | tf.Tensor
-"""Inputs or targets of examples, shape (M, ...)."""
 
 Tensor: TypeAlias = tf.Tensor
 """A tensor of any shape."""

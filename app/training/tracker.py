@@ -11,9 +11,7 @@ import tensorflow as tf
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import Aim, EigenResult, Scalar, Solver, Vector
-
-Examples: TypeAlias = np.ndarray | tf.Tensor
-"""Inputs or targets of examples, shape (M, ...)."""
+from sharpness_phases.training.measurement_set import Examples
 
 LossAndAccuracy: TypeAlias = Callable[[Examples, Examples], tuple[Scalar, Scalar]]
 """Function (x, y) -> (mean loss, another scalar mean, such as the accuracy)."""
