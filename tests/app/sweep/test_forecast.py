@@ -22,7 +22,7 @@ def test_short_work_is_not_told_of_and_the_machine_is_not_measured(tmp_path, mon
 
 def test_long_work_takes_what_the_plan_says(tmp_path, monkeypatch):
     monkeypatch.setattr(forecast, "matrix_product_rate", lambda: 1e11)
-    long = experiment(tmp_path, "sweep.seeds=40000")
+    long = experiment(tmp_path, "sweep.seeds=80000")
     planned = sum(cost.seconds for cost in estimate(long.config, 1e11))
     assert long.long_work() == pytest.approx(planned)
     assert long.long_work((1, 2)) == pytest.approx(planned / 2)
