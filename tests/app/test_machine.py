@@ -22,6 +22,7 @@ def experiment(folder, *overrides):
     return Experiment.from_config("quickstart", [*SMALL, *overrides], folder)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_finished_runs_are_kept(tmp_path, monkeypatch):
     import sharpness_phases.store.records as records
 

@@ -48,12 +48,14 @@ def test_images_of_one_colour_leave_nothing_to_learn_from(with_images):
         with_images(lambda x, labels: (np.full_like(x, 7.0), labels))
 
 
+@pytest.mark.slow
 def test_a_single_class_has_its_constants(with_images):
     table = with_images(lambda x, labels: (x, np.zeros_like(labels)))
     assert table["lambda_0"][0] > 0
     assert (table["c_max"].notna() | table["c_max_censored"].ne(""))[0]
 
 
+@pytest.mark.slow
 def test_equal_images_have_their_constants(with_images):
     table = with_images(lambda x, labels: (np.repeat(x[:1], len(x), axis=0), labels))
     assert table["lambda_0"][0] > 0

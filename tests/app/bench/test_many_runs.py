@@ -1,3 +1,5 @@
+import pytest
+
 from sharpness_phases.analyzer import PhaseAnalyzer
 from sharpness_phases.bench.many_runs import make_up
 from sharpness_phases.runs.spec import cells
@@ -5,6 +7,7 @@ from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep
 
 
+@pytest.mark.slow
 def test_made_up_runs_are_a_complete_experiment_in_packs(tmp_path):
     config, count = make_up(tmp_path, 1600)
     assert 1000 < count < 2500

@@ -30,6 +30,7 @@ def test_derivatives_of_a_rounded_product_are_those_of_a_product_but_for_roundin
     np.testing.assert_allclose(second[1], second[0], atol=2e-2 * np.abs(second[0]).max())
 
 
+@pytest.mark.slow
 def test_float32_is_far_more_exact_than_tensor_float_32():
     found = list(measure_precision(load_config("quickstart", [*TINY, "sweep.seeds=1"])))
     assert len(found) == 2

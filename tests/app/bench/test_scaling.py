@@ -20,6 +20,7 @@ def test_the_exponent_of_growth_is_that_of_the_two_largest_values():
     assert math.isnan(growth(points[:1], "seconds"))
 
 
+@pytest.mark.slow
 def test_a_point_costs_the_constants_of_its_network_in_a_process_of_its_own():
     (point,) = scale(load_config("quickstart", TINY), {"width": (8,)})
     assert (point.axis, point.value, point.parameters) == ("width", 8, 784 * 8 + 10 * 8)

@@ -200,6 +200,7 @@ def on_a_terminal(*arguments, folder, **environment):
     return shown.decode()
 
 
+@pytest.mark.slow
 def test_colours_are_for_terminals_without_no_color(tmp_path):
     red = "\x1b[31m"
     assert red in on_a_terminal("run", "missing", folder=tmp_path)

@@ -135,6 +135,7 @@ def test_from_near_the_top_eigenvector_lanczos_stops_at_its_error():
     assert abs(by_error.eigenvalue - 10.0) <= 1e-3 * 10.0
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.floats(0.3, 0.98), st.integers(0, 1000), st.floats(0.001, 0.05))
 def test_the_estimated_error_is_kept_from_any_start_near_the_top_eigenvector(second, seed, share):

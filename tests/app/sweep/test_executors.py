@@ -54,6 +54,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(adaptive_sweep, tmp_path)
     pd.testing.assert_frame_equal(store.table(), whole.table())
 
 
+@pytest.mark.slow
 def test_the_same_config_gives_the_same_bits(adaptive_sweep, tmp_path):
     _, first, _ = adaptive_sweep
     _, second, _ = sweep(tmp_path)

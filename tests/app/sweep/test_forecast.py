@@ -28,6 +28,7 @@ def test_long_work_takes_what_the_plan_says(tmp_path, monkeypatch):
     assert long.long_work((1, 2)) == pytest.approx(planned / 2)
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(forecast, "LONG", 0.0)
     done = experiment(tmp_path)
@@ -44,6 +45,7 @@ def test_tasks_of_a_cluster_are_not_foretold(tmp_path, monkeypatch):
     assert experiment(tmp_path, "executor.kind=ray", "sweep.seeds=20000").long_work() is None
 
 
+@pytest.mark.slow
 def test_runs_of_another_search_do_not_count_as_done(tmp_path, monkeypatch):
     monkeypatch.setattr(forecast, "LONG", 0.0)
     one = "sweep.seeds=1"

@@ -114,6 +114,7 @@ def test_a_network_of_keras_applications_is_measured():
     assert np.isfinite(model.fit(x, y, batch_size=4, verbose=0).history["sharpness"][-1])
 
 
+@pytest.mark.slow
 def test_weights_of_examples_and_classes_weigh_the_steps_and_not_the_measurement():
     start = functional().get_weights()
 

@@ -33,6 +33,7 @@ def exact(model):
     return loss, np.linalg.eigvalsh(dense_hessian(operator_of(model, HalfMeanSquaredError(), X, Y)))[-1]
 
 
+@pytest.mark.slow
 def test_it_measures_at_the_weights_between_two_steps_and_not_means_of_the_epoch():
     class Exactly(keras.callbacks.Callback):
         def __init__(self):

@@ -67,6 +67,7 @@ def test_a_diverging_run_ends_at_the_step_that_shows_it(runner, initial):
     assert (run.loss[:-1] <= 1e5).all()
 
 
+@pytest.mark.slow
 def test_runs_that_begin_with_the_same_batch_share_its_gradient_and_others_do_not(initial):
     x, y = classification(64, dtype=np.float32)
 
