@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import pandas as pd
 
 from sharpness_phases.analysis.uv import compare_with_exact
@@ -18,7 +19,7 @@ from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.errors import UserError
 from sharpness_phases.runs.identity import identities
-from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, cells
+from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, cells, criteria
 from sharpness_phases.store.claims import Claims
 from sharpness_phases.store.files import remove_unfinished, write_text
 from sharpness_phases.store.folder import (
@@ -166,15 +167,17 @@ class Experiment:
             progress: Told of every finished cell.
 
         Returns:
-            A row per width n: mean c_loss and its exact value over the initialisations where both are known, the
-            largest distance in grid steps of the first from the grid point above the second, and the largest relative
+            A row per width n, as `analysis.uv.compare_with_exact` describes it: how many initialisations were compared
+            or censored, c_loss measured and exact, their largest distance in grid steps, and the largest relative
             errors of f and lambda over all stored steps.
 
         """
         _require_solvable(self.config)
         analyzer = self.run(progress)
-        table = compare_with_exact(analyzer.critical_constants(), analyzer.runs, self.config.sweep.lr_exponents.step)
-        exact = table[["width", "c_loss_exact"]].rename(columns={"c_loss_exact": "c_loss"}).assign(depth=2)
+        exponents = self.config.sweep.lr_exponents.exponents()
+        table = compare_with_exact(analyzer.critical_constants(), analyzer.runs, exponents, criteria(self.config))
+        known = table[(table["c_loss_exact"] > 0) & np.isfinite(table["c_loss_exact"])]
+        exact = known[["width", "c_loss_exact"]].rename(columns={"c_loss_exact": "c_loss"}).assign(depth=2)
         with errors_with_advice(self.folder):
             for ending in ("png", "svg"):
                 PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")

@@ -14,8 +14,9 @@ from sharpness_phases.commands.examples import examples
 from sharpness_phases.commands.options import Quiet, Verbose
 from sharpness_phases.commands.output import err, out, show_messages
 from sharpness_phases.commands.plan import plan, sharpness
-from sharpness_phases.commands.run import analyze, run, uv
+from sharpness_phases.commands.run import analyze, run
 from sharpness_phases.commands.show import board, compare, configs, plot
+from sharpness_phases.commands.uv import uv
 from sharpness_phases.errors import MachineError, UserError
 
 app = typer.Typer(
