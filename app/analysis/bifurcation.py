@@ -37,9 +37,9 @@ _SCAN = 16
 """Share of the distance of the last two thresholds in which the next one is looked for: it lies about 16 / 4.67 = 3.4
 such steps away, and the cycle is well apart from the shorter one after the first of them."""
 
-_NEWTON_STEPS, _NEWTON_ROUNDING = 50, 8 * np.finfo(np.float64).eps
-"""Newton steps at most, and the change of r per point of a cycle below which it is rounding. From a start that is a few
-hundredths off, six steps come to rounding."""
+_NEWTON_STEPS, _NEWTON_ROUNDING = 50, 16 * np.finfo(np.float64).eps
+"""Newton steps at most, and the |F^p(r) - r| per point of a cycle that is rounding. From a start that is a few hundredths
+off, six steps come to rounding; it stays below half of this for all cycles up to period 256."""
 
 
 class Threshold(NamedTuple):
@@ -79,6 +79,21 @@ def balanced_slope(r: Values, g: Values) -> Values:
     """
     kept = 1 - g * (r - 1)
     return kept * (kept - 2 * g * r)
+
+
+def relative_sharpness(r: Values, g: Values) -> Values:
+    """The sharpness in units of the edge: eta mu / 2 = (g / 2) max(3r - 1, 1 - r), mu the Hessian's top eigenvalue.
+
+    From `analysis.uv.top_eigenvalue` with lambda = 2 |f| / sqrt(n). At the minimum, r = 1, it is g.
+
+    Args:
+        r: f / y.
+        g: eta |y| / sqrt(n).
+
+    Returns:
+        eta mu / 2, of the arguments' shape.
+    """
+    return g / 2 * np.maximum(3 * r - 1, 1 - r)
 
 
 def balanced_orbit(r_0: Values, g: Values, steps: int) -> np.ndarray:
@@ -131,16 +146,17 @@ def cycle(g: float, period: int) -> np.ndarray:
     r = (r + float(balanced_orbit(r, g, period)[-1])) / 2
     for _ in range(_NEWTON_STEPS):
         orbit = balanced_orbit(r, g, period)
+        missing = float(orbit[-1]) - r
+        if abs(missing) <= _NEWTON_ROUNDING * period:
+            # Otherwise it is a cycle of half the period, twice.
+            if period == 1 or abs(orbit[period // 2] - r) > math.sqrt(np.finfo(np.float64).eps):
+                return orbit[:-1]
+            break
         slope = multiplier(orbit[:-1], g)
-        change = (float(orbit[-1]) - r) / (slope - 1) if slope != 1 else math.nan
+        change = missing / (slope - 1) if slope != 1 else math.nan
         if not abs(change) < 1:  # infinite, not a number, or nowhere near
             break
         r -= change
-        if abs(change) <= _NEWTON_ROUNDING * period:
-            found = balanced_orbit(r, g, period - 1)
-            if period == 1 or abs(found[period // 2] - r) > math.sqrt(np.finfo(np.float64).eps):
-                return found
-            break  # a cycle of half the period, twice
     raise ValueError(f"No cycle of period {period} near the critical point's orbit at g = {g!r}.")
 
 
@@ -233,7 +249,7 @@ def period_of(orbit: np.ndarray, tolerance: float, apart: float = 0.0) -> int | 
         orbit: r_t, shape (steps,).
         tolerance: Largest difference of two values that count as equal.
         apart: Difference that r_t and r_{t+q} of a cycle have somewhere for every q below its period. An orbit that is
-            still on its way to a cycle of period q, now on one side and now on the other, is nearer to itself than that.
+            still on its way to a cycle of period q, now on one side and now on the other, has a smaller one.
 
     Returns:
         The smallest p, up to half the steps, with r_{t+p} = r_t at all t; None if there is none, or the orbit is still

@@ -20,9 +20,14 @@ from sharpness_phases.analysis.bifurcation import (
 from sharpness_phases.analysis.uv import recursion
 
 SETTLED, APART = 1e-6, 1e-3
-"""Difference of r_t and r_{t+p} below which an orbit has come to its cycle of period p, and that which shorter shifts of a
-cycle have at least. At a distance of 0.001 from g = 1 and more an orbit is nearer than `APART` to its cycle before it is
-nearer than `SETTLED` to its double shift, and a new cycle of period 2 or 4 is wider than 0.03."""
+"""Difference of r_t and r_{t+p} below which an orbit has come to its cycle of period p, and that which shorter shifts of
+a cycle exceed. Chosen so: at g = 0.999 an orbit that approaches the minimum from side to side is 2.5e-4 away from it
+when r_t and r_{t+2} differ by 1e-6, while at g = 1.001 the new cycle is 0.06 wide."""
+
+SMALLEST_TARGET, LARGEST_TARGET = 1e-3, 400.0
+"""The |y| that can be simulated. The map is the same for all; with a larger one the loss y^2 (r - 1)^2 / 2 exceeds the
+1e5 of a diverged run while r is still bounded by 2. The smaller bound is chosen: with it the sharpness of the minimum,
+2 |y| / sqrt(n), is 1e-3, and no solver meets the smallest numbers."""
 
 
 class Orbit(NamedTuple):
@@ -82,8 +87,7 @@ def ratio_of(loss: np.ndarray, sharpness: np.ndarray, target: float, width: int)
     """The ratio r = f / y of balanced weights, from what is measured while training.
 
     |r - 1| = sqrt(2 L) / |y|. The top eigenvalue of the Hessian is mu = (|y| / sqrt(n)) max(3r - 1, 1 - r)
-    (`analysis.uv.top_eigenvalue` with lambda = 2 |f| / sqrt(n)), which exceeds that of the minimum, 2 |y| / sqrt(n), iff
-    r > 1.
+    (`analysis.bifurcation.relative_sharpness`), which exceeds that of the minimum, 2 |y| / sqrt(n), iff r > 1.
 
     Args:
         loss: L.
@@ -122,10 +126,8 @@ def _orbit_row(orbit: Orbit, start: Start) -> dict[str, object]:
         return row | {"kind": "divergent", "period": 0, "exponent": nothing, "one_step": nothing, "whole": nothing}
     period = period_of(orbit.r, SETTLED, APART)
     exponent = float(lyapunov_exponent(orbit.r, orbit.g))
-    if period is None:
-        kind = "aperiodic" if exponent > 0 else "unsettled"
-    else:
-        kind = "stable" if period == 1 else "periodic"
+    without = "aperiodic" if exponent > 0 else "unsettled"
+    kind = without if period is None else "stable" if period == 1 else "periodic"
     return row | {
         "kind": kind,
         "period": period or 0,

@@ -10,7 +10,15 @@ import keras
 import numpy as np
 
 from sharpness_phases.analysis.bifurcation import lyapunov_exponent, period_of
-from sharpness_phases.analysis.uv_orbits import APART, SETTLED, Orbit, Start, ratio_of
+from sharpness_phases.analysis.uv_orbits import (
+    APART,
+    LARGEST_TARGET,
+    SETTLED,
+    SMALLEST_TARGET,
+    Orbit,
+    Start,
+    ratio_of,
+)
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.models.uv import UV
 from sharpness_phases.runs.trajectory import Trajectory
@@ -25,30 +33,30 @@ START = 0.25
 """r_0. For every g up to 2 it lies below the repelling fixed point 1 + 2 / g, and F(r_0) is no fixed point."""
 
 TRANSIENT, VISITED = 256, 128
-"""Steps that are left out, and steps after them that are kept. Chosen so: all cycles up to period 64 are seen, and 266
+"""Steps that are left out, and steps after them that are kept. Chosen so: all cycles up to period 64 are seen, and 245
 values of g take half a minute on two cores."""
 
 MOST_TRANSIENT = 6144
-"""Steps that are left out at most, where the orbit has not settled yet and its Lyapunov exponent says that it will. Near
-a threshold it settles slowly: 0.0025 before g = 1 it takes about 2000 steps."""
+"""Steps that are left out at most, where an orbit has not settled but will by its Lyapunov exponent. Near a threshold
+it settles slowly: 0.0025 before g = 1 it takes about 2500 steps."""
 
 STILL_SETTLING = 0.02
 """Lyapunov exponent, estimated from the kept steps, below which an orbit may still settle. Chosen so: in chaos it is
 larger, but for a narrow range behind g = 1.3023, where it costs some seconds."""
 
-SMALLEST_TARGET, LARGEST_TARGET = 1e-3, 400.0
-"""The |y| that can be simulated. The map is the same for all; with a larger one the loss y^2 (r - 1)^2 / 2 exceeds the
-1e5 of a diverged run while r is still bounded by 2, and with a far smaller one the sharpness, 2 |y| / sqrt(n), is of the
-size of rounding beside 1, which compiled solvers do not tell from 0."""
-
 _TOLERANCE = 1e-8  # relative residual of the sharpness; its error is about the square
+
+
+VALUES_OF_G = [round(0.8025 + 0.005 * i, 4) for i in range(245)]
+"""Where runs are made: 0.8 to 2.03, from below the edge to divergence, in steps of 0.005. None lies on a threshold,
+where an orbit never settles: g = 1 and g = 2 are half a step away."""
 
 
 class TargetRuns:
     """Training runs of the uv model on the one example (1, y), from balanced weights, in float64.
 
-    The network, the loss, the optimizer's step and the measured sharpness are those of every experiment: a Keras model in
-    a `SharpnessModel`, whose compiled `train_step` a `TrajectoryRunner` repeats.
+    The network, the loss, the optimizer's step and the measured sharpness are those of every experiment: a Keras model
+    in a `SharpnessModel`, whose compiled `train_step` a `TrajectoryRunner` repeats.
 
     Args:
         target: y, of a size between `SMALLEST_TARGET` and `LARGEST_TARGET`.
