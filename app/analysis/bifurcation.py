@@ -38,8 +38,8 @@ _SCAN = 16
 such steps away, and the cycle is well apart from the shorter one after the first of them."""
 
 _NEWTON_STEPS, _NEWTON_ROUNDING = 50, 16 * np.finfo(np.float64).eps
-"""Newton steps at most, and the |F^p(r) - r| per point of a cycle that is rounding. From a start that is a few hundredths
-off, six steps come to rounding; it stays below half of this for all cycles up to period 256."""
+"""Newton steps at most, and the |F^p(r) - r| per point of a cycle that is rounding. From a start that is a few
+hundredths off, six steps come to rounding, for all cycles up to period 256."""
 
 
 class Threshold(NamedTuple):

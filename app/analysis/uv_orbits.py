@@ -20,8 +20,8 @@ from sharpness_phases.analysis.bifurcation import (
 from sharpness_phases.analysis.uv import recursion
 
 SETTLED, APART = 1e-6, 1e-3
-"""Difference of r_t and r_{t+p} below which an orbit has come to its cycle of period p, and that which shorter shifts of
-a cycle exceed. Chosen so: at g = 0.999 an orbit that approaches the minimum from side to side is 2.5e-4 away from it
+"""Difference of r_t and r_{t+p} below which an orbit has come to its cycle of period p, and that which shorter shifts
+exceed on a cycle. Chosen so: at g = 0.999 an orbit that approaches the minimum from side to side is 2.5e-4 away from it
 when r_t and r_{t+2} differ by 1e-6, while at g = 1.001 the new cycle is 0.06 wide."""
 
 SMALLEST_TARGET, LARGEST_TARGET = 1e-3, 400.0
