@@ -43,6 +43,7 @@ audit: $(VENV)/.installed-dev
 reproduce: $(VENV)/.installed
 	for config in configs/laptop/*.yaml; do $(BIN)/phases run $$config || exit 1; done
 	$(BIN)/phases uv
+	$(BIN)/phases uv --target
 
 # The picture of the README and of the documentation's first page.
 pictures: $(VENV)/.installed

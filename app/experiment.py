@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
 import pandas as pd
 
 from sharpness_phases.analysis.uv import compare_with_exact
+from sharpness_phases.analysis.uv_orbits import Onset, onsets, orbit_table, points_table
 from sharpness_phases.analyzer import PhaseAnalyzer
 from sharpness_phases.config.loading import ConfigError, dump_config, load_config
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.errors import UserError
 from sharpness_phases.runs.identity import identities
-from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, cells
+from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, cells, criteria
 from sharpness_phases.store.claims import Claims
-from sharpness_phases.store.files import remove_unfinished, write_text
+from sharpness_phases.store.files import atomic_file, remove_unfinished, write_text
 from sharpness_phases.store.folder import (
     CONFIG_FILE,
     RUNS_FOLDER,
@@ -32,6 +34,7 @@ from sharpness_phases.store.folder import (
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.executors import build_executor
 from sharpness_phases.training.startup import import_tensorflow
+from sharpness_phases.views.bifurcation import BifurcationFigure
 from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
 from sharpness_phases.views.results import write_results
 
@@ -166,15 +169,17 @@ class Experiment:
             progress: Told of every finished cell.
 
         Returns:
-            A row per width n: mean c_loss and its exact value over the initialisations where both are known, the
-            largest distance in grid steps of the first from the grid point above the second, and the largest relative
+            A row per width n, as `analysis.uv.compare_with_exact` describes it: how many initialisations were compared
+            or censored, c_loss measured and exact, their largest distance in grid steps, and the largest relative
             errors of f and lambda over all stored steps.
 
         """
         _require_solvable(self.config)
         analyzer = self.run(progress)
-        table = compare_with_exact(analyzer.critical_constants(), analyzer.runs, self.config.sweep.lr_exponents.step)
-        exact = table[["width", "c_loss_exact"]].rename(columns={"c_loss_exact": "c_loss"}).assign(depth=2)
+        exponents = self.config.sweep.lr_exponents.exponents()
+        table = compare_with_exact(analyzer.critical_constants(), analyzer.runs, exponents, criteria(self.config))
+        known = table[(table["c_loss_exact"] > 0) & np.isfinite(table["c_loss_exact"])]
+        exact = known[["width", "c_loss_exact"]].rename(columns={"c_loss_exact": "c_loss"}).assign(depth=2)
         with errors_with_advice(self.folder):
             for ending in ("png", "svg"):
                 PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")
@@ -338,6 +343,59 @@ def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio"
             raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
         summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
     return ComparisonSheet(summaries, Over(over)).save(path)
+
+
+class TargetFindings(NamedTuple):
+    """What `run_uv_target` found.
+
+    Attributes:
+        table: A row per learning rate, as `analysis.uv_orbits.orbit_table` describes it.
+        onsets: The exact thresholds, and where training was first seen beyond them.
+        pictures: Files of the bifurcation diagram.
+        tables: Files of the numbers: a row per learning rate, and a row per visited point.
+    """
+
+    table: pd.DataFrame
+    onsets: list[Onset]
+    pictures: list[Path]
+    tables: list[Path]
+
+
+def run_uv_target(
+    target: float = 1.0,
+    folder: str | Path = "outputs/uv_target",
+    shown: Callable[[Sequence[float]], Iterable[float]] = iter,
+) -> TargetFindings:
+    """Train the uv model on (x, y) = (1, target) below the edge of stability and beyond; draw the bifurcation diagram.
+
+    A folder that cannot be written is a `UserError` or a `MachineError`.
+
+    Args:
+        target: y, of a size between 1e-3 and 400.
+        folder: Where the files go.
+        shown: Hands on the values of g one by one, such as behind a bar of progress.
+
+    Returns:
+        What was found, and where it is.
+    """
+    folder = Path(folder)
+    pictures = [folder / "bifurcation.png", folder / "bifurcation.svg"]
+    tables = [folder / "bifurcation.csv", folder / "orbits.parquet"]
+    with work_folder(folder, keep=lambda: False):
+        import_tensorflow()
+        from sharpness_phases.sweep.uv_target import VALUES_OF_G, TargetRuns
+
+        runs = TargetRuns(target)
+        orbits = [runs.orbit(g) for g in shown(VALUES_OF_G)]
+        table, points = orbit_table(orbits, runs.start), points_table(orbits)
+        found = TargetFindings(table, onsets(table), pictures, tables)
+        title = f"uv model: n = {runs.start.width}, one example (1, {target:g})"
+        for path in pictures:
+            BifurcationFigure(points, table, found.onsets, title).save(path)
+        write_text(tables[0], table.to_csv(index=False))
+        with atomic_file(tables[1]) as unfinished:
+            points.to_parquet(unfinished, index=False)
+    return found
 
 
 def _version(package: str) -> str:

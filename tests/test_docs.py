@@ -29,6 +29,7 @@ ELSEWHERE = (
     "python -m sharpness_phases.bench.many_runs",
     "source ",
     "phases board ",
+    "phases uv --target",  # which tests/app/commands/test_uv.py runs
     "phases --install-",
 )
 

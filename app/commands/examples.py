@@ -27,7 +27,11 @@ _EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("phases sharpness quickstart -s sweep.seeds=1", "lambda_0 of one initialisation of each network"),
         ("phases sharpness quickstart --json sharpness.json", "into a file, too"),
     ),
-    "uv": (("phases uv -s sweep.widths=[8,64] -s sweep.seeds=3", "fewer networks"),),
+    "uv": (
+        ("phases uv -s sweep.widths=[8,64] -s sweep.seeds=3", "fewer networks"),
+        ("phases uv --target", "the bifurcation diagram beyond the edge of stability, on the example (1, 1)"),
+        ("phases uv --target 2.5 --output outputs/other", "on (1, 2.5), elsewhere"),
+    ),
     "compare": (
         ("phases compare outputs/quickstart outputs/xent --output both.pdf", "two experiments"),
         ("phases compare outputs/* --over width", "all, each over 1/width"),

@@ -14,8 +14,9 @@ from sharpness_phases.commands.examples import examples
 from sharpness_phases.commands.options import Quiet, Verbose
 from sharpness_phases.commands.output import err, out, show_messages
 from sharpness_phases.commands.plan import plan, sharpness
-from sharpness_phases.commands.run import analyze, run, uv
+from sharpness_phases.commands.run import analyze, run
 from sharpness_phases.commands.show import board, compare, configs, plot
+from sharpness_phases.commands.uv import UVCommand, uv
 from sharpness_phases.errors import MachineError, UserError
 
 app = typer.Typer(
@@ -52,7 +53,8 @@ def options(
 
 
 for command in (run, analyze, uv, plan, sharpness, plot, compare, board, configs, bench, scaling, precision):
-    app.command(epilog=examples(command.__name__))(command)
+    kind = UVCommand if command is uv else None
+    app.command(cls=kind, epilog=examples(command.__name__))(command)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands that carry an experiment out and show what came out: run, analyze, uv."""
+"""The commands that carry an experiment out and show what came out: run, analyze."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from sharpness_phases.commands.options import (
     Config,
     Folder,
     JsonFile,
-    OptionalConfig,
     Output,
     Overrides,
     Quiet,
@@ -24,7 +23,6 @@ from sharpness_phases.commands.options import (
 )
 from sharpness_phases.commands.output import err, logger, out, progress_console, write_json
 from sharpness_phases.errors import UserError
-from sharpness_phases.views.pictures import PHASE_DIAGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,10 +51,10 @@ def run(
     if share is not None and fresh:
         raise UserError("--fresh: not with --shard, whose store others share; remove or rename the runs instead")
     experiment = experiment_of(config, overrides, output, allow_custom_code)
-    words = ["run", *_words(config, overrides, output)]
+    words = ["run", *words_of(config, overrides, output)]
     words += ["--shard", shard] if shard else []
     words += ["--allow-custom-code"] if allow_custom_code else []
-    with _told_how_to_go_on(experiment, words):
+    with told_how_to_go_on(experiment, words):
         _warn_of_hours(experiment, share, fresh)
         with ConsoleProgress(progress_console()) as progress:
             if share is not None:
@@ -88,46 +86,32 @@ def analyze(folder: Folder, json_file: JsonFile = None, quiet: Quiet = False, ve
         write_json(json_file, named | {"summary": summary_json(analyzer.summary)} | content)
 
 
-def uv(
-    config: OptionalConfig = "laptop/uv",
-    overrides: Overrides = None,
-    output: Output = None,
-) -> None:
-    """Run the solvable model: simulated against exact, with its phase diagram."""
-    from sharpness_phases.commands.console import ConsoleProgress, plain_table
+def words_of(config: str, overrides: Sequence[str] | None, output: Path | None) -> list[str]:
+    """What names an experiment on the command line.
 
-    experiment = experiment_of(config, overrides, output)
-    with (
-        _told_how_to_go_on(experiment, ["uv", *_words(config, overrides, output)]),
-        ConsoleProgress(progress_console()) as progress,
-    ):
-        result = experiment.run_uv(progress)
-    rows = [
-        [
-            f"{r.width}",
-            f"{r.c_loss:.3f}",
-            f"{r.c_loss_exact:.3f}",
-            f"{r.grid_steps:.0f}",
-            f"{r.f:.1e}",
-            f"{r.sharpness:.1e}",
-        ]
-        for r in result.itertuples()
-    ]
-    names = ("n", "c_loss", "exact", "grid steps apart", "error of f", "error of lambda")
-    out.print(plain_table("The uv model: simulated against exact", names, rows))
-    picture = PHASE_DIAGRAM.paths(experiment.folder)[0]
-    out.print(f"{PHASE_DIAGRAM.place}: {picture}", markup=False)
+    Args:
+        config: A path or the name of a shipped config.
+        overrides: Texts `key=value`.
+        output: Folder of the results, if one was named.
 
-
-def _words(config: str, overrides: Sequence[str] | None, output: Path | None) -> list[str]:
-    """What names an experiment on the command line."""
+    Returns:
+        The words that follow the command's name.
+    """
     given = [config, *(word for text in overrides or () for word in ("-s", text))]
     return given + (["--output", str(output)] if output else [])
 
 
 @contextmanager
-def _told_how_to_go_on(experiment: Experiment, words: Sequence[str]) -> Iterator[None]:
-    """After Ctrl-C, say which command goes on, and end with status 130."""
+def told_how_to_go_on(experiment: Experiment, words: Sequence[str]) -> Iterator[None]:
+    """After Ctrl-C, say which command goes on, and end with status 130.
+
+    Args:
+        experiment: What is run within.
+        words: The command that runs it, without the program's name.
+
+    Raises:
+        Exit: After Ctrl-C.
+    """
     try:
         yield
     except KeyboardInterrupt:

@@ -80,6 +80,24 @@ def test_what_is_fixed_in_the_uv_model_cannot_be_set(settings):
         UV(8, **settings)
 
 
+@pytest.mark.parametrize(("output", "settings"), [(0.5, {}), (-2.0, {}), (0.0, {}), (3.0, {"output_scale": 0.25})])
+def test_balanced_weights_of_the_uv_model_give_the_output_and_stay_equal(output, settings):
+    factory = UV(6, dtype="float64", **settings)
+    network = factory.build((1,), 1, seed=0)
+    u, v = factory.balanced_weights(output, seed=3)
+    network.set_weights([u, v])
+    assert float(network(np.ones((1, 1)))[0, 0]) == pytest.approx(output)
+    np.testing.assert_allclose(np.abs(u.ravel()), np.abs(v.ravel()))
+    again, other = (factory.balanced_weights(output, seed=seed)[0] for seed in (3, 4))
+    assert np.array_equal(u, again)
+    assert output == 0 or not np.array_equal(u, other)
+
+
+def test_an_output_that_is_no_number_has_no_balanced_weights():
+    with pytest.raises(ValueError, match="`output` must be a finite number"):
+        UV(4).balanced_weights(float("nan"), seed=0)
+
+
 def test_the_uv_model_needs_vectors():
     with pytest.raises(ValueError, match="vectors"):
         UV(8).build((28, 28, 1), 10, seed=0)

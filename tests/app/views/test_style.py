@@ -7,10 +7,13 @@ import pytest
 import tables
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
+from orbits import START, exact_orbit
 from pictures import overlapping, regime_figure, saturated, shown_texts
 
 from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.analysis.saturation import critical_table
+from sharpness_phases.analysis.uv_orbits import onsets, orbit_table, points_table
+from sharpness_phases.views.bifurcation import BifurcationFigure
 from sharpness_phases.views.diagram import PhaseDiagram
 from sharpness_phases.views.grey import grey_of
 from sharpness_phases.views.regimes import REGIME_FILLS
@@ -108,8 +111,11 @@ PICTURES = {
     "saturation": lambda: SaturationFigure(SATURATED, critical_table(SATURATED), "made up"),
     "saturation_diagram": lambda: SaturationDiagram(SATURATED, tables.summary(widths=(8, 16)), "made up"),
     "regimes": lambda: regime_figure("c = 4", "c = 8", "c = 12"),
+    "bifurcation": lambda: BifurcationFigure(points_table(ORBITS), ORBIT_TABLE, onsets(ORBIT_TABLE), "made up"),
 }
 SATURATED = saturated([(2, 8), (2, 16), (4, 8)])
+ORBITS = [exact_orbit(g) for g in (0.9, 1.1, 1.26, 1.31, 1.5, 1.9, 2.05)]
+ORBIT_TABLE = orbit_table(ORBITS, START)
 
 
 @pytest.mark.parametrize("style", ["paper", pytest.param("wide", marks=pytest.mark.slow)])
