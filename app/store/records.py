@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import math
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,9 @@ VERSION = "1"
 or its type is."""
 
 _VERSION_KEY, _DIGEST_KEY = b"sharpness-phases.schema", b"sharpness-phases.digest"
+
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""What the system says where a link leads to no file; trying again would not help."""
 
 
 class DamagedFile(Exception):
@@ -107,8 +112,7 @@ def read_table(path: Path) -> pa.Table:
         table = file.read()
         if not table.num_rows:
             raise DamagedFile("no rows")
-        metadata = table.schema.metadata or {}
-        if metadata.get(_DIGEST_KEY, b"") not in (b"", digest(table).encode()):
+        if _stored_digest(file) != digest(table).encode():
             raise DamagedFile("other values than were written")
         return _completed(table.replace_schema_metadata(None))
 
@@ -125,6 +129,7 @@ def read_run_ids(path: Path) -> list[str]:
         Their names.
     """
     with _opened(path) as file:
+        _stored_digest(file)
         return list(pc.unique(file.read(columns=["run_id"])["run_id"]).to_pylist())
 
 
@@ -132,6 +137,8 @@ def read_run_ids(path: Path) -> list[str]:
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A file of runs, its pages held against their checksums; what a decoder makes of damage is a `DamagedFile`."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise DamagedFile("no file, but something else of its name")
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _require_version(file)
             _require_columns(file)
@@ -141,9 +148,21 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ESTALE:  # removed by another machine (NFS)
             raise FileNotFoundError(errno.ENOENT, "removed by another process", str(path)) from None
+        if isinstance(error, OSError) and error.errno in _NO_FILE:
+            raise DamagedFile(os.strerror(error.errno)) from None
         if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
-            raise
+            raise type(error)(error.errno, os.strerror(error.errno), str(path)) from None
         raise DamagedFile(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _stored_digest(file: pq.ParquetFile) -> bytes:
+    """The digest that a file holds; every version that was released wrote one."""
+    found: bytes | None = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY)
+    if not found:
+        raise DamagedFile(
+            "no digest of its values: written by another program, and nothing tells whether they are right"
+        )
+    return found
 
 
 def _require_version(file: pq.ParquetFile) -> None:

@@ -105,6 +105,11 @@ def test_a_whole_run_prints_the_table_and_the_diagrams_path_and_nothing_of_tenso
     verbose = phases("analyze", "outputs/quickstart", "-v", folder=tmp_path)
     assert "Drew outputs/quickstart/phase_diagram.png" in verbose.stderr
     assert "Drew" not in redone.stderr
+    refused = phases("run", "quickstart", *TINY, "-s", "training.steps=3", folder=tmp_path)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "training.steps: 4 there, 3 here" in refused.stderr
+    assert "--output DIR" in refused.stderr
+    assert "--fresh" in refused.stderr
 
 
 def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_path):
