@@ -90,8 +90,8 @@ def write_table(table: pa.Table, path: Path) -> None:
         path: The file.
     """
     metadata = {_VERSION_KEY: VERSION.encode(), _DIGEST_KEY: digest(table).encode()}
-    with atomic_file(path) as unfinished:
-        pq.write_table(table.replace_schema_metadata(metadata), unfinished, write_page_checksum=True)
+    with atomic_file(path) as unfinished, _for_arrow(unfinished, "wb") as sink:
+        pq.write_table(table.replace_schema_metadata(metadata), sink, write_page_checksum=True)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -139,7 +139,10 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             raise DamagedFile("no file, but something else of its name")
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with (
+            _for_arrow(path, "rb") as source,
+            pq.ParquetFile(source, page_checksum_verification=True) as file,
+        ):
             _require_version(file)
             _require_columns(file)
             yield file
@@ -153,6 +156,17 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
             raise type(error)(error.errno, os.strerror(error.errno), str(path)) from None
         raise DamagedFile(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+@contextmanager
+def _for_arrow(path: Path, mode: str) -> Iterator[Path | pa.NativeFile]:
+    """A file as Arrow finds it, which takes names for UTF-8: it is opened here where the locale spells it otherwise."""
+    spelled = os.fsencode(path)
+    if spelled == str(path).encode("utf-8", "surrogatepass"):
+        yield path
+    else:
+        with pa.OSFile(spelled, mode) as file:
+            yield file
 
 
 def _stored_digest(file: pq.ParquetFile) -> bytes:
