@@ -121,7 +121,7 @@ def _read(source: str | Path) -> tuple[str, str]:
     """Name for messages, and text, of a config."""
     path: Path | Traversable = Path(source)
     place = str(source)
-    if not _is_file(path) and str(source) in shipped_configs():  # a folder of that name is no config
+    if not _is_file(Path(source)) and str(source) in shipped_configs():  # a folder of that name is no config
         path = _shipped() / f"{source}.yaml"
         place = f"{source}.yaml (shipped)"
     try:

@@ -42,11 +42,12 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
-            raise YamlError(event.start_mark.line + 1, "aliases (*name) are not allowed")
+            raise YamlError(line, "aliases (*name) are not allowed")
         if tag := getattr(event, "tag", None):
             word = tag.replace("tag:yaml.org,2002:", "!!")
-            raise YamlError(event.start_mark.line + 1, f"tags ({word}) are not allowed")
+            raise YamlError(line, f"tags ({word}) are not allowed")
         return super().compose_node(parent, index)
 
 
