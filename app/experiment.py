@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,24 +14,26 @@ import pandas as pd
 from sharpness_phases.analysis.uv import compare_with_exact
 from sharpness_phases.analysis.uv_orbits import Onset, onsets, orbit_table, points_table
 from sharpness_phases.analyzer import PhaseAnalyzer
-from sharpness_phases.config.loading import ConfigError, dump_config, load_config
+from sharpness_phases.config.loading import load_config
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.errors import UserError
-from sharpness_phases.runs.identity import identities
-from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, cells, criteria
+from sharpness_phases.runs.spec import Cell, cells, criteria
 from sharpness_phases.store.claims import Claims
+from sharpness_phases.store.config_file import require_same_experiment, write_config
 from sharpness_phases.store.files import atomic_file, remove_unfinished, write_text
 from sharpness_phases.store.folder import (
     CONFIG_FILE,
     RUNS_FOLDER,
     errors_with_advice,
+    holds_runs,
     set_aside,
     stored_config,
     work_folder,
 )
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.executors import build_executor
+from sharpness_phases.sweep.missing import MissingWork, missing_work
+from sharpness_phases.training.environment import environment
 from sharpness_phases.training.startup import import_tensorflow
 from sharpness_phases.views.bifurcation import BifurcationFigure
 from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PACKAGES = ("sharpness-phases", "tensorflow", "keras", "numpy")
+Foretell: TypeAlias = Callable[[float], None]
+"""Told before it begins that the work will take so many seconds, if they are more than an hour."""
 
 
 class Progress(Protocol):
@@ -108,31 +110,34 @@ class Experiment:
         """
         return cls(stored_config(folder), folder)
 
-    def run(self, progress: Progress | None = None, fresh: bool = False) -> PhaseAnalyzer:
+    def run(
+        self, progress: Progress | None = None, fresh: bool = False, foretell: Foretell | None = None
+    ) -> PhaseAnalyzer:
         """Run what the search asks for and the folder does not hold; then analyse and draw.
 
         Several processes may do so in one folder: they share the cells, and each draws when all are complete.
 
         A folder that cannot be written and data that cannot be loaded are a `UserError`, and leave nothing behind; so
-        is `fresh` while another process works in the folder. A full disk and lack of memory are a `MachineError`, and
-        finished runs are kept.
+        are a folder with runs of another config, and `fresh` while another process works in the folder. A full disk and
+        lack of memory are a `MachineError`, and finished runs are kept.
 
         Args:
             progress: Told of every finished cell.
-            fresh: Set old runs aside (in `runs.old-1`, ...) and run everything.
+            fresh: Set old runs and their config aside (`runs.old-1`, `config.yaml.old-1`, ...) and run everything.
+            foretell: Told of long work before it begins.
 
         Returns:
             The analyzer of the runs.
 
         """
         with self._at_work() as claims:
-            if fresh:
-                self._set_runs_aside(claims)
-            store = self._compute(cells(self.config), progress, claims)
-            claims.wait("analysis")
-            return self._analyze(PhaseAnalyzer.from_store(store, self.config))
+            store = self._compute(cells(self.config), progress, claims, fresh, foretell)
+            with claims.holding("analysis"):
+                return self._analyze(PhaseAnalyzer.from_store(store, self.config))
 
-    def run_shard(self, shard: tuple[int, int], progress: Progress | None = None) -> int:
+    def run_shard(
+        self, shard: tuple[int, int], progress: Progress | None = None, foretell: Foretell | None = None
+    ) -> int:
         """Run the shard's share of the cells, for arrays of jobs: all shards together run all; nothing is drawn.
 
         Errors are those of `run`.
@@ -140,6 +145,7 @@ class Experiment:
         Args:
             shard: (i, n): every n-th cell, from the i-th on, 1 <= i <= n.
             progress: Told of every finished cell.
+            foretell: Told of long work before it begins.
 
         Returns:
             Number of the shard's cells.
@@ -147,7 +153,7 @@ class Experiment:
         """
         todo = self._cells_of(shard)
         with self._at_work() as claims:
-            self._compute(todo, progress, claims)
+            self._compute(todo, progress, claims, foretell=foretell)
         return len(todo)
 
     def analyze(self) -> PhaseAnalyzer:
@@ -211,19 +217,11 @@ class Experiment:
             Seconds on this machine, if they are more than an hour; else None, as for tasks of a cluster and for code of
             the user's, which may do what cannot be counted.
         """
-        todo = self._cells_of((1, 1) if shard is None else shard)
-        if not fresh:
-            try:
-                todo = self._not_begun(todo, self._store())
-            except OSError:  # which `run` explains
-                return None
-        own = self.config.model.is_custom or names_custom_code(self.config.loss)
-        if not todo or own or self.config.executor.kind != "serial":
+        try:
+            store = None if fresh else self._store()
+        except OSError:  # which `run` explains
             return None
-        import_tensorflow()
-        from sharpness_phases.sweep.forecast import long_work
-
-        return long_work(self.config, todo)
+        return missing_work(self.config, self._cells_of(shard or (1, 1)), store).seconds_if_long()
 
     def initial_sharpness(self) -> list[tuple[Cell, InitialState]]:
         """Measure lambda_0 of every network of the experiment; nothing is stored.
@@ -244,23 +242,26 @@ class Experiment:
     @contextmanager
     def _at_work(self) -> Iterator[Claims]:
         """The folder, made if need be, cleared of what a killed process left, with the claims of this process on it."""
-        with work_folder(self.folder, keep=self._is_needed), Claims(self.folder) as claims:
-            if claims.is_alone():
-                remove_unfinished(self.folder, self.folder / RUNS_FOLDER)
+        with work_folder(self.folder, keep=lambda: holds_runs(self.folder)), Claims(self.folder) as claims:
+            with claims.alone() as alone:
+                if alone:
+                    remove_unfinished(self.folder, self.folder / RUNS_FOLDER)
             yield claims
 
-    def _is_needed(self) -> bool:
-        """Whether the folder holds runs, or another process works in it."""
-        with Claims(self.folder) as claims:
-            return len(self._store()) > 0 or not claims.is_alone()
-
-    def _compute(self, todo: Sequence[Cell], progress: Progress | None, claims: Claims) -> RunStore:
+    def _compute(
+        self,
+        todo: Sequence[Cell],
+        progress: Progress | None,
+        claims: Claims,
+        fresh: bool = False,
+        foretell: Foretell | None = None,
+    ) -> RunStore:
         """Carry out what is missing of the cells."""
-        store = self._store(writable=True)
-        self._write_config(store)
+        with claims.holding("config"):
+            store, missing = self._begin(todo, claims, fresh, foretell)
         if progress is not None:
-            progress.started(todo)
-        for cell, computed in build_executor(self.config).run(self.config, todo, store, claims):
+            progress.started(missing.cells)
+        for cell, computed in build_executor(self.config).run(self.config, missing.cells, store, claims):
             if computed and claims.claim("packing"):
                 store.pack()
                 claims.release("packing")
@@ -268,57 +269,36 @@ class Experiment:
                 progress.finished(cell, computed)
         return store
 
+    def _begin(
+        self, todo: Sequence[Cell], claims: Claims, fresh: bool, foretell: Foretell | None
+    ) -> tuple[RunStore, MissingWork]:
+        """Make the folder that of this config, and find out what is missing of the cells."""
+        if fresh:
+            self._set_runs_aside(claims)
+        before = {} if fresh else require_same_experiment(self.config, self.folder, claims)
+        store = self._store(writable=True)
+        missing = missing_work(self.config, todo, store)
+        if foretell is not None and (seconds := missing.seconds_if_long()) is not None:
+            foretell(seconds)
+        now = environment(before, len(store) > 0, bool(missing.not_begun), self.config.device.xla)
+        write_config(self.config, self.folder, now)
+        return store, missing
+
     def _analyze(self, analyzer: PhaseAnalyzer) -> PhaseAnalyzer:
         write_results(analyzer, self.folder)
         return analyzer
 
-    def _not_begun(self, todo: Sequence[Cell], store: RunStore) -> list[Cell]:
-        """The cells without the first runs that each kind of search makes; no file is read for it."""
-        lowest = self.config.sweep.lr_exponents.exponents()[0]
-
-        def first_runs(cell: Cell) -> Iterator[RunSpec]:
-            yield RunSpec(cell)
-            if self.config.sweep.search == "exhaustive":
-                yield RunSpec(cell, Purpose.WHOLE, lowest)
-            if self.config.analysis.saturation:
-                yield RunSpec(cell, Purpose.SATURATION, lowest)
-
-        def is_stored(spec: RunSpec) -> bool:
-            return any(name in store for name in identities(self.config, spec))
-
-        return [cell for cell in todo if not all(map(is_stored, first_runs(cell)))]
-
     def _store(self, writable: bool = False) -> RunStore:
         return RunStore(self.folder / RUNS_FOLDER, writable)
 
-    def _write_config(self, store: RunStore) -> None:
-        """Write config.yaml with the versions in use; warn if stored runs come from other ones."""
-        path = self.folder / CONFIG_FILE
-        try:
-            before = load_config(path).environment or {}
-        except ConfigError:
-            before = {}
-        now = {name: _version(name) for name in _PACKAGES}
-        changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
-        if changed and len(store):
-            logger.warning(
-                "Stored runs were computed with other versions: %s. --fresh runs them anew.",
-                ", ".join(changed),
-            )
-        if self._not_begun(cells(self.config), store):
-            import_tensorflow()
-            from sharpness_phases.training.device import describe_device
-
-            now["device"] = describe_device(self.config.device.xla)
-            logger.info("Computing on %s", now["device"])
-        elif "device" in before:
-            now["device"] = before["device"]
-        write_text(path, dump_config(self.config.changed(environment=now)))
-
     def _set_runs_aside(self, claims: Claims) -> None:
-        if not claims.is_alone():
-            raise UserError(f"{self.folder}: another process is running this experiment; --fresh has to wait for it")
-        if (old := set_aside(self.folder / RUNS_FOLDER)) is not None:
+        with claims.alone() as alone:
+            if not alone and claims.are_certain:
+                raise UserError(
+                    f"{self.folder}: another process is running this experiment; --fresh has to wait for it"
+                )
+            old = set_aside(self.folder / RUNS_FOLDER, self.folder / CONFIG_FILE)
+        if old is not None:
             logger.info("Old runs are kept in %s", old)
 
 
@@ -338,7 +318,8 @@ def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio"
     """
     summaries = []
     for folder in folders:
-        analyzer = PhaseAnalyzer.load(folder)
+        with errors_with_advice(Path(folder)):
+            analyzer = PhaseAnalyzer.load(folder)
         if not analyzer.constants_are_known:
             raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
         summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
@@ -396,13 +377,6 @@ def run_uv_target(
         with atomic_file(tables[1]) as unfinished:
             points.to_parquet(unfinished, index=False)
     return found
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "not installed"
 
 
 def _require_solvable(config: ExperimentConfig) -> None:

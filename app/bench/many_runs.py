@@ -83,7 +83,7 @@ def make_up(folder: Path, runs: int) -> tuple[ExperimentConfig, int]:
     config = load_config("quickstart", [f"sweep.{name}={values}" for name, values in _NETWORKS.items()])
     config = config.changed(sweep={"seeds": seeds})
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(dump_config(config))
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     store = RunStore(folder / "runs", writable=True)
     for number, cell in enumerate(cells(config)):
         made_up: Any = MadeUpRuns(cell, config.training.steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -60,6 +61,9 @@ for command in (run, analyze, uv, plan, sharpness, plot, compare, board, configs
 def main() -> None:
     """Run the command line; errors of the user's leave one message and exit status 2."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    for stream in (sys.stdout, sys.stderr):  # what a terminal's characters lack is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     show_messages()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:

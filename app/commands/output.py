@@ -61,10 +61,10 @@ def write_json(path: Path | None, content: object, more: bool = False) -> None:
         return
     try:
         if path.exists() and not path.is_file():  # a pipe
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
             return
         with atomic_file(path) as unfinished:
-            unfinished.write_text(text)
+            unfinished.write_text(text, encoding="utf-8")
     except OSError as error:
         raise MachineError(f"--json {path}: cannot be written: {error.strerror}") from None
 

@@ -55,12 +55,12 @@ def run(
     words += ["--shard", shard] if shard else []
     words += ["--allow-custom-code"] if allow_custom_code else []
     with told_how_to_go_on(experiment, words):
-        _warn_of_hours(experiment, share, fresh)
+        foretell = _warn_of_hours if logger.isEnabledFor(logging.WARNING) else None
         with ConsoleProgress(progress_console()) as progress:
             if share is not None:
-                count = experiment.run_shard(share, progress)
+                count = experiment.run_shard(share, progress, foretell)
             else:
-                analyzer = experiment.run(progress, fresh=fresh)
+                analyzer = experiment.run(progress, fresh, foretell)
     if share is None:
         _show_results(experiment, analyzer)
     else:
@@ -128,15 +128,14 @@ def _share(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _warn_of_hours(experiment: Experiment, share: tuple[int, int] | None, fresh: bool) -> None:
+def _warn_of_hours(seconds: float) -> None:
     from sharpness_phases.commands.console import duration
 
-    if logger.isEnabledFor(logging.WARNING) and (seconds := experiment.long_work(share, fresh)) is not None:
-        logger.warning(
-            "This will take about %s on this machine. Ctrl-C keeps finished runs, and the same command goes on; "
-            "`phases plan` tells what each network takes.",
-            duration(seconds),
-        )
+    logger.warning(
+        "This will take about %s on this machine. Ctrl-C keeps finished runs, and the same command goes on; "
+        "`phases plan` tells what each network takes.",
+        duration(seconds),
+    )
 
 
 def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:

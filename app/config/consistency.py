@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sharpness_phases.config.sections import SharpnessConfig, TrainingConfig
+from sharpness_phases.config.sections import (
+    MAX_STEPS,
+    LearningRateGrid,
+    SharpnessConfig,
+    SweepConfig,
+    TrainingConfig,
+    default_saturation_time,
+)
 from sharpness_phases.config.yaml_marks import Plain
 from sharpness_phases.data.catalogue import DATA_SETS, EMBEDDED, DataSetInfo, names_of
 from sharpness_phases.models.families import FAMILIES
+
+_MAX_INITIALISATIONS = 1_000_000
+"""Initialisations of an experiment; chosen so: a list of ten times as many takes gigabytes."""
 
 
 class Inconsistency(NamedTuple):
@@ -31,7 +41,7 @@ def inconsistencies(plain: dict[str, Plain]) -> list[Inconsistency]:
     Returns:
         Every fault.
     """
-    found = _lengths_of_runs(plain)
+    found = _lengths_of_runs(plain) + _number_of_initialisations(plain)
     dataset = _section(plain, "data").get("dataset", EMBEDDED)
     if isinstance(dataset, str) and dataset in DATA_SETS:
         found += _family(plain, DATA_SETS[dataset])
@@ -39,15 +49,26 @@ def inconsistencies(plain: dict[str, Plain]) -> list[Inconsistency]:
     return found
 
 
+def _number_of_initialisations(plain: dict[str, Plain]) -> list[Inconsistency]:
+    """More initialisations than can be listed."""
+    lists = [_section(plain, "sweep").get(name) for name in ("depths", "widths")]
+    seeds = _count(plain, "sweep", "seeds", SweepConfig.model_fields["seeds"].default)
+    depths, widths = (len(values) if isinstance(values, list) else 1 for values in lists)
+    if seeds is None or depths * widths * seeds <= _MAX_INITIALISATIONS:
+        return []
+    message = f"depths times widths times seeds must be at most {_MAX_INITIALISATIONS}; got {depths * widths * seeds}"
+    return [Inconsistency(("sweep", "seeds"), message)]
+
+
 def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
     """Settings of long runs that would have no effect, or cannot have theirs; T is the length of the transient."""
     steps = _section(plain, "training").get("steps", _default_steps())
     transient = _section(plain, "analysis").get("transient_steps")
     every = _section(plain, "sharpness").get("every", 1)
+    found = _length_of_saturation(plain)
     search = _section(plain, "sweep").get("search", "adaptive")
     if not (isinstance(steps, int) and isinstance(every, int) and isinstance(transient, int | None)):
-        return []
-    found = []
+        return found
     key = ("analysis", "transient_steps")
     if transient is not None and transient > steps:
         message = f"must be at most {steps}, the steps of a run (training.steps); got {transient}"
@@ -59,6 +80,21 @@ def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
         message = f"above 1 needs an analysis.transient_steps below training.steps; got {every}"
         found.append(Inconsistency(("sharpness", "every"), message))
     return found
+
+
+def _length_of_saturation(plain: dict[str, Plain]) -> list[Inconsistency]:
+    """A c tau of the saturation that the lowest c = 2^start reaches after too many steps tau."""
+    analysis = _section(plain, "analysis")
+    time = analysis.get("saturation_time")
+    grid = _section(_section(plain, "sweep"), "lr_exponents")
+    start = grid.get("start", LearningRateGrid.model_fields["start"].default)
+    if analysis.get("saturation") is not True or not isinstance(start, int | float) or abs(start) > 50:
+        return []
+    time = default_saturation_time(plain.get("loss")) if time is None else time
+    if not isinstance(time, int | float) or time <= MAX_STEPS * 2.0**start:
+        return []
+    message = f"at c = 2^{start:g}, the lowest of the grid, it takes more than {MAX_STEPS} steps; got {time:g}"
+    return [Inconsistency(("analysis", "saturation_time"), message)]
 
 
 def _family(plain: dict[str, Plain], data: DataSetInfo) -> list[Inconsistency]:

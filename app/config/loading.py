@@ -17,7 +17,11 @@ from sharpness_phases.config.schema import ExperimentConfig, to_plain
 from sharpness_phases.config.yaml_marks import KeyPath, Plain, YamlError, dump, parse
 from sharpness_phases.errors import UserError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 65_536
+"""Bytes of a config, or of an override. Those of this project have 3,000 at most, and reading takes 25 s a megabyte."""
+
+_MOST_FAULTS = 50
+"""Faults that are named, one a line; chosen so: more than anybody reads at once, and the last line tells how many."""
 
 
 class ConfigError(UserError):
@@ -75,7 +79,9 @@ def shipped_configs() -> list[str]:
 
 def describe_shipped() -> list[tuple[str, str]]:
     """Names of the shipped configs, each with the first line of its comment."""
-    return [(name, entry.read_text().partition("\n")[0].lstrip("# ")) for name, entry in _shipped_files()]
+    return [
+        (name, entry.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")) for name, entry in _shipped_files()
+    ]
 
 
 def _validated(
@@ -88,7 +94,9 @@ def _validated(
         found += [_describe(fault, places, place) for fault in error.errors() if fault["loc"]]
         found += [f"{_place(path, places, place)}: {_dotted(path)}: {text}" for path, text in inconsistencies(document)]
     if found:
-        raise ConfigError("\n".join(dict.fromkeys(found)))
+        different = list(dict.fromkeys(found))
+        more = [f"{place}: and {n} more faults"] if (n := len(different) - _MOST_FAULTS) > 0 else []
+        raise ConfigError("\n".join([*different[:_MOST_FAULTS], *more]))
     return config
 
 
@@ -113,7 +121,7 @@ def _read(source: str | Path) -> tuple[str, str]:
     """Name for messages, and text, of a config."""
     path: Path | Traversable = Path(source)
     place = str(source)
-    if not Path(source).exists() and str(source) in shipped_configs():
+    if not _is_file(Path(source)) and str(source) in shipped_configs():  # a folder of that name is no config
         path = _shipped() / f"{source}.yaml"
         place = f"{source}.yaml (shipped)"
     try:
@@ -121,6 +129,8 @@ def _read(source: str | Path) -> tuple[str, str]:
         if len(data) > MAX_BYTES:
             raise ConfigError(f"{place}: a config may have at most {MAX_BYTES} bytes; this file has {len(data)}")
         return place, data.decode("utf-8")
+    except IsADirectoryError:
+        raise ConfigError(f"{place}: cannot be read: a folder; name a config in it, as {source}/config.yaml") from None
     except FileNotFoundError:
         names = ", ".join(shipped_configs())
         raise ConfigError(f"{place}: no such file, nor a shipped config (shipped: {names})") from None
@@ -131,6 +141,14 @@ def _read(source: str | Path) -> tuple[str, str]:
         raise ConfigError(f"{place}: cannot be read: {reason}") from None
 
 
+def _is_file(path: Path) -> bool:
+    """Whether there is something to read, which may be a pipe; not for names that no file can have."""
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def _override(document: dict[str, Plain], places: dict[KeyPath, str], text: str) -> str | None:
     """Apply one `key.path=value` to the document; return the fault, if any."""
     place = f"-s {text}"
@@ -138,6 +156,8 @@ def _override(document: dict[str, Plain], places: dict[KeyPath, str], text: str)
     keys = key.strip().split(".")
     if not equals or not all(keys):
         return f"{place}: an override must look like sweep.widths=[64,128]"
+    if len(value_text) > MAX_BYTES:
+        return f"-s {key}: a value may have at most {MAX_BYTES} characters; this one has {len(value_text)}"
     try:
         value, _ = parse(value_text)
     except YamlError as error:

@@ -17,6 +17,7 @@ from sharpness_phases.config.sections import (
     SharpnessConfig,
     SweepConfig,
     TrainingConfig,
+    default_saturation_time,
     known_or_custom,
     require,
 )
@@ -64,8 +65,8 @@ class ExperimentConfig(Section):
 
     @property
     def saturation_time(self) -> float:
-        """The c tau at which the saturated sharpness is measured (Kalra & Barkeshli 2023, Sec. 3)."""
-        return self.analysis.saturation_time or (100.0 if self.loss == "xent" else 200.0)
+        """The c tau at which the saturated sharpness is measured."""
+        return self.analysis.saturation_time or default_saturation_time(self.loss)
 
     @property
     def sharpness_tolerance(self) -> float:

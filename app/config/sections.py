@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, Self
 
@@ -13,9 +14,19 @@ from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.data.catalogue import DATA_SETS
 from sharpness_phases.models.families import FAMILIES
 
+MAX_STEPS = 10**7
+"""Steps of a run; chosen so: the arrays of a longer one take more than a gigabyte."""
+
 _MAX_GRID_POINTS = 1000
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+"""A number of things; what is larger does not fit the integers with which sizes of arrays are told."""
+Width = Annotated[int, Field(ge=1, le=10**6)]
+"""Units of a layer; a square matrix of more has over 4 TB."""
+Depth = Annotated[int, Field(ge=1, le=10**4)]
+"""Layers; chosen so: more than are trained without residual connections, and few enough to be built."""
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+"""Optimizer steps."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -34,6 +45,11 @@ def known_or_custom(*names: str) -> Callable[[str], str]:
         return value
 
     return check
+
+
+def default_saturation_time(loss: object) -> float:
+    """The c tau at which the saturated sharpness is measured by default (Kalra & Barkeshli 2023, Sec. 3)."""
+    return 100.0 if loss == "xent" else 200.0
 
 
 class Section(BaseModel):
@@ -76,9 +92,9 @@ class ModelConfig(Section):
     """Layer normalisation behind every convolution, for resnet."""
     output_layer: Literal["default", "zero"] = "default"
     """Initialisation of the output layer."""
-    output_scale: Annotated[float, Field(gt=0)] = 1.0
+    output_scale: Annotated[float, Field(gt=0, le=1e30)] = 1.0
     """Constant that multiplies the network's output."""
-    output_power: float = 0.0
+    output_power: Annotated[float, Field(ge=-6, le=6)] = 0.0
     """The output is divided by width^output_power."""
     subtract_initial: bool = False
     """Whether the output before training is subtracted from the output."""
@@ -134,7 +150,7 @@ class TrainingConfig(Section):
 
     batch_size: Count = 512
     """Examples in a batch, drawn without replacement."""
-    steps: Count = 10
+    steps: Steps = 10
     """Optimizer steps T of each run."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Momentum of the optimizer."""
@@ -192,9 +208,9 @@ class LearningRateGrid(Section):
 class SweepConfig(Section):
     """Which networks and learning rates are run."""
 
-    depths: Annotated[list[Count], Field(min_length=1)]
+    depths: Annotated[list[Depth], Field(min_length=1)]
     """Numbers of weight layers, the output layer included."""
-    widths: Annotated[list[Count], Field(min_length=1)]
+    widths: Annotated[list[Width], Field(min_length=1)]
     """Numbers of units of a hidden layer."""
     seeds: Count = 4
     """Number of initialisations; each also fixes its batch order."""
@@ -207,7 +223,7 @@ class SweepConfig(Section):
     def _has_no_duplicates(self) -> Self:
         lists = {name: getattr(self, name) for name in ("depths", "widths")}
         faults = [
-            f"{name} must not hold a value twice; got {values}"
+            f"{name} must not hold a value twice; got {textwrap.shorten(str(values), 60, placeholder=' ...')}"
             for name, values in lists.items()
             if len(set(values)) < len(values)
         ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.custom_code import custom_code_file, names_custom_code
+from sharpness_phases.custom_code import is_own_file, names_custom_code, runs_only_own_code
 from sharpness_phases.errors import UserError
 
 
@@ -16,8 +16,8 @@ def checked_config(config: str, overrides: list[str] | None, allow_custom_code: 
     Args:
         config: Path of a YAML file, or the name of a shipped config.
         overrides: Texts `key.path=value`.
-        allow_custom_code: Whether the config may name any code; else only code in the current folder, if it is in the
-            current folder itself, or what the overrides name.
+        allow_custom_code: Whether the config may name any code; else only code in the current folder or below it, if
+            the config is there, too, or what the overrides name. Where symbolic links lead decides.
 
     Returns:
         The config.
@@ -32,16 +32,11 @@ def checked_config(config: str, overrides: list[str] | None, allow_custom_code: 
             if (
                 names_custom_code(location)
                 and not typed
-                and not (_is_here(Path(config)) and _is_here(custom_code_file(location)))
+                and not (is_own_file(Path(config)) and runs_only_own_code(location))
             ):
                 raise UserError(
-                    f"{config}: {key}: {location!r} would run code, and not both this config and that code are in the "
-                    "current folder. If you trust them, add --allow-custom-code"
+                    f"{config}: {key}: {location!r} would run code, and not both this config and that code are your "
+                    "own: in the current folder or below it, where links lead, and not installed there. If you trust "
+                    "them, add --allow-custom-code"
                 )
     return checked
-
-
-def _is_here(file: Path | None) -> bool:
-    """Whether a file is in the current folder or below, and was not installed there."""
-    here = Path.cwd().resolve()
-    return file is not None and file.resolve().is_relative_to(here) and "site-packages" not in file.resolve().parts

@@ -41,8 +41,13 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise YamlError(self.peek_event().start_mark.line + 1, "aliases (*name) are not allowed")  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise YamlError(line, "aliases (*name) are not allowed")
+        if tag := getattr(event, "tag", None):
+            word = tag.replace("tag:yaml.org,2002:", "!!")
+            raise YamlError(line, f"tags ({word}) are not allowed")
         return super().compose_node(parent, index)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 import socket
 import sys
-from contextlib import redirect_stdout
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -86,7 +87,8 @@ def _from_tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, np.n
     try:
         builder = tfds.builder(name, data_dir=folder)
         if not Path(builder.data_dir).exists():
-            _download(builder, folder)
+            _download(name, folder, lambda place: tfds.builder(name, data_dir=place))
+            builder = tfds.builder(name, data_dir=folder)
         return _read_splits(tfds, builder)
     except MemoryError:
         raise MachineError(f"Out of memory while {name!r} was read from {folder}; take a machine with more.") from None
@@ -116,23 +118,48 @@ class Builder(Protocol):
         ...
 
 
-def _download(builder: Builder, folder: Path) -> None:
-    """Download and prepare a set; after a failure remove what that left behind."""
+def _download(name: str, folder: Path, builder_in: Callable[[Path], Builder]) -> None:
+    """Download and prepare a set.
+
+    It is done in a folder of its own beside the others, and the set takes its place when it is whole: after a failure
+    nothing is left, and nothing is touched that others have put there meanwhile.
+
+    Args:
+        name: The set.
+        folder: Where sets are.
+        builder_in: Gives the set's builder for another folder of sets.
+
+    Raises:
+        OSError: If there is no network, or the set cannot be written; other errors are those of the builder.
+    """
     if not (os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")):
         # Fails at once without a network; the download would retry for minutes.
-        socket.getaddrinfo(DATA_SETS[builder.name].host, 443)
-    existed = folder.exists()
-    before = set(folder.iterdir()) if existed else set()
-    try:
+        socket.getaddrinfo(DATA_SETS[name].host, 443)
+    with _own_folder_in(folder) as own:
+        builder = builder_in(own)
         with redirect_stdout(sys.stderr):
             builder.download_and_prepare()
-    except Exception:
-        if existed:
-            for path in set(folder.iterdir()) - before:
-                shutil.rmtree(path, ignore_errors=True)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+        place = folder / Path(builder.data_dir).relative_to(own)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(builder.data_dir).rename(place)
+        except OSError:
+            if not place.exists():  # else another process was faster: its set is as good
+                raise
+
+
+@contextmanager
+def _own_folder_in(folder: Path) -> Iterator[Path]:
+    """A folder in another one, which is made if need be; the first is removed in the end, both if nothing is left."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder, ignore_cleanup_errors=True) as own:
+            yield Path(own)
+    finally:
+        with suppress(OSError):  # something is in it: the set, or that of another process
+            for path in made:
+                path.rmdir()
 
 
 def _read_splits(tfds: ModuleType, builder: Builder) -> dict[str, np.ndarray]:

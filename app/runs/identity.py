@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.config.sections import Section
@@ -76,27 +76,54 @@ def identity(config: ExperimentConfig, spec: RunSpec) -> str:
     return next(identities(config, spec))
 
 
-def identities(config: ExperimentConfig, spec: RunSpec, numerics: int | None = None) -> Iterator[str]:
+class Computed(NamedTuple):
+    """What a run was computed by.
+
+    Attributes:
+        numerics: The `NUMERICS` of this project's code.
+        own: The digest of every function of the user's own that the config names.
+    """
+
+    numerics: int
+    own: dict[str, str]
+
+
+def own_code(config: ExperimentConfig, of_one_file: bool = False) -> dict[str, str]:
+    """The digests of the user's own code in a config, as it is at this moment.
+
+    Args:
+        config: The experiment.
+        of_one_file: As for `custom_code_digest`.
+
+    Returns:
+        An entry for every such name.
+    """
+    names = [name for name in (config.model.family, config.loss) if names_custom_code(name)]
+    return {name: custom_code_digest(name, of_one_file) for name in names}
+
+
+def identities(config: ExperimentConfig, spec: RunSpec, computed: Computed | None = None) -> Iterator[str]:
     """The run ids under which a run may be stored: the present one, then those of earlier versions.
 
     Args:
         config: The experiment.
         spec: The run.
-        numerics: The `NUMERICS` of the code that computed it; the present one by default.
+        computed: What computed it; the present code by default.
 
     Yields:
         The ids; version 0.1 hashed `sharpness.chunk_size`, too.
     """
-    now = NUMERICS if numerics is None else numerics
-    yield run_id(_description(config, spec, now, chunk_size=None))
+    by = Computed(NUMERICS, own_code(config)) if computed is None else computed
+    yield run_id(_description(config, spec, by, chunk_size=None))
     if config.sharpness.chunk_size is not None:
-        yield run_id(_description(config, spec, now, config.sharpness.chunk_size))
+        yield run_id(_description(config, spec, by, config.sharpness.chunk_size))
 
 
 def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of a table that an experiment asks for, or can ask for; runs of other configs are left out.
 
-    Of a cell without runs of the present `NUMERICS`, those of the newest earlier one are taken.
+    Of a cell without runs of the present `NUMERICS`, those of the newest earlier one are taken; and of one without runs
+    of the user's own code as it is now, those that version 0.1 knew by one file of it, if that is as it was.
 
     Args:
         config: The experiment.
@@ -107,6 +134,7 @@ def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:
     """
     first = runs[~runs["run_id"].duplicated()]
     grid, asked, reasons = set(config.sweep.lr_exponents.exponents()), set(cells(config)), set(purposes(config))
+    readings = _readings(config)
     found: dict[Cell, dict[int, list[str]]] = {}
     for name, depth, width, seed, exponent, why in zip(
         *(first[column] for column in ("run_id", "depth", "width", "seed", "lr_exponent", "question")), strict=True
@@ -115,24 +143,31 @@ def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:
         if cell not in asked or why not in reasons or not (why == Purpose.INITIAL or exponent in grid):
             continue
         spec = RunSpec(cell, Purpose(why), None if why == Purpose.INITIAL else exponent)
-        if (numerics := _numerics_of(name, config, spec)) is not None:
-            found.setdefault(cell, {}).setdefault(numerics, []).append(name)
-    kept = [name for of_cell in found.values() for name in of_cell[max(of_cell)]]
+        if (age := _age_of(name, config, spec, readings)) is not None:
+            found.setdefault(cell, {}).setdefault(age, []).append(name)
+    kept = [name for of_cell in found.values() for name in of_cell[min(of_cell)]]
     return runs[runs["run_id"].isin(kept)].reset_index(drop=True)
 
 
-def _numerics_of(name: str, config: ExperimentConfig, spec: RunSpec) -> int | None:
-    """The numerics by which a stored run is this one; None if it is another run."""
-    readable = range(NUMERICS, OLDEST_READABLE - 1, -1)
-    return next((number for number in readable if name in identities(config, spec, number)), None)
+def _readings(config: ExperimentConfig) -> list[Computed]:
+    """What may have computed runs that are still read, the present code first."""
+    codes = [own_code(config)]
+    codes += [old for old in [own_code(config, of_one_file=True)] if old != codes[0]]
+    return [Computed(number, code) for number in range(NUMERICS, OLDEST_READABLE - 1, -1) for code in codes]
 
 
-def _description(config: ExperimentConfig, spec: RunSpec, numerics: int, chunk_size: int | None) -> dict[str, Plain]:
-    custom = {name: custom_code_digest(name) for name in (config.model.family, config.loss) if names_custom_code(name)}
+def _age_of(name: str, config: ExperimentConfig, spec: RunSpec, readings: Sequence[Computed]) -> int | None:
+    """The index of the reading by which a stored run is this one; None if it is another run."""
+    return next((age for age, each in enumerate(readings) if name in identities(config, spec, each)), None)
+
+
+def _description(
+    config: ExperimentConfig, spec: RunSpec, computed: Computed, chunk_size: int | None
+) -> dict[str, Plain]:
     question = None if spec.purpose in (Purpose.INITIAL, Purpose.WHOLE) else spec.purpose.value
     sections = _hashed_sections(*(getattr(config, name) for name in _HASHED_IN_0_1))
     description: dict[str, Plain] = {**sections, "sharpness": {**sections["sharpness"], "chunk_size": chunk_size}}
-    description |= {"numerics": numerics, "own": custom, "loss": config.loss}
+    description |= {"numerics": computed.numerics, "own": computed.own, "loss": config.loss}
     description |= {"cell": [spec.cell.depth, spec.cell.width, spec.cell.seed]}
     description |= {"lr_exponent": spec.exponent, "question": question}
     if config.device.tensor_float_32:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.errors import MachineError, UserError
+from sharpness_phases.store.claims import LOCK_FILE, Claims
+from sharpness_phases.store.files import flush_folder, make_folder
 
 CONFIG_FILE, RUNS_FOLDER = "config.yaml", "runs"
 """In the folder of an experiment: its config, and the folder of its runs."""
@@ -23,7 +27,8 @@ _GIVES_OUT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT
 def work_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
     """Make a folder; after a user's error, remove again what was made, unless it holds something to keep.
 
-    A path that cannot be a folder is a `UserError`; one that may not be written, a full disk and lack of memory are a
+    It is kept, too, while another process or thread works in it, and where locks are refused: nobody can know then. A
+    path that cannot be a folder is a `UserError`; one that may not be written, a full disk and lack of memory are a
     `MachineError`.
 
     Args:
@@ -36,7 +41,7 @@ def work_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
     made: list[Path] = []
     try:
         made = [path for path in [folder, *folder.parents] if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -47,8 +52,10 @@ def work_folder(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
         with errors_with_advice(folder):
             yield
     except UserError:
-        if made and not keep():
-            shutil.rmtree(folder)
+        if made:
+            with Claims(folder) as claims, claims.alone() as alone:
+                if alone and not keep():
+                    _remove(folder)
             _remove_empty(made[1:])
         raise
 
@@ -74,6 +81,17 @@ def errors_with_advice(folder: Path) -> Iterator[None]:
         raise MachineError("Out of memory. Finished runs are kept; take a machine with more, then run again.") from None
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder that nobody else works in; the lock file, at which who comes meanwhile waits, goes last."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK_FILE:
+            path.unlink()
+    (folder / LOCK_FILE).unlink()
+    _remove_empty([folder])
+
+
 def _remove_empty(folders: list[Path]) -> None:
     """Remove folders from the innermost outwards, up to one that holds something, such as another process' results."""
     with suppress(OSError):
@@ -81,21 +99,50 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def set_aside(path: Path) -> Path | None:
-    """Rename a folder to `<name>.old-1`, or the first number that is free.
+def set_aside(path: Path, *beside: Path) -> Path | None:
+    """Rename a file or folder to `<name>.old-1`, or the first number that is free, and what belongs to it likewise.
+
+    What a symbolic link leads to is renamed; where that is a folder, the link leads to an empty one of its name then.
 
     Args:
-        path: The folder.
+        path: The file or folder.
+        beside: Others that get the same number, as far as there are any.
 
     Returns:
-        Its new path; None if there is no such folder.
+        Its new path; None if there is no such file or folder, and nothing is renamed.
     """
     if not path.exists():
         return None
-    number = 1
-    while (old := path.with_name(f"{path.name}.old-{number}")).exists():
-        number += 1
-    return path.rename(old)
+    existing = [each for each in (path, *beside) if each.exists()]
+    places = [each.resolve() for each in existing]
+    number = next(n for n in count(1) if not any(os.path.lexists(_numbered(place, n)) for place in places))
+    for link, place in zip(existing, places, strict=True):
+        was_folder = place.is_dir()
+        place.rename(_numbered(place, number))
+        if link.is_symlink() and was_folder:
+            place.mkdir()
+        flush_folder(place.parent)
+    return _numbered(places[0] if path.is_symlink() else path, number)
+
+
+def _numbered(place: Path, number: int) -> Path:
+    return place.with_name(f"{place.name}.old-{number}")
+
+
+def holds_runs(folder: Path) -> bool:
+    """Whether there are files of runs in the folder of an experiment, whatever their version; none is read.
+
+    Args:
+        folder: The experiment's.
+
+    Returns:
+        Whether there are.
+    """
+    try:
+        with os.scandir(folder / RUNS_FOLDER) as entries:
+            return any(entry.name.endswith(".parquet") and not entry.name.startswith(".") for entry in entries)
+    except FileNotFoundError:
+        return False
 
 
 def stored_config(folder: str | Path) -> ExperimentConfig:

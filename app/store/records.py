@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import math
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,9 @@ VERSION = "1"
 or its type is."""
 
 _VERSION_KEY, _DIGEST_KEY = b"sharpness-phases.schema", b"sharpness-phases.digest"
+
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""What the system says where a link leads to no file; trying again would not help."""
 
 
 class DamagedFile(Exception):
@@ -85,8 +90,8 @@ def write_table(table: pa.Table, path: Path) -> None:
         path: The file.
     """
     metadata = {_VERSION_KEY: VERSION.encode(), _DIGEST_KEY: digest(table).encode()}
-    with atomic_file(path) as unfinished:
-        pq.write_table(table.replace_schema_metadata(metadata), unfinished, write_page_checksum=True)
+    with atomic_file(path) as unfinished, _for_arrow(unfinished, "wb") as sink:
+        pq.write_table(table.replace_schema_metadata(metadata), sink, write_page_checksum=True)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -107,8 +112,7 @@ def read_table(path: Path) -> pa.Table:
         table = file.read()
         if not table.num_rows:
             raise DamagedFile("no rows")
-        metadata = table.schema.metadata or {}
-        if metadata.get(_DIGEST_KEY, b"") not in (b"", digest(table).encode()):
+        if _stored_digest(file) != digest(table).encode():
             raise DamagedFile("other values than were written")
         return _completed(table.replace_schema_metadata(None))
 
@@ -125,6 +129,7 @@ def read_run_ids(path: Path) -> list[str]:
         Their names.
     """
     with _opened(path) as file:
+        _stored_digest(file)
         return list(pc.unique(file.read(columns=["run_id"])["run_id"]).to_pylist())
 
 
@@ -132,7 +137,12 @@ def read_run_ids(path: Path) -> list[str]:
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A file of runs, its pages held against their checksums; what a decoder makes of damage is a `DamagedFile`."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise DamagedFile("no file, but something else of its name")
+        with (
+            _for_arrow(path, "rb") as source,
+            pq.ParquetFile(source, page_checksum_verification=True) as file,
+        ):
             _require_version(file)
             _require_columns(file)
             yield file
@@ -141,9 +151,32 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ESTALE:  # removed by another machine (NFS)
             raise FileNotFoundError(errno.ENOENT, "removed by another process", str(path)) from None
+        if isinstance(error, OSError) and error.errno in _NO_FILE:
+            raise DamagedFile(os.strerror(error.errno)) from None
         if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
-            raise
+            raise type(error)(error.errno, os.strerror(error.errno), str(path)) from None
         raise DamagedFile(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+@contextmanager
+def _for_arrow(path: Path, mode: str) -> Iterator[Path | pa.NativeFile]:
+    """A file as Arrow finds it, which takes names for UTF-8: it is opened here where the locale spells it otherwise."""
+    spelled = os.fsencode(path)
+    if spelled == str(path).encode("utf-8", "surrogatepass"):
+        yield path
+    else:
+        with pa.OSFile(spelled, mode) as file:
+            yield file
+
+
+def _stored_digest(file: pq.ParquetFile) -> bytes:
+    """The digest that a file holds; every version that was released wrote one."""
+    found: bytes | None = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY)
+    if not found:
+        raise DamagedFile(
+            "no digest of its values: written by another program, and nothing tells whether they are right"
+        )
+    return found
 
 
 def _require_version(file: pq.ParquetFile) -> None:

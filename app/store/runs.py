@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sharpness_phases.runs.trajectory import Trajectory, Value
+from sharpness_phases.store.files import flush, flush_folder, make_folder
 from sharpness_phases.store.records import (
     SCHEMA,
     VERSION,
@@ -114,9 +115,11 @@ class RunStore:
         Returns:
             The trajectory, exactly as written; None if there is no such run, or no longer a readable one.
         """
-        while (name := self._places.get(run_id)) is not None:
+        tried: set[str] = set()
+        while (name := self._places.get(run_id)) is not None and name not in tried:
             if (table := self._rows_of(run_id, name)) is not None:
                 return to_trajectory(table)
+            tried.add(name)
             self.refresh()  # `name` is forgotten now; another process may have packed the run
         return None
 
@@ -127,18 +130,20 @@ class RunStore:
             A row per step with the columns of `SCHEMA` and behind them those that only some files have, sorted by
             depth, width, seed, exponent, question and step.
         """
-        while True:
-            expected = Counter(self._places.values())
-            tables = [self._belonging(table, name, n) for name, n in expected.items() if (table := self._read(name))]
-            if len(tables) < len(expected):
-                self.refresh()
-            if expected.keys() >= set(self._places.values()):  # else another process has packed files meanwhile
-                return _joined(tables).to_pandas()
+        tables: dict[str, pa.Table | None] = {}
+        while missing := set(self._places.values()) - tables.keys():
+            tables |= {name: self._read(name) for name in sorted(missing)}
+            if any(tables[name] is None for name in missing):
+                self.refresh()  # another process may have packed them meanwhile
+        expected = Counter(self._places.values())
+        found = [(table, name, n) for name, n in expected.items() if (table := tables[name]) is not None]
+        return _joined([self._belonging(*each) for each in found]).to_pandas()
 
     def pack(self, enough: int = PACK_SIZE) -> None:
         """Pack single files into larger ones, if there are enough of them; only one process at a time may do so.
 
-        A run's own file is removed only when its pack has been read back. The store must be writable.
+        A run's own file is removed only when its pack is on the disk and has been read back from there. The store must
+        be writable.
 
         Args:
             enough: Number of single files from which on it is done.
@@ -164,10 +169,15 @@ class RunStore:
 
     def _remove_packed(self) -> None:
         """Remove single files whose runs are in a pack: an earlier packing was cut off there."""
+        flushed: set[str] = set()
         for name in [name for name in self._files if not _is_pack(name)]:
             place = self._places.get(run_id := name.removesuffix(".parquet"))
             if place in (name, None) or self._rows_of(run_id, place) is None:
                 continue
+            if place not in flushed:  # who wrote it may have been killed before it was on the disk
+                flush(self.folder / place)
+                flush_folder(self.folder)
+                flushed.add(place)
             if self._read(name) is not None:  # not one of another version, which holds what the pack does not
                 self._remove(name)
 
@@ -263,9 +273,10 @@ class RunStore:
     def _move_away(self, name: str) -> Path:
         """Move a file to where it is in nobody's way; returns its new path."""
         folder = self.folder.with_name("damaged")
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         kept = next(path for n in count() if not os.path.lexists(path := folder / f"{name}{f'.{n}' if n else ''}"))
         (self.folder / name).rename(kept)
+        flush_folder(folder)
         self._files.discard(name)
         return kept
 

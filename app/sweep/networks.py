@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import keras
+import psutil
+import tensorflow as tf
 
 from sharpness_phases.config.sections import ModelConfig
 from sharpness_phases.custom_code import load_custom
-from sharpness_phases.errors import UserError
+from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.models import FAMILIES, family
 from sharpness_phases.models.initial import subtract_initial_output
 from sharpness_phases.runs.spec import Cell
+
+_COPIES = 4
+"""Vectors of as many numbers as there are weights that training and measuring need at least: the weights, those before
+training, a gradient, and an eigenvector; of 4 bytes a number."""
 
 
 def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
     """Build a cell's network with its initial weights.
 
-    A function of the user's own that cannot be imported, fails, or does not return such a model ends with `UserError`.
+    A function of the user's own that cannot be imported, fails, or does not return such a model ends with `UserError`,
+    a network that does not fit into the memory with `MachineError`.
 
     Args:
         config: The `model` section.
@@ -35,10 +42,37 @@ def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...],
 def _build(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
     if config.is_custom:
         return _build_own(config.family, cell, input_shape, classes)
+    _require_memory(config, cell)
     settings = config.model_dump(exclude={"family", "subtract_initial"})
     if not FAMILIES[config.family].normalizes:
         del settings["normalization"]
-    return family(config.family)(width=cell.width, depth=cell.depth, **settings).build(input_shape, classes, cell.seed)
+    factory = family(config.family)(width=cell.width, depth=cell.depth, **settings)
+    try:
+        return factory.build(input_shape, classes, cell.seed)
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        raise MachineError(_too_large(cell, "its weights do not fit into the memory")) from None
+
+
+def _require_memory(config: ModelConfig, cell: Cell) -> None:
+    """Refuse a network that is too large for this machine for certain, before the system ends what asks for too much.
+
+    Counted are the square matrices between hidden layers alone, of width^2 weights each; the exact number is not known
+    before it is built. On a GPU, whose memory is refused and not overdrawn, nothing is refused here.
+
+    Raises:
+        MachineError: If it is.
+    """
+    if config.family == "uv" or cell.depth < 3 or tf.config.list_physical_devices("GPU"):
+        return
+    matrices = cell.depth - 2 if config.family in ("fcn", "linear_fcn") else 1
+    needed, there = 4 * _COPIES * matrices * cell.width**2, psutil.virtual_memory().total
+    if needed > there:
+        reason = f"it needs at least {needed / 2**30:.0f} GiB, and this machine has {there / 2**30:.0f}"
+        raise MachineError(_too_large(cell, reason))
+
+
+def _too_large(cell: Cell, reason: str) -> str:
+    return f"{cell.name} is too large for this machine: {reason}. Lower sweep.widths or sweep.depths."
 
 
 def _build_own(location: str, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:

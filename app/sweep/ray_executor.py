@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.config.sections import ExecutorConfig
 from sharpness_phases.errors import UserError
+from sharpness_phases.runs.identity import own_code
 from sharpness_phases.runs.spec import Cell
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.store.claims import Claims
@@ -190,7 +191,7 @@ def _simulator(config: ExperimentConfig, threads: int) -> Simulator:
     from sharpness_phases.sweep.simulator import Simulator
     from sharpness_phases.training.device import limit_threads
 
-    key = config.model_dump_json()
+    key = f"{config.model_dump_json()} {own_code(config)}"
     if key not in _simulators:
         limit_threads(threads)
         _simulators.clear()

@@ -16,6 +16,7 @@ from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.power import PowerIteration
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
 from sharpness_phases.errors import MachineError, UserError
+from sharpness_phases.runs.identity import own_code
 from sharpness_phases.runs.spec import Cell, RunSpec, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
@@ -43,6 +44,7 @@ class Simulator:
         set_determinism(config.device.deterministic)
         share_memory()
         self._config = config
+        self._own_code = own_code(config)
         self._chunk_size = config.sharpness.chunk_size
         self._basis_size = Lanczos().basis_size
         self._architecture: tuple[int, int] | None = None
@@ -73,6 +75,19 @@ class Simulator:
             self._runner = TrajectoryRunner(self.model(cell), self.data.x, self.data.y)
             self._architecture = (cell.depth, cell.width)
         return self._runner
+
+    def require_unchanged_code(self) -> None:
+        """Refuse to go on after the user's own code has changed: a run's id tells the code that it was computed by.
+
+        Raises:
+            UserError: If it has changed.
+        """
+        now = own_code(self._config)
+        if changed := [name for name, digest in self._own_code.items() if now[name] != digest]:
+            raise UserError(
+                f"The code of {' and '.join(changed)} was changed while the experiment ran. Finished runs are kept, as "
+                "runs of the code before; run again to begin with the new one."
+            )
 
     def within_memory(self, compute: Callable[[], T]) -> T:
         """Compute; where memory does not suffice, again with half as many examples at once and half the basis.
@@ -170,8 +185,9 @@ class CellRunner:
         return batch_indices(len(self._simulator.data.x), self._config.training.batch_size, steps, self._cell.seed)
 
     def before_training(self) -> Trajectory:
-        """The state at step 0 alone, with the cost of lambda_0."""
+        """The state at step 0 alone, with the cost of lambda_0; `UserError` after the user's own code has changed."""
         state = self.initial
+        self._simulator.require_unchanged_code()
         values = (state.loss, state.accuracy, state.sharpness, state.residual)
         loss, accuracy, sharpness, residual = (np.array([value], np.float64) for value in values)
         return Trajectory(loss, accuracy, sharpness, residual, np.array([state.hvps], np.int64), diverged=False)
@@ -183,12 +199,12 @@ class CellRunner:
             spec: The run, of this cell, with an exponent.
 
         Returns:
-            The run; it ends as soon as its purpose is served.
+            The run; it ends as soon as its purpose is served. `UserError` if the user's own code has changed.
         """
         initial = self.initial
         limits = limits_of(spec, self._config, initial.loss, initial.sharpness)
         batches = self._batches(limits.steps)
-        return self._simulator.within_memory(
+        run = self._simulator.within_memory(
             lambda: self._simulator.runner(self._cell).run(
                 initial,
                 spec.c / initial.sharpness,
@@ -199,6 +215,8 @@ class CellRunner:
                 barrier_after=limits.barrier_after,
             )
         )
+        self._simulator.require_unchanged_code()
+        return run
 
 
 def build_solver(name: str, tolerance: float, basis_size: int) -> Lanczos | PowerIteration:

@@ -1,7 +1,10 @@
 """A config runs the user's own code, and nobody else's unless the user says so."""
 
+import hashlib
 import shutil
 import sys
+import sysconfig
+import time
 import types
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 import sharpness_phases.models
 from sharpness_phases.config.trust import checked_config
-from sharpness_phases.custom_code import custom_code_digest, custom_code_file, load_custom
+from sharpness_phases.custom_code import custom_code_digest, custom_code_file, load_custom, runs_only_own_code
 from sharpness_phases.errors import UserError
 
 CONFIG = """
@@ -54,6 +57,49 @@ def test_a_config_from_elsewhere_or_with_other_code_needs_to_be_allowed(folder, 
     assert checked_config(str(path), None, allow_custom_code=True)
 
 
+def allowed(family, here):
+    (here / "own.yaml").write_text(CONFIG % family)
+    try:
+        return checked_config("own.yaml", None).model.family == family
+    except UserError:
+        return False
+
+
+def test_own_code_may_be_at_any_depth_below_the_current_folder(here):
+    deep = here / "src" / "models" / "deep"
+    deep.mkdir(parents=True)
+    (deep / "nets.py").write_text(RUNS_AT_IMPORT)
+    assert allowed("src.models.deep.nets:mlp", here)
+
+
+@pytest.mark.parametrize("linked", ["mine.py", "package", "package/__init__.py", "package/inner.py"])
+def test_code_that_is_elsewhere_is_not_own_through_a_symbolic_link(linked, here):
+    family = "mine:mlp" if linked == "mine.py" else "package.inner:mlp"
+    assert allowed(family, here)
+    elsewhere = here.parent / "elsewhere"
+    (here / linked).rename(elsewhere)
+    (here / linked).symlink_to(elsewhere)
+    assert custom_code_file(family) is not None
+    assert not allowed(family, here)
+
+
+def test_a_config_that_is_elsewhere_is_not_own_through_a_symbolic_link(here):
+    (here.parent / "elsewhere.yaml").write_text(CONFIG % "mine:mlp")
+    (here / "linked.yaml").symlink_to(here.parent / "elsewhere.yaml")
+    with pytest.raises(UserError, match="--allow-custom-code"):
+        checked_config("linked.yaml", None)
+
+
+@pytest.mark.parametrize("folder", [Path(sysconfig.get_path("stdlib")).parents[1], Path(sys.prefix).parent])
+@pytest.mark.parametrize("family", ["os:system", "json.tool:main", "numpy.ctypeslib:load_library"])
+def test_python_and_what_is_installed_are_not_own_where_the_current_folder_holds_them(
+    family, folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    assert custom_code_file(family) is not None
+    assert not runs_only_own_code(family)
+
+
 def test_what_is_typed_is_the_users_own_word(here):
     path = here.parent / "other.yaml"
     path.write_text(CONFIG % "fcn")
@@ -69,6 +115,73 @@ def test_the_file_of_code_is_found_and_hashed_without_running_any(here):
     assert custom_code_digest("package.inner:mlp") not in ("", before)
     assert custom_code_digest("nothing.there:mlp") == ""
     assert not (here / "it_ran").exists()
+
+
+IMPORTS = {
+    "import nets.blocks": "nets/blocks.py",
+    "import nets.blocks as b": "nets/blocks.py",
+    "from nets import blocks": "nets/blocks.py",
+    "from nets.blocks import *": "nets/blocks.py",
+    "from nets.outer import f": "nets/blocks.py",  # which imports it in turn, relatively
+    "from nets import init_imports": "nets/blocks.py",
+    "def mlp():\n    from nets.blocks import block": "nets/blocks.py",
+    "import nets.blocks, other": "other.py",
+    "from nets import absent_yet": "nets/__init__.py",
+}
+
+
+@pytest.mark.parametrize("statement", IMPORTS)
+def test_a_change_of_a_module_that_own_code_imports_is_a_change_of_the_code(statement, here):
+    (here / "nets").mkdir()
+    files = {"nets/__init__.py": "size = 1", "nets/blocks.py": "def block(): ...", "other.py": "a = 1"}
+    files |= {"nets/outer.py": "from .blocks import block as f", "nets/init_imports.py": "from . import outer"}
+    files |= {"unrelated.py": "", "mine.py": f"import numpy, os\n{statement}\n"}
+    for name, text in files.items():
+        (here / name).write_text(text)
+    before = custom_code_digest("mine:mlp")
+    (here / "unrelated.py").write_text("changed = True")
+    assert custom_code_digest("mine:mlp") == before
+    changed = here / IMPORTS[statement]
+    changed.write_text(changed.read_text() + " ")
+    assert custom_code_digest("mine:mlp") != before
+    changed.write_text(changed.read_text()[:-1])
+    assert custom_code_digest("mine:mlp") == before
+    assert not (here / "it_ran").exists()
+
+
+def test_a_module_that_comes_to_be_imported_is_a_change_of_the_code(here):
+    (here / "mine.py").write_text("try:\n    import tuned.sizes\nexcept ImportError:\n    pass\n")
+    before = custom_code_digest("mine:mlp")
+    (here / "tuned").mkdir()
+    (here / "tuned" / "sizes.py").write_text("width = 8")
+    assert custom_code_digest("mine:mlp") != before
+
+
+def test_code_that_imports_nothing_of_the_users_has_the_digest_of_version_0_1(here):
+    (here / "mine.py").write_text("import keras\nfrom os import path\n")
+    own = hashlib.sha256((here / "mine.py").read_bytes()).hexdigest()
+    assert custom_code_digest("mine:mlp") == custom_code_digest("mine:mlp", of_one_file=True) == own
+    (here / "package" / "__init__.py").write_text("")
+    own = hashlib.sha256((here / "package" / "inner.py").read_bytes()).hexdigest()
+    assert custom_code_digest("package.inner:mlp") == own
+
+
+def test_code_that_is_no_python_has_a_digest_all_the_same(here):
+    (here / "mine.py").write_text("def mlp(:")
+    assert custom_code_digest("mine:mlp") != ""
+
+
+def test_the_digest_of_code_that_did_not_change_is_found_without_reading_it(here, monkeypatch):
+    import os
+
+    (here / "mine.py").write_text("import package.inner")
+    for path in here.rglob("*"):
+        os.utime(path, (0, 0))
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now + 10_000_000_000)  # later than the files, for certain
+    before = custom_code_digest("mine:mlp")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"read {path}"))
+    assert custom_code_digest("mine:mlp") == before
 
 
 def test_what_is_hashed_is_what_is_imported_where_a_package_and_a_module_have_one_name(here):
@@ -121,6 +234,17 @@ def test_another_current_folder_means_other_code(location, repository):
     load_custom(location, "model.family")
     repository("two", "second")
     assert load_custom(location, "model.family")() == "second"
+
+
+@pytest.mark.parametrize("location", ["models.nets:mlp", "mine:mlp"])
+def test_code_that_changes_within_the_life_of_the_process_is_imported_anew(location, repository):
+    """Also with the same size and within the same second, in which Python would take its compiled file."""
+    folder = repository("one", "first")
+    assert load_custom(location, "model.family")() == "first"
+    same = load_custom(location, "model.family")
+    assert load_custom(location, "model.family") is same
+    (folder / "models" / "nets.py").write_text("def mlp(): return 'other'")
+    assert load_custom(location, "model.family")() == "other"
 
 
 @pytest.mark.parametrize("location", ["models.nets:mlp", "mine:mlp"])

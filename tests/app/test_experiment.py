@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,7 +13,7 @@ from tiny import TINY
 
 from sharpness_phases import Experiment, PhaseAnalyzer
 from sharpness_phases.config.loading import load_config
-from sharpness_phases.errors import UserError
+from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.experiment import compare
 
 
@@ -67,15 +69,145 @@ def test_the_same_config_gives_bit_identical_tables(folder, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+SMALL = ("sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false")
+OTHER_CONFIGS = [
+    ("training.steps=3", "training.steps: 4 there, 3 here"),
+    ("loss=xent", "loss: mse there, xent here"),
+    ("model.output_layer=zero", "model.output_layer: default there, zero here"),
+    ("sharpness.tolerance=1e-2", "sharpness.tolerance: 0.001 there, 0.01 here"),
+    ("device.tensor_float_32=true", "device.tensor_float_32: false there, true here"),
+]
+
+
+@pytest.mark.parametrize(("override", "difference"), OTHER_CONFIGS)
+def test_a_config_with_other_runs_is_refused_in_a_folder_that_has_some(override, difference, folder):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for act in (experiment(folder, override).run, lambda: experiment(folder, override).run_shard((1, 2))):
+        with pytest.raises(UserError) as refusal:
+            act()
+        assert str(refusal.value) == (
+            f"{folder} holds runs of another config ({difference}). "
+            "Choose --output DIR for another folder, or --fresh to set them aside"
+        )
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A folder with one network's runs."""
+    experiment(tmp_path / "mine", *SMALL).run()
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["sweep.seeds=2"],
+        ["sweep.widths=[16]", "sweep.depths=[2,3]", "sweep.lr_exponents.stop=5.0"],
+        ["analysis={loss_tolerance: 0.01, barrier: true}", "name=renamed", "tensorboard=true"],
+        ["executor={kind: serial, cpus_per_run: 2.0}", "device.xla=never", "sharpness.chunk_size=32"],
+    ],
+    ids=["more seeds", "other networks", "another look", "another machine"],
+)
+def test_a_config_that_asks_for_more_of_the_same_runs_or_looks_at_them_otherwise_goes_on(overrides, stored, caplog):
+    caplog.set_level("INFO")
+    before = {path.name for path in (stored / "runs").iterdir()}
+    experiment(stored, *SMALL, *overrides).run()
+    assert before <= {path.name for path in (stored / "runs").iterdir()}
+    assert "config.yaml is replaced" in caplog.text
+    assert load_config(stored / "config.yaml").changed(environment=None) == experiment(None, *SMALL, *overrides).config
+
+
+def test_a_config_without_runs_may_be_replaced(tmp_path):
+    experiment(tmp_path, *SMALL, "training.steps=3").run()
+    for path in (tmp_path / "runs").iterdir():
+        path.unlink()
+    experiment(tmp_path, *SMALL).run()
+    assert load_config(tmp_path / "config.yaml").training.steps == 4
+
+
+def test_fresh_keeps_the_other_config_beside_its_runs(stored):
+    old = (stored / "config.yaml").read_bytes()
+    analyzer = experiment(stored, *SMALL, "training.steps=3").run(fresh=True)
+    assert analyzer.runs["step"].max() == 3
+    assert (stored / "config.yaml.old-1").read_bytes() == old
+    assert (stored / "runs.old-1").is_dir()
+    assert load_config(stored / "config.yaml").training.steps == 3
+
+
+def test_runs_whose_config_cannot_be_read_are_left_alone(stored):
+    (stored / "config.yaml").write_text("name: [unclosed")
+    with pytest.raises(
+        UserError, match=r"holds runs of a config that cannot be read \(.*config.yaml:1.*--output.*--fresh"
+    ):
+        experiment(stored, *SMALL).run()
+
+
+@pytest.mark.parametrize("override", ["training.steps=3", "sweep.seeds=3", "analysis.loss_tolerance=0.1"])
+def test_a_second_config_is_refused_while_another_is_being_run_in_the_folder(override, tmp_path):
+    refusals = []
+
+    class Meanwhile:
+        def started(self, cells):
+            for second in (override, "sharpness.chunk_size=64"):
+                try:
+                    experiment(tmp_path, *SMALL, second).run_shard((2, 2))
+                except UserError as refusal:
+                    refusals.append(str(refusal))
+
+        def finished(self, cell, computed): ...
+
+    experiment(tmp_path, *SMALL).run(Meanwhile())
+    (refusal,) = refusals  # chunks change no table
+    assert "holds the work of another process, with another config" in refusal
+    assert override.partition("=")[0] in refusal
+    assert "--output DIR" in refusal
+    assert "--fresh, once it has ended" in refusal
+
+
+def test_where_locks_are_refused_a_second_config_is_refused_as_soon_as_there_is_one(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("sharpness_phases.store.claims.fcntl.lockf", refuse)
+    refusals = []
+
+    class Meanwhile:
+        def started(self, cells):
+            with pytest.raises(UserError, match="--output DIR") as refusal:
+                experiment(tmp_path, *SMALL, "training.steps=3").run()
+            refusals.append(refusal)
+
+        def finished(self, cell, computed): ...
+
+    experiment(tmp_path, *SMALL).run(Meanwhile())
+    assert len(refusals) == 1
+    experiment(tmp_path, *SMALL, "training.steps=3").run(fresh=True)
+
+
+def test_where_locks_are_refused_no_unfinished_file_is_taken_for_that_of_a_killed_process(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(37, "No locks available")
+
+    (tmp_path / "runs").mkdir()
+    of_another = tmp_path / "runs" / ".unfinished-01234567-a.parquet"
+    of_another.write_bytes(b"half")
+    monkeypatch.setattr("sharpness_phases.store.claims.fcntl.lockf", refuse)
+    experiment(tmp_path, *SMALL).run_shard((1, 2))
+    assert of_another.read_bytes() == b"half"
+    monkeypatch.undo()
+    experiment(tmp_path, *SMALL).run_shard((1, 2))
+    assert not of_another.exists()
+
+
 @pytest.mark.slow
-def test_runs_of_an_earlier_config_in_the_same_folder_are_kept_but_left_out(folder, tmp_path):
+def test_what_an_earlier_look_at_the_folder_has_shown_and_this_one_has_not_is_removed(tmp_path):
     of_the_earlier = [tmp_path / "phase_diagram_over_depth.png", tmp_path / "tensorboard"]
-    experiment(tmp_path, "training.steps=3", "sweep.depths=[2,3]", "sweep.widths=[8]", "sweep.seeds=1").run()
+    experiment(tmp_path, "sweep.depths=[2,3]", "sweep.widths=[8]", "sweep.seeds=1").run()
     kept = len(list((tmp_path / "runs").glob("*")))
     assert all(path.exists() for path in of_the_earlier)
-    analyzer = experiment(tmp_path, "sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false").run()
-    assert len(list((tmp_path / "runs").glob("*"))) > kept
-    assert analyzer.runs["step"].max() == 4
+    analyzer = experiment(tmp_path, *SMALL).run()
+    assert len(list((tmp_path / "runs").glob("*"))) == kept
     assert len(analyzer.critical_constants()) == 1
     assert not any(path.exists() for path in of_the_earlier)
     assert (tmp_path / "phase_diagram.png").exists()
@@ -213,6 +345,16 @@ def test_the_regimes_of_all_long_runs_are_in_a_table_and_their_agreement_in_anot
     agreement = analyzer.regime_agreement()
     assert (agreement["n"] == 2).all()
     assert agreement["agreement"].between(0, 1).all()
+
+
+def test_runs_that_cannot_be_read_are_not_blamed_on_the_sheet(folder, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("sharpness_phases.store.records.pq.ParquetFile", refuse)
+    for act in (lambda: compare([folder], tmp_path / "sheet.png"), Experiment.open(folder).analyze):
+        with pytest.raises(MachineError, match=r"runs/\w+.parquet: Permission denied"):
+            act()
 
 
 def test_several_experiments_are_drawn_on_one_sheet(everything, folder, tmp_path):

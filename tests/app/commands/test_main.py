@@ -43,6 +43,9 @@ BAD = {
     "unknown data set": ["quickstart", "-s", "data.dataset=imagenet"],
     "unknown family": ["quickstart", "-s", "model.family=vgg"],
     "unwritable output": ["quickstart", "--output", "bad.yaml/results"],
+    "a tag": ["quickstart", "-s", "tensorboard=!!bool x"],
+    "a width of 10^30": ["quickstart", "-s", f"sweep.widths=[{10**30}]"],
+    "a hundred million seeds": ["quickstart", "-s", "sweep.seeds=100000000"],
 }
 
 
@@ -105,6 +108,11 @@ def test_a_whole_run_prints_the_table_and_the_diagrams_path_and_nothing_of_tenso
     verbose = phases("analyze", "outputs/quickstart", "-v", folder=tmp_path)
     assert "Drew outputs/quickstart/phase_diagram.png" in verbose.stderr
     assert "Drew" not in redone.stderr
+    refused = phases("run", "quickstart", *TINY, "-s", "training.steps=3", folder=tmp_path)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "training.steps: 4 there, 3 here" in refused.stderr
+    assert "--output DIR" in refused.stderr
+    assert "--fresh" in refused.stderr
 
 
 def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_path):
@@ -120,6 +128,35 @@ def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_
     assert network["learning_rate_at_c_2"] == 2 / network["lambda_0"]
     assert f"{network['lambda_0']:.6g}" in sharpness.stderr  # the table, for people
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+ASCII = os.environ | {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_locale_without_utf_8_changes_no_file_and_ends_no_command(tmp_path):
+    place = tmp_path / "wie\u00dfe"
+    place.mkdir()
+    (place / "\u03bb.yaml").write_text("name: mine\nsweep: {depths: [2], widths: [8]}\n", encoding="utf-8")
+    named = ["--output", "wie\u00dfe/out"]
+    run = phases("run", "wie\u00dfe/\u03bb.yaml", *TINY, *named, folder=tmp_path, env=ASCII)
+    assert run.returncode == 0, run.stderr
+    read = phases("plot", "wie\u00dfe/out", folder=tmp_path, env=ASCII)
+    assert read.returncode == 0, read.stderr
+    assert phases("configs", folder=tmp_path, env=ASCII).returncode == 0
+    config = place / "out" / "config.yaml"
+    config.write_text(config.read_text("utf-8").replace("data_dir: null", "data_dir: /wie\u00dfe"), encoding="utf-8")
+    assert phases("run", config, *named, folder=tmp_path, env=ASCII).returncode == 0
+    assert load_config(config).data.data_dir == "/wie\u00dfe"
+    assert len(RunStore(place / "out" / "runs")) > 5
+
+
+@pytest.mark.slow
+def test_a_network_that_is_too_large_for_any_machine_is_refused_in_words(tmp_path):
+    for command in ("run", "plan", "sharpness"):
+        result = phases(command, "quickstart", "-s", "sweep.widths=[1000000]", folder=tmp_path)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1), result.stderr
+        assert "d4_w1000000_s0 is too large for this machine: it needs at least" in result.stderr
+        assert "Lower sweep.widths" in result.stderr
 
 
 def test_a_place_where_figures_cannot_be_written_is_refused_before_the_config_is_read(tmp_path):

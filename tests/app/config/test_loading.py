@@ -1,4 +1,5 @@
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -130,10 +131,70 @@ def test_a_fault_in_an_override_names_the_override(write):
         ("a: &x 1\nb: *x", "aliases"),
         ("name: !!python/object:os.system ls", "my.yaml:1"),
         ("\x00", "my.yaml"),
+        ("name: a\ntensorboard: !!bool x", "my.yaml:2: tags (!!bool) are not allowed"),
+        ("name: a\nloss: !!timestamp x", "my.yaml:2: tags (!!timestamp) are not allowed"),
+        ("name: ! a", "my.yaml:1: tags (!) are not allowed"),
+        ("name: a\nsweep: !!set {a, b}", "my.yaml:2: tags (!!set) are not allowed"),
     ],
 )
 def test_what_is_not_yaml_for_a_config_is_refused_with_its_line(text, expected, write):
     assert expected in fault(write, text)
+
+
+ENORMOUS = 10**30
+
+
+@pytest.mark.parametrize(
+    ("override", "allowed"),
+    [
+        (f"sweep.widths=[{ENORMOUS}]", "sweep.widths[0]: must be at most 1000000"),
+        (f"sweep.depths=[{ENORMOUS}]", "sweep.depths[0]: must be at most 10000"),
+        (f"sweep.seeds={ENORMOUS}", "sweep.seeds: must be at most 1000000000"),
+        (
+            "sweep.seeds=100000000",
+            "sweep.seeds: depths times widths times seeds must be at most 1000000; got 100000000",
+        ),
+        (f"training.steps={ENORMOUS}", "training.steps: must be at most 10000000"),
+        (f"sharpness.chunk_size={ENORMOUS}", "sharpness.chunk_size: must be at most 1000000000"),
+        ("model.output_scale=1e300", "model.output_scale: must be at most 1e+30"),
+        ("model.output_power=-1e300", "model.output_power: must be at least -6"),
+        ("analysis={saturation: true, saturation_time: 1e300}", "it takes more than 10000000 steps; got 1e+300"),
+        ("sweep.widths=[" + ", ".join(["8"] * 40_000) + "]", "a value may have at most 65536 characters"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_what_is_too_large_is_refused_with_what_is_allowed(override, allowed, write):
+    message = fault(write, SMALL, [override])
+    assert allowed in message
+    assert len(message) < 500
+
+
+def test_a_default_saturation_time_that_takes_too_long_is_refused_too(write):
+    message = fault(write, SMALL, ["analysis.saturation=true", "sweep.lr_exponents={start: -40, stop: 1}"])
+    assert "analysis.saturation_time: at c = 2^-40" in message
+
+
+def test_a_file_that_is_too_large_for_a_config_is_refused_unread(write):
+    begin = time.perf_counter()
+    assert "a config may have at most 65536 bytes; this file has 10" in fault(write, SMALL + "# " + "x" * 1_000_000)
+    assert time.perf_counter() - begin < 1
+
+
+def test_of_many_faults_the_first_are_named_and_the_others_counted(write):
+    lines = fault(write, SMALL + "".join(f"key{n}: 1\n" for n in range(60))).splitlines()
+    assert len(lines) == 51
+    assert lines[-1].endswith("my.yaml: and 10 more faults")
+
+
+def test_a_folder_does_not_hide_a_shipped_config_of_its_name_and_a_file_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quickstart").mkdir()
+    assert load_config("quickstart").name == "quickstart"
+    with pytest.raises(ConfigError, match=r"./quickstart: cannot be read: a folder; name a config in it"):
+        load_config("./quickstart")
+    (tmp_path / "quickstart").rmdir()
+    (tmp_path / "quickstart").write_text(SMALL)
+    assert load_config("quickstart").name == "small"
 
 
 def test_a_missing_file_names_the_shipped_configs():

@@ -1,5 +1,7 @@
 import errno
+import shutil
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,12 +36,17 @@ def test_the_order_of_a_set_is_always_the_same(prepared_data):
     np.testing.assert_array_equal(first.train_images[:500], again.train_images[:500])
 
 
+def data_sets_of(builder):
+    """The folder of sets that a builder writes to."""
+    return Path(builder.data_dir).parents[1]
+
+
 @pytest.mark.parametrize("name", ["mnist", "cifar100"])
 def test_a_set_that_is_absent_and_cannot_be_downloaded_gives_one_clear_error(name, tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
 
     def no_network(builder):
-        (tmp_path / "downloads").mkdir()
+        (data_sets_of(builder) / "downloads").mkdir()
         raise ConnectionError("no network")
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [])
@@ -70,6 +77,65 @@ def test_sets_without_a_prepared_copy_are_read_by_the_same_code(name, monkeypatc
     np.testing.assert_array_equal(loaded.train_images, images)
     np.testing.assert_array_equal(loaded.test_labels, labels)
     assert loaded.classes == info.classes
+
+
+def contents(folder):
+    return {path.relative_to(folder) for path in folder.rglob("*")}
+
+
+def test_a_failed_download_touches_no_set_that_another_process_puts_there_meanwhile(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def fails(builder):
+        for place in ("cifar10/3.0.2", "downloads/extracted"):
+            (tmp_path / place).mkdir(parents=True)
+            (tmp_path / place / "of_another").touch()
+        (data_sets_of(builder) / "downloads").mkdir()
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [])
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
+    for folder in (tmp_path, tmp_path / "new"):
+        with pytest.raises(UserError, match="no network"):
+            load_image_set("mnist", str(folder))
+        assert (tmp_path / "cifar10" / "3.0.2" / "of_another").exists()
+        assert (tmp_path / "downloads" / "extracted" / "of_another").exists()
+        assert {path.name for path in tmp_path.iterdir()} == {"cifar10", "downloads"}
+        for place in ("cifar10", "downloads"):
+            shutil.rmtree(tmp_path / place)
+
+
+@pytest.mark.parametrize("faster", [False, True], ids=["alone", "another was faster"])
+def test_a_download_takes_its_place_when_it_is_whole_or_leaves_that_of_another(faster, tmp_path, monkeypatch):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    version = tfds.builder("mnist", data_dir=tmp_path).version
+    place = tmp_path / "mnist" / str(version)
+
+    def prepares(builder):
+        assert not place.exists()
+        Path(builder.data_dir).mkdir(parents=True)
+        (Path(builder.data_dir) / "mine").touch()
+        (data_sets_of(builder) / "downloads").mkdir()
+        if faster:
+            place.mkdir(parents=True)
+            (place / "of_another").touch()
+
+    def three_images(builder, split, as_supervised, shuffle_files, batch_size):
+        images = np.zeros((3, 28, 28, 1), np.uint8), np.zeros(3, np.int64)
+        return tf.data.Dataset.from_tensors(images).get_single_element()
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [])
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", prepares)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "as_dataset", three_images)
+    assert len(load_image_set("mnist", str(tmp_path)).train_images) == 3
+    assert [path.name for path in place.iterdir()] == ["of_another" if faster else "mine"]
+    assert contents(tmp_path) == {
+        Path("mnist"),
+        Path("mnist") / str(version),
+        *(p.relative_to(tmp_path) for p in place.iterdir()),
+    }
 
 
 def test_without_a_network_the_error_comes_before_the_download_is_tried(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.config.sections import SharpnessConfig
 from sharpness_phases.runs import identity as identity_module
-from sharpness_phases.runs.identity import belonging, identities, identity, run_id
+from sharpness_phases.runs.identity import Computed, belonging, identities, identity, own_code, run_id
 from sharpness_phases.runs.spec import Cell, Purpose, RunSpec
 
 CELL = Cell(4, 64, 0)
@@ -170,3 +170,18 @@ def test_every_run_of_a_folder_of_version_0_1_belongs_to_its_config(name):
         pytest.skip(f"the results of version 0.1 are not at {folder}")
     runs = pd.concat(pd.read_parquet(path) for path in sorted((folder / "runs").glob("*.parquet")))
     assert belonging(load_config(folder / "config.yaml"), runs)["run_id"].nunique() == runs["run_id"].nunique()
+
+
+def test_runs_that_version_0_1_knew_by_one_file_of_own_code_are_read_until_there_are_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sizes.py").write_text("factor = 1")
+    (tmp_path / "mine.py").write_text("from sizes import factor")
+    config = load_config("quickstart", ["model={family: 'mine:mlp'}", "sweep.widths=[64]"])
+    spec = RunSpec(CELL, Purpose.WHOLE, -1.0)
+    of_one_file = Computed(identity_module.NUMERICS, own_code(config, of_one_file=True))
+    (old_name,) = identities(config, spec, of_one_file)
+    assert old_name not in identities(config, spec)  # it is computed anew: nobody knows with which sizes it was
+    new = rows(config)
+    old = new.assign(run_id=old_name)
+    assert belonging(config, old)["run_id"].unique().tolist() == [old_name]
+    assert belonging(config, pd.concat([old, new]))["run_id"].unique().tolist() == new["run_id"].unique().tolist()

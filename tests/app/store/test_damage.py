@@ -1,9 +1,12 @@
 """Damaged and foreign files: noticed and named, set aside by who writes, left alone by who reads; the rest goes on."""
 
 import errno
+import itertools
+import os
 import random
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -69,6 +72,32 @@ def with_a_value_changed(path):
     pq.write_table(changed.replace_schema_metadata(metadata), path, write_page_checksum=True)
 
 
+def rewritten_by_another_program(path):
+    """With the right values, as pandas writes them: nothing tells that they are right."""
+    pd.read_parquet(path).to_parquet(path)
+
+
+def without_its_digest(path):
+    """Of our own schema: every version of it writes a digest."""
+    metadata = {b"sharpness-phases.schema": records.VERSION.encode()}
+    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+
+
+def a_link_in_a_circle(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 WAYS = {
     truncated: "",
     emptied: "",
@@ -79,6 +108,13 @@ WAYS = {
     without_rows: "no rows",
     of_another_run: "the file of another run",
     with_a_value_changed: "other values than were written",
+    rewritten_by_another_program: "no digest of its values",
+    without_its_digest: "no digest of its values",
+}
+NO_FILES = {
+    a_link_in_a_circle: "Too many levels of symbolic links",
+    a_folder: "no file, but something else of its name",
+    a_pipe: "no file, but something else of its name",
 }
 
 
@@ -99,6 +135,55 @@ def test_a_damaged_file_is_named_and_counts_as_absent_and_only_who_writes_sets_i
     assert str(path) in caplog.text
     assert WAYS[way] in caplog.text
     assert caplog.text.count("cannot be used") == 1
+
+
+@pytest.mark.parametrize("writable", [True, False], ids=["writing", "reading"])
+@pytest.mark.parametrize("name", [f"{NAME}.parquet", "pack-0123.parquet"])
+@pytest.mark.parametrize("way", NO_FILES, ids=lambda way: way.__name__)
+def test_what_is_no_file_is_neither_waited_for_nor_asked_again_and_again(way, name, writable, store, caplog):
+    (store.folder / name).touch()
+    way(store.folder / name)
+    again = RunStore(store.folder, writable)
+    again.find(NAME)
+    assert OTHER in set(again.table()["run_id"])
+    assert NO_FILES[way] in caplog.text
+    assert caplog.text.count("cannot be used") == 1
+    assert os.path.lexists(store.folder / name) is not writable
+
+
+@pytest.mark.parametrize("writable", [True, False], ids=["writing", "reading"])
+def test_a_pack_without_a_digest_counts_as_absent_before_it_is_read(writable, store):
+    store.pack(enough=1)
+    (pack,) = store.folder.iterdir()
+    without_its_digest(pack)
+    assert len(RunStore(store.folder, writable)) == 0
+
+
+@pytest.mark.parametrize("writable", [True, False], ids=["writing", "reading"])
+def test_a_name_that_stays_stale_ends_in_words_and_not_in_a_loop(writable, store, monkeypatch, caplog):
+    read = records.pq.ParquetFile
+
+    def stale(path, **options):
+        if path.stem == NAME:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read(path, **options)
+
+    monkeypatch.setattr(records.pq, "ParquetFile", stale)
+    again = RunStore(store.folder, writable)
+    assert again.find(NAME) is None
+    assert set(again.table()["run_id"]) == {OTHER}
+    assert caplog.text.count("cannot be used") == 1
+
+
+def test_a_name_that_comes_and_goes_ends_the_search_for_it(store, monkeypatch):
+    """As an entry of a folder on a network does, which one listing has and the next has not."""
+    again, turn = RunStore(store.folder), itertools.count()
+    names = [path.name for path in store.folder.iterdir()]
+    (store.folder / f"{NAME}.parquet").unlink()
+    monkeypatch.setattr(os, "listdir", lambda folder: names if next(turn) % 2 else [f"{OTHER}.parquet"])
+    assert again.find(NAME) is None
+    assert set(again.table()["run_id"]) == {OTHER}
+    assert next(turn) < 20
 
 
 def test_a_store_that_was_opened_for_reading_writes_nothing(store):

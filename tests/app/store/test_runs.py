@@ -1,4 +1,7 @@
+import os
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -168,3 +171,49 @@ def test_a_store_sees_what_others_wrote_when_it_looks_again(store):
     assert reader.find("a") is None
     reader.refresh()
     assert reader.find("a") is not None
+
+
+@pytest.mark.parametrize("cut_off", [False, True], ids=["at once", "after an earlier packing was cut off"])
+def test_no_runs_own_file_is_removed_before_its_pack_is_on_the_disk(cut_off, store, monkeypatch):
+    """A power cut loses what is in memory alone: what was removed must be in a file that was waited for."""
+    written(store, 4)
+    if cut_off:
+        singles = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+        store.pack(enough=1)
+        for name, content in singles.items():
+            (store.folder / name).write_bytes(content)
+        store = RunStore(store.folder, writable=True)
+    safe, removed, fsync, unlink = [], [], os.fsync, Path.unlink
+
+    def noting(descriptor):
+        safe.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def removing(path, missing_ok=False):
+        if path.suffix == ".parquet" and not path.name.startswith("."):
+            removed.append(path.name)
+            (pack,) = (inode for name, inode in inodes(store.folder).items() if name.startswith("pack-"))
+            assert pack in safe
+            assert store.folder.stat().st_ino in safe[safe.index(pack) :]
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(Path, "unlink", removing)
+    store.pack(enough=1)
+    assert len(removed) == 4
+
+
+def inodes(folder):
+    return {path.name: path.stat().st_ino for path in folder.iterdir()}
+
+
+def test_two_that_pack_one_folder_at_once_lose_no_run(store):
+    """As happens where locks are refused."""
+    table = written(store, 40)
+    stores = [RunStore(store.folder, writable=True) for _ in range(2)]
+    threads = [threading.Thread(target=each.pack, kwargs={"enough": 1}) for each in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pd.testing.assert_frame_equal(RunStore(store.folder).table(), table)

@@ -8,6 +8,7 @@ from sharpness_phases.config.loading import ConfigError, load_config
 from sharpness_phases.errors import UserError
 from sharpness_phases.experiment import Experiment
 from sharpness_phases.models import FAMILIES
+from sharpness_phases.store.runs import RunStore
 
 TINY = [
     "sweep.seeds=1",
@@ -135,6 +136,34 @@ def test_a_change_of_the_users_own_code_makes_new_runs(own, tmp_path):
     path = tmp_path / f"{own}.py"
     path.write_text(path.read_text() + "\n# changed\n")
     assert first.isdisjoint(run(tmp_path / "out", f"{own}:wide").runs["run_id"])
+
+
+def test_a_change_of_what_the_users_own_code_imports_makes_new_runs_that_it_computes(own, tmp_path):
+    sizes, path = tmp_path / f"{own}_sizes.py", tmp_path / f"{own}.py"
+    sizes.write_text("factor = 1")
+    path.write_text(f"from {own}_sizes import factor\n" + OWN.replace("Dense(width", "Dense(factor * width"))
+    first = run(tmp_path / "out", f"{own}:wide")
+    sizes.write_text("factor = 2")
+    second = run(tmp_path / "out", f"{own}:wide")
+    assert set(first.runs["run_id"]).isdisjoint(second.runs["run_id"])
+    assert (first.critical_constants()["lambda_0"] != second.critical_constants()["lambda_0"]).all()
+
+
+def test_code_that_is_changed_while_it_runs_ends_the_experiment_and_no_run_is_taken_for_one_of_the_other(own, tmp_path):
+    path = tmp_path / f"{own}.py"
+
+    class Changing:
+        def started(self, cells): ...
+
+        def finished(self, cell, computed):
+            path.write_text(path.read_text() + "\n# changed\n")
+
+    folder, two = tmp_path / "out", [f"model={{family: '{own}:wide'}}", *TINY, "sweep.depths=[2]", "sweep.seeds=2"]
+    with pytest.raises(UserError, match=f"The code of {own}:wide was changed while the experiment ran. Finished runs"):
+        Experiment.from_config("quickstart", [*two, "sweep.widths=[8]"], folder).run(Changing())
+    kept = set(RunStore(folder / "runs").table()["run_id"])
+    assert kept
+    assert kept.isdisjoint(run(folder, f"{own}:wide").runs["run_id"])
 
 
 def test_faults_of_the_users_own_code_are_users_errors(own, tmp_path):
