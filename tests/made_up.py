@@ -30,6 +30,7 @@ def trajectory(loss=1.0, sharpness=1.0, diverged=False):
         accuracy=np.full(len(loss), 0.5),
         sharpness=sharpness,
         residual=np.zeros(len(loss)),
+        converged=np.isfinite(sharpness),
         hvps=np.ones(len(loss), np.int64),
         diverged=diverged,
     )

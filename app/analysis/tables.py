@@ -82,6 +82,7 @@ def split_runs(runs: pd.DataFrame) -> Iterator[tuple[RunLabels, Trajectory]]:
     starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
     ends = [*starts[1:], len(ids)]
     steps = {name: runs[name].to_numpy() for name in ("loss", "accuracy", "sharpness", "residual", "hvps")}
+    steps["converged"] = runs["converged"].to_numpy(bool) if "converged" in runs else np.zeros(len(runs), bool)
     barriers = runs["barrier"].to_numpy() if "barrier" in runs else np.full(len(runs), np.nan)
     described: list[RunLabels] = runs.iloc[starts][
         ["run_id", "question", *CELL, "lr_exponent", "c", "diverged"]

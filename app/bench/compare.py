@@ -30,16 +30,7 @@ from sharpness_phases.sweep.cost import forward_flops, product_flops
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
 from sharpness_phases.training.objective import Objective
-from sharpness_phases.training.tracker import ESTIMATE_ERROR, sample_size
-
-_ESTIMATED_FROM = 0.9 * ESTIMATE_ERROR
-"""Relative residual from which on a sharpness is taken for an estimate from the sample.
-
-Stored runs do not say which of their values were estimated, so an estimate is recognised by its residual, which is
-exactly `ESTIMATE_ERROR` times its value, up to rounding; that of a measurement on the whole set hardly ever is as much.
-Of 2695 values of the experiments quickstart and laptop/fcn_xent 1250 are estimates; of the others none has a residual
-above 0.54, and three have one above 0.3.
-"""
+from sharpness_phases.training.tracker import sample_size
 
 
 def compare(config: ExperimentConfig, repeats: int = 3) -> Iterator[Comparison]:
@@ -155,8 +146,7 @@ def _work_of(table: pd.DataFrame, examples: int) -> Work:
     """
     after_a_step = table[table["step"] > 0]
     with_sharpness = after_a_step[after_a_step["sharpness"].notna()]
-    relative = with_sharpness["residual"] / with_sharpness["sharpness"].abs()
-    estimated = int((relative > _ESTIMATED_FROM).sum())
+    estimated = int(with_sharpness["residual"].isna().sum())
     lambda_0 = 1
     measured = len(with_sharpness) - estimated + lambda_0
     sampled = (len(with_sharpness) + lambda_0) * sample_size(examples) / examples

@@ -63,9 +63,8 @@ class MadeUpRuns:
 
     def _run(self, loss: np.ndarray, sharpness: np.ndarray, diverged: bool) -> Trajectory:
         count = len(loss)
-        return Trajectory(
-            loss, np.full(count, 0.5), sharpness, np.full(count, 1e-4), np.full(count, 3, np.int64), diverged
-        )
+        accuracy, residual, hvps = np.full(count, 0.5), np.full(count, 1e-4), np.full(count, 3, np.int64)
+        return Trajectory(loss, accuracy, sharpness, residual, np.isfinite(sharpness), hvps, diverged)
 
 
 def make_up(folder: Path, runs: int) -> tuple[ExperimentConfig, int]:

@@ -119,7 +119,8 @@ class ReferenceProtocol:
             work.products + int(products.sum()),
         )
         diverged = has_diverged(float(losses[-1]))
-        return Trajectory(losses, unknown, values, unknown, products.astype(np.int64), diverged), work
+        never = np.zeros(len(losses), bool)  # the protocol does not look
+        return Trajectory(losses, unknown, values, unknown, never, products.astype(np.int64), diverged), work
 
     def _sharpness(self, rng: np.random.Generator) -> tuple[float, int]:
         value, hvps = self._measure(tf.random.stateless_normal([self._operator.size], rng.integers(2**31, size=2)))

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sharpness_phases.curvature.operator import Matvec, Scalar, Vector
+from sharpness_phases.curvature.operator import Scalar, Vector
+from sharpness_phases.curvature.starts import length
 
 BASIS_BYTES = 2**31
 """Largest size of a basis. At d = 8, w = 2048 on CIFAR-10 a vector has 126 MB: the basis then holds 17 of the usual 32
@@ -23,12 +24,14 @@ class RitzPair(NamedTuple):
         residual: ||Hv - theta v|| = beta_k |s_k| (Parlett 1998, Sec. 13.2).
         error: Estimate of the distance of theta to an eigenvalue of H: residual^2 / gap with gap the distance to the
             second Ritz value less the residual, or the residual where the gap is not larger (Parlett 1998, Sec. 11.7).
+        values: All k Ritz values theta_i, shape (basis size,), in any order; what is not used is below all others.
     """
 
     value: Scalar
     weights: Vector
     residual: Scalar
     error: Scalar
+    values: Vector
 
 
 class KrylovBasis(NamedTuple):
@@ -45,6 +48,7 @@ class KrylovBasis(NamedTuple):
         following: q_(k+1), shape (n,).
         previous: q_k, shape (n,).
         beta: beta_k.
+        asymmetry: Largest |q_(k-1).H q_k - beta_(k-1)| so far: 0 for a symmetric H, but for rounding.
     """
 
     vectors: tf.TensorArray
@@ -54,6 +58,7 @@ class KrylovBasis(NamedTuple):
     following: Vector
     previous: Vector
     beta: Scalar
+    asymmetry: Scalar
 
     @classmethod
     def begin(cls, start: Vector, size: int) -> KrylovBasis:
@@ -64,9 +69,10 @@ class KrylovBasis(NamedTuple):
             count=tf.constant(0),
             alphas=tf.zeros([size], dtype),
             betas=tf.zeros([size], dtype),
-            following=start / tf.norm(start),
+            following=start / length(start),
             previous=tf.zeros_like(start),
             beta=tf.zeros([], dtype),
+            asymmetry=tf.zeros([], dtype),
         )
 
     @property
@@ -74,11 +80,11 @@ class KrylovBasis(NamedTuple):
         """Largest number of vectors."""
         return int(self.alphas.shape[0])
 
-    def extended(self, matvec: Matvec, reorthogonalise: Scalar) -> KrylovBasis:
-        """The basis with one vector more, at the price of one product.
+    def extended(self, product: Vector, reorthogonalise: Scalar) -> KrylovBasis:
+        """The basis with one vector more.
 
         Args:
-            matvec: The operator, v -> H v.
+            product: H q_(k+1), the product with `following`.
             reorthogonalise: Boolean: whether to make q_(k+2) orthogonal to all vectors before it, and not only to the
                 last two.
 
@@ -87,15 +93,23 @@ class KrylovBasis(NamedTuple):
         """
         index, q = self.count, self.following
         vectors = self.vectors.write(index, q)
-        w = matvec(q)
-        alpha = tf.reduce_sum(q * w)  # faster than a matrix product of a row and a column
-        w -= alpha * q + self.beta * self.previous
+        alpha = tf.reduce_sum(q * product)  # faster than a matrix product of a row and a column
+        back = tf.where(index > 0, tf.reduce_sum(self.previous * product), self.beta)  # beta_k, where H is symmetric
+        w = product - alpha * q - self.beta * self.previous
         w = tf.cond(reorthogonalise, lambda: _orthogonal(vectors, w, index + 1), lambda: w)
         beta = tf.norm(w)
         here = tf.one_hot(index, self.size, dtype=w.dtype)
         alphas, betas = (old * (1 - here) for old in (self.alphas, self.betas))
-        alphas, betas = alphas + alpha * here, betas + beta * here
-        return KrylovBasis(vectors, index + 1, alphas, betas, w * tf.math.reciprocal_no_nan(beta), q, beta)
+        return KrylovBasis(
+            vectors,
+            count=index + 1,
+            alphas=alphas + alpha * here,
+            betas=betas + beta * here,
+            following=w * tf.math.reciprocal_no_nan(beta),
+            previous=q,
+            beta=beta,
+            asymmetry=tf.maximum(self.asymmetry, tf.abs(back - self.beta)),
+        )
 
     def restarted_when_full(self, weights: Vector) -> KrylovBasis:
         """The basis as it is, or where it is full an empty one that begins with the vector sum_i weights_i q_i."""
@@ -114,11 +128,34 @@ class KrylovBasis(NamedTuple):
 
     def largest_ritz_pair(self) -> RitzPair:
         """The largest Ritz value and its vector; NaN where T holds NaN or infinity."""
-        theta, second, weights = _largest_of_tridiagonal(self.alphas, self.betas, self.count)
+        values, weights = _spectrum_of_tridiagonal(self.alphas, self.betas, self.count)
+        theta = values[-1]
+        second = tf.where(self.count > 1, values[-min(2, self.size)], theta)  # not known of a block of size 1
         residual = self.beta * tf.abs(weights[self.count - 1])
         gap = theta - second - residual
         error = tf.where(gap > residual, tf.math.divide_no_nan(residual**2, gap), residual)
-        return RitzPair(theta, weights, residual, error)
+        return RitzPair(theta, weights, residual, error, values)
+
+    def log_growth(self, ritz: RitzPair, x: Vector) -> Vector:
+        """Log p_k(x) of the Lanczos polynomial, by which the basis amplifies what lies beyond its Ritz values.
+
+        q_(k+1) = p_k(H) q_1 with p_k(x) = prod_i (x - theta_i) / beta_i, and has length 1: an eigenvector u of the
+        eigenvalue lambda has |q_1.u| p_k(lambda) <= 1. Where q_1 is known to hold more of u than 1 / p_k(x), lambda
+        lies below x (van Dorsselaer, Hochstenbach & van der Vorst 2000, Sec. 3).
+
+        Args:
+            ritz: The largest Ritz pair of this basis.
+            x: Where, shape (m,).
+
+        Returns:
+            Shape (m,); -infinity up to the largest Ritz value, infinity where the basis holds all of its space.
+        """
+        used = tf.range(self.size) < self.count
+        above = x[:, None] - ritz.values
+        factors = tf.where(tf.range(self.size) >= self.size - self.count, above, tf.ones_like(above))
+        shrunk = tf.reduce_sum(tf.math.log(tf.where(used, self.betas, tf.ones_like(self.betas))))
+        grown = tf.reduce_sum(tf.math.log(tf.maximum(factors, tf.zeros_like(factors))), axis=1) - shrunk
+        return tf.where(x > ritz.value, grown, -float("inf"))
 
 
 def largest_size(start: Vector, wanted: int) -> int:
@@ -143,24 +180,28 @@ def _over_vectors(
     )[1]
 
 
-def _largest_of_tridiagonal(alphas: Vector, betas: Vector, count: Scalar) -> tuple[Scalar, Scalar, Vector]:
-    """The largest eigenvalue of the leading (count, count) block of a tridiagonal matrix.
+def _spectrum_of_tridiagonal(alphas: Vector, betas: Vector, count: Scalar) -> tuple[Vector, Vector]:
+    """The eigenvalues of the leading (count, count) block of a tridiagonal matrix.
 
-    The matrix keeps its full static shape; the unused diagonal is put below the spectrum of the used block.
+    The matrix keeps its full static shape, and is brought to entries of at most 1; the unused diagonal is put below the
+    spectrum of the used block, which then reaches no lower than -3.
 
     Returns:
-        The eigenvalue, the second one, and the unit eigenvector of the first. Of a block of size 1 the second
-        eigenvalue is not known; the first one stands in for it.
+        Increasing eigenvalues, of which the last `count` are the block's, and the unit eigenvector of the last. NaN
+        where the block holds NaN or infinity.
     """
     size = int(alphas.shape[0])
     used = tf.range(size) < count
     coupled = tf.range(size - 1) < count - 1
-    below = -2 * (tf.reduce_max(tf.abs(alphas)) + 2 * tf.reduce_max(tf.abs(betas))) - 1
-    diagonal = tf.where(used, alphas, below)
+    diagonal = tf.where(used, alphas, tf.zeros_like(alphas))
     off_diagonal = tf.where(coupled, betas[:-1], tf.zeros_like(betas[:-1]))
+    scale = tf.maximum(
+        tf.reduce_max(tf.abs(diagonal)), tf.reduce_max(off_diagonal, keepdims=False) if size > 1 else 0.0
+    )
+    finite = tf.logical_and(tf.reduce_all(tf.math.is_finite(diagonal)), tf.reduce_all(tf.math.is_finite(off_diagonal)))
+    diagonal = tf.where(used, tf.math.divide_no_nan(diagonal, scale), -7.0)
+    off_diagonal = tf.math.divide_no_nan(off_diagonal, scale)
     matrix = tf.linalg.diag(diagonal) + tf.linalg.diag(off_diagonal, k=1, num_rows=size, num_cols=size)
     matrix += tf.linalg.diag(off_diagonal, k=-1, num_rows=size, num_cols=size)
-    finite = tf.reduce_all(tf.math.is_finite(matrix))
     values, vectors = tf.linalg.eigh(tf.where(finite, matrix, tf.zeros_like(matrix)))
-    first = tf.where(finite, values[-1], tf.constant(float("nan"), values.dtype))
-    return first, tf.where(count > 1, values[-min(2, size)], values[-1]), vectors[:, -1]
+    return tf.where(finite, scale * values, tf.constant(float("nan"), values.dtype)), vectors[:, -1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,43 +12,29 @@ from sharpness_phases.curvature.iteration import iterate
 from sharpness_phases.curvature.krylov import KrylovBasis, RitzPair, largest_size
 from sharpness_phases.curvature.operator import TO_TOLERANCE, Aim, EigenResult, Matvec, Scalar, Vector
 
-SETTLED_RESIDUAL = 0.1
-"""Relative residual r/|theta| up to which theta may be taken to lie below a threshold.
+NOISE = 1e-3
+"""Share of the eigenvalue up to which products may contradict each other, |u.Hv - v.Hu|, where the tolerance is finer.
 
-Together with `RESIDUALS_BELOW` and the sample's word for it (`training/tracker.py`) no decision of 1459 along runs was
-wrong (`docs/performance.md`). Larger, and an iteration that has hardly begun decides; smaller, and a "below" costs as
-many products as the eigenvalue itself."""
-
-RESIDUALS_BELOW = 3.0
-"""Residuals r by which theta must lie below a threshold to be taken to lie below: theta + 3 r < threshold.
-
-Tried instead: 30 r^2 / gap. It saves a product here and there, but at w = 512, where two eigenvalues lie close
-together, the second was taken for the first and c_sharp came out two grid steps too large (`docs/performance.md`)."""
-
-ERROR_SAFETY = 30.0
-"""How many times the estimated error r^2 / gap must lie below `tolerance` |theta| to end an iteration near the top.
-
-With `NEAR_RESIDUAL`, on 4347 measurements along runs: 4.6 to 5.8 products, 4 measurements off by over 1%; the residual
-alone takes 5.6 to 6.5 products, with 3 off. With 10 in place of 30 and a residual of 5e-2: 3.3 to 5.3 products, but 14
-off, one of them by 14% (`docs/performance.md`)."""
-
-NEAR_RESIDUAL = 0.01
-"""Relative residual r/|theta| above which the estimated error is not believed; measured with `ERROR_SAFETY`."""
+Rounding in float32, and the basis that it spoils (see `Lanczos`), make up to 2e-4; a loss of 27,000 with saturated
+cross-entropy made over 1e-1, and another eigenvalue from every start."""
 
 
 class Lanczos:
     """Largest algebraic eigenvalue by Lanczos iteration, reorthogonalised where it matters.
 
     After k products the basis spans the Krylov space of the start vector, and the largest Ritz value theta never
-    exceeds the largest eigenvalue. The iteration stops when the residual r = ||Hv - theta v|| = beta_k |s_k| is at most
-    `tolerance` |theta| (Parlett 1998, Sec. 13.2); the error of theta is then of order r^2 / gap, far smaller.
-    From a start near the top eigenvector it stops as soon as that estimate of the error is `ERROR_SAFETY` times below
-    `tolerance` |theta|, with the distance to the second Ritz value for the gap and r at most `NEAR_RESIDUAL` |theta|;
-    from anywhere else that would not be safe: the basis may not have met the top eigenvector yet.
+    exceeds the largest eigenvalue lambda. A small residual r = ||Hv - theta v|| = beta_k |s_k| says that theta is near
+    *an* eigenvalue (Parlett 1998, Sec. 13.2), not which. What says that none lies above x is the growth of the Lanczos
+    polynomial, p_k(x), from a start that holds at least `Aim.least_overlap` of every eigenvector, as a random one does:
+    p_k(x) >= 1 / least_overlap (van Dorsselaer, Hochstenbach & van der Vorst 2000; `KrylovBasis.log_growth`).
+    The iteration stops when that is so at x = theta + `tolerance` |theta|: then theta <= lambda <= x. From a start of
+    which nothing is known it stops when r <= `tolerance` |theta|.
 
-    Where only the side of a threshold is asked for, it stops earlier. Above is proved by a Ritz value above it. Below
-    is assumed, unless the aim forbids it, once r <= `SETTLED_RESIDUAL` |theta| and theta + `RESIDUALS_BELOW` r lies
-    below the threshold.
+    Where only the side of a threshold is asked for, it stops as soon as that is proved: above, by theta > threshold;
+    below, by the growth at x = threshold.
+
+    Products that contradict each other, |q_(k-1).H q_k - beta_(k-1)| > `tolerance` |theta|, are those of no symmetric
+    matrix: the result is then not `converged`.
 
     Rounding spoils the orthogonality of the basis in proportion to eps |theta| / r, and only along Ritz vectors
     that have converged; their Ritz values stay right to within rounding (Paige 1980). What has to be kept away is a
@@ -57,7 +44,7 @@ class Lanczos:
     `basis_size` vectors, and by `krylov.BASIS_BYTES` (2 GiB).
 
     Args:
-        tolerance: Relative residual to reach, or `ERROR_SAFETY` times the relative error; in (0, 1).
+        tolerance: Relative error to reach; from a start of which nothing is known, relative residual; in (0, 1).
         max_products: Number of products after which it gives up (`converged` is then False).
         basis_size: Largest number of basis vectors kept, at least 2.
 
@@ -101,17 +88,22 @@ class Lanczos:
 
 
 class _State(NamedTuple):
-    """A Lanczos iteration between two products.
+    """A Lanczos iteration between two products, in units of `scale`.
 
     Attributes:
         products: Products so far.
+        scale: Largest entry of the first product in modulus, by which all products are divided.
         basis: The basis since the last restart.
         ritz: Its largest Ritz pair; zeros before the first product.
+        carried: log of what the bases before the last restart have made of the share of an eigenvector beyond x in the
+            start, for x just above theta and at the threshold, shape (2,).
     """
 
     products: Scalar
+    scale: Scalar
     basis: KrylovBasis
     ritz: RitzPair
+    carried: Vector
 
 
 class _LanczosIteration:
@@ -120,7 +112,7 @@ class _LanczosIteration:
     Args:
         matvec: The symmetric operator, v -> H v on tensors of shape (n,).
         aim: How early it may stop.
-        tolerance: Relative residual to reach.
+        tolerance: Relative error, or residual, to reach.
         size: Largest number of basis vectors.
     """
 
@@ -129,50 +121,81 @@ class _LanczosIteration:
         self._aim = aim
         self._tolerance = tolerance
         self._size = size
+        overlaps = (aim.least_overlap, aim.side_overlap)
+        self._enough_growth = [-math.log(overlap) if overlap > 0 else math.inf for overlap in overlaps]
 
     def init(self, start: Vector) -> _State:
-        zero = tf.zeros([], start.dtype)
-        ritz = RitzPair(zero, tf.zeros([self._size], start.dtype), zero, zero)
-        return _State(tf.constant(0), KrylovBasis.begin(start, self._size), ritz)
+        zero, none, nothing = (tf.zeros(shape, start.dtype) for shape in ([], [self._size], [2]))
+        basis = KrylovBasis.begin(start, self._size)
+        return _State(tf.constant(0), tf.ones_like(zero), basis, RitzPair(zero, none, zero, zero, none), nothing)
 
     def step(self, state: _State) -> _State:
         """One product; where the basis is full, from its Ritz vector alone."""
-        products, basis, ritz = state
+        basis, ritz = state.basis, state.ritz
         sqrt_eps = float(np.sqrt(np.finfo(basis.alphas.dtype.as_numpy_dtype).eps))
+        restarts = basis.count == basis.size
+        carried = tf.cond(restarts, lambda: state.carried + self._left_by_restart(state), lambda: state.carried)
         basis = basis.restarted_when_full(ritz.weights)
-        rounding_spoils = tf.logical_and(products > 0, ritz.residual <= sqrt_eps * tf.abs(ritz.value))
-        basis = basis.extended(self._matvec, rounding_spoils)
-        return _State(products + 1, basis, basis.largest_ritz_pair())
+        rounding_spoils = tf.logical_and(state.products > 0, ritz.residual <= sqrt_eps * tf.abs(ritz.value))
+        product = self._matvec(basis.following)
+        scale = tf.where(state.products == 0, _largest_entry(product), state.scale)
+        basis = basis.extended(product / scale, rounding_spoils)
+        return _State(state.products + 1, scale, basis, basis.largest_ritz_pair(), carried)
 
     def done(self, state: _State) -> Scalar:
-        ritz = state.ritz
-        answered = tf.reduce_any([self._converged(ritz), ritz.value > self._aim.threshold, self._lies_below(ritz)])
-        going_on = tf.logical_and(tf.math.is_finite(ritz.value), tf.logical_not(answered))
+        above = state.ritz.value > self._threshold(state)
+        below = self._excludes(state)[1]
+        answered = tf.reduce_any([self._is_exact(state), above, below])
+        going_on = tf.logical_and(tf.math.is_finite(state.ritz.value), tf.logical_not(answered))
         return tf.logical_not(tf.logical_or(state.products == 0, going_on))
 
     def result(self, state: _State) -> EigenResult:
-        ritz = state.ritz
+        ritz, scale = state.ritz, state.scale
         vector = state.basis.combination(ritz.weights)
+        noise = max(self._tolerance, NOISE) * tf.abs(ritz.value)
         return EigenResult(
-            eigenvalue=ritz.value,
+            eigenvalue=scale * ritz.value,
             eigenvector=vector / tf.norm(vector),
-            residual=ritz.residual,
-            error=ritz.error,
-            converged=self._converged(ritz),
+            residual=scale * ritz.residual,
+            error=scale * ritz.error,
+            converged=tf.logical_and(self._is_exact(state), state.basis.asymmetry <= noise),
             hvps=state.products,
         )
 
-    def _converged(self, ritz: RitzPair) -> Scalar:
-        size = tf.abs(ritz.value)
-        by_residual = ritz.residual <= self._tolerance * size
-        if not self._aim.start_is_near_top:
-            return by_residual
-        close_by = ritz.residual <= NEAR_RESIDUAL * size
-        by_error = tf.logical_and(close_by, ERROR_SAFETY * ritz.error <= self._tolerance * size)
-        return tf.logical_or(by_residual, by_error)
+    def _is_exact(self, state: _State) -> Scalar:
+        """Whether the eigenvalue is as exact as was asked for; a residual of 0 leaves nothing to find."""
+        if not self._aim.least_overlap:
+            return state.ritz.residual <= self._tolerance * tf.abs(state.ritz.value)
+        return tf.logical_or(self._excludes(state)[0], state.ritz.residual == 0)
 
-    def _lies_below(self, ritz: RitzPair) -> Scalar:
-        """Whether the eigenvalue is taken to lie below the threshold."""
-        settled = ritz.residual <= SETTLED_RESIDUAL * tf.abs(ritz.value)
-        clearly = ritz.value + RESIDUALS_BELOW * ritz.residual < self._aim.threshold
-        return tf.reduce_all([self._aim.may_stop_below, settled, clearly])
+    def _excludes(self, state: _State) -> Vector:
+        """Whether no eigenvalue lies above each of the two bounds."""
+        growth = state.carried + state.basis.log_growth(state.ritz, self._bounds(state))
+        return growth >= self._enough_growth
+
+    def _bounds(self, state: _State) -> Vector:
+        """The two bounds x, shape (2,): just above theta, and the threshold."""
+        theta = state.ritz.value
+        return tf.stack([theta + self._tolerance * tf.abs(theta), self._threshold(state)])
+
+    def _threshold(self, state: _State) -> Scalar:
+        return tf.cast(self._aim.threshold, state.scale.dtype) / state.scale
+
+    def _left_by_restart(self, state: _State) -> Vector:
+        """How the Ritz vector's share of an eigenvector beyond x compares to that of the basis' first vector, as a log.
+
+        The Ritz vector is sum_i s_i p_(i-1)(H) q_1, and sum_i s_i p_(i-1)(x) = r p_k(x) / (x - theta), as
+        (H - theta) v = r q_(k+1) up to the sign. What is beyond the next x is beyond this one, too, as theta grows.
+
+        Returns:
+            log of the quotient of both shares for the two bounds x, shape (2,).
+        """
+        x, ritz = self._bounds(state), state.ritz
+        return state.basis.log_growth(ritz, x) + tf.math.log(ritz.residual) - tf.math.log(x - ritz.value)
+
+
+def _largest_entry(vector: Vector) -> Scalar:
+    """In modulus; 1 for a vector of zeros, or with an entry that is not finite."""
+    largest = tf.reduce_max(tf.abs(vector))
+    usable = tf.logical_and(tf.math.is_finite(largest), largest > 0)
+    return tf.where(usable, largest, tf.ones_like(largest))

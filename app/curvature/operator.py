@@ -52,19 +52,19 @@ class Operator(Protocol):
 
 
 class Aim(NamedTuple):
-    """What is asked of a solver beside its tolerance: how early it may stop.
+    """What is asked of a solver beside its tolerance.
 
     Attributes:
-        threshold: The solver may stop once it is clear on which side of it the eigenvalue lies; NaN for never.
-        start_is_near_top: Whether the start vector is known to lie near the top eigenvector, and not only near some
-            eigenvector.
-        may_stop_below: Whether an eigenvalue that is only likely to lie below the threshold may be taken to do so. A
-            start near another eigenvector can hide a larger eigenvalue.
+        threshold: The solver may stop once it is proved on which side of it the eigenvalue lies; NaN for never.
+        least_overlap: Smallest share of the start vector, of length 1, along any direction that is fixed beforehand,
+            such as the top eigenvector: see `sharpness_phases.curvature.starts.least_overlap`. 0 where nothing is known
+            of it: then an eigenvector that the start lacks can hide a larger eigenvalue.
+        side_overlap: The same for what is said of the threshold; larger where more risk is taken.
     """
 
     threshold: Scalar | float = float("nan")
-    start_is_near_top: bool = False
-    may_stop_below: Scalar | bool = True
+    least_overlap: float = 0.0
+    side_overlap: float = 0.0
 
 
 TO_TOLERANCE = Aim()
@@ -82,7 +82,8 @@ class EigenResult(NamedTuple):
         residual: ||Hv - theta v||; an eigenvalue of H lies within this distance of theta.
         error: Estimate of |theta - lambda|: the residual, or residual^2 / gap where that is smaller and the gap between
             the largest and the second eigenvalue is known (Parlett 1998, Sec. 11.7).
-        converged: Whether the solver's stopping rule was met.
+        converged: Whether the eigenvalue is as exact as was asked for: the solver's stopping rule was met, and the
+            products did not contradict each other.
         hvps: Number of Hessian-vector products used.
     """
 

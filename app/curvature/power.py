@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.iteration import iterate
 from sharpness_phases.curvature.operator import TO_TOLERANCE, Aim, EigenResult, Matvec, Scalar, Vector
+from sharpness_phases.curvature.starts import length
 
 UNSET_TOLERANCE = 1e-3
 """Relative residual at which a result counts as converged where no tolerance is set: that of `Lanczos`."""
@@ -50,7 +51,7 @@ class PowerIteration:
             The result; `converged` tells whether the residual is within the tolerance (1e-3 where none is set).
         """
         zero = tf.zeros([], start.dtype)
-        unit = start / tf.norm(start)
+        unit = start / length(start)
         first = self._pass(matvec, unit, shift=zero, needed=True)
 
         # One compiled loop serves both passes: the first one's result passes through it untouched if theta >= 0.
@@ -111,9 +112,9 @@ class _PowerPass:
         vector = state.following
         product = self._matvec(vector)
         theta = tf.tensordot(vector, product, 1)
-        residual = tf.norm(product - theta * vector)
+        residual = length(product - theta * vector)
         shifted = product + self._shift * vector
-        return _State(state.products + 1, vector, tf.math.divide_no_nan(shifted, tf.norm(shifted)), theta, residual)
+        return _State(state.products + 1, vector, tf.math.divide_no_nan(shifted, length(shifted)), theta, residual)
 
     def done(self, state: _State) -> Scalar:
         met = state.residual <= self._tolerance * tf.abs(state.theta)

@@ -20,6 +20,10 @@ Chosen with `sweep.search.RISE_DOUBTS`, with which 118 of 120 constants are thos
 LOOSE_SHARE = 0.25
 """Share of a sharpness' residual that its rise has to exceed to count; see `RISE`."""
 
+ESTIMATE_WOBBLE = 0.15
+"""Relative rise from which on an estimate from a sample, which has no residual, counts as rising. Chosen so: estimates
+wobble by up to 0.1 as they are solved (`training.tracker.SAMPLE_TOLERANCE`)."""
+
 
 class Question(StrEnum):
     """What is asked of the run at one c; a run may stop once its question is answered."""
@@ -152,7 +156,7 @@ class Criteria:
         wobble = run.residual[1 : self.steps + 1] * LOOSE_SHARE
         relative = np.full(len(values), RISE)
         np.divide(wobble, np.abs(values), out=relative, where=values != 0)
-        return np.fmax(clearly, relative)
+        return np.where(np.isnan(wobble), ESTIMATE_WOBBLE, np.fmax(clearly, relative))
 
     def _has_diverged(self, run: Trajectory) -> bool:
         """Whether the run diverges within the first T steps."""

@@ -23,7 +23,9 @@ class Trajectory:
         loss: Loss L_t on the measurement set, float64, shape (steps + 1,).
         accuracy: Accuracy on the measurement set, NaN where it is not defined.
         sharpness: lambda_t on the measurement set, NaN where it was not measured.
-        residual: Residual ||Hv - lambda_t v|| of each measured sharpness.
+        residual: Residual ||Hv - lambda_t v|| of each measured sharpness; NaN for an estimate from a sample.
+        converged: Whether lambda_t is known to be as exact as was asked for; not for a value of which only the side of
+            a threshold was asked, nor for an estimate.
         hvps: Hessian-vector products spent at each step, int64.
         diverged: Whether the run ended because its loss was not finite or above `DIVERGENCE_LOSS`.
         barrier: Largest loss on the straight line from the first weights to the last, NaN where it was not measured.
@@ -33,6 +35,7 @@ class Trajectory:
     accuracy: np.ndarray
     sharpness: np.ndarray
     residual: np.ndarray
+    converged: np.ndarray
     hvps: np.ndarray
     diverged: bool
     barrier: float = float("nan")
@@ -87,6 +90,7 @@ COLUMNS = (
     Column("accuracy", float, per_step=True, missing=math.nan),
     Column("sharpness", float, per_step=True),
     Column("residual", float, per_step=True, missing=math.nan),
+    Column("converged", bool, per_step=True, missing=False),
     Column("hvps", int, per_step=True, missing=0),
     Column("diverged", bool),
     Column("barrier", float, missing=math.nan),

@@ -190,7 +190,8 @@ class CellRunner:
         self._simulator.require_unchanged_code()
         values = (state.loss, state.accuracy, state.sharpness, state.residual)
         loss, accuracy, sharpness, residual = (np.array([value], np.float64) for value in values)
-        return Trajectory(loss, accuracy, sharpness, residual, np.array([state.hvps], np.int64), diverged=False)
+        converged, hvps = np.array([state.converged]), np.array([state.hvps], np.int64)
+        return Trajectory(loss, accuracy, sharpness, residual, converged, hvps, diverged=False)
 
     def trajectory(self, spec: RunSpec) -> Trajectory:
         """Train as the run's purpose asks.

@@ -127,7 +127,7 @@ class SharpnessCallback(keras.callbacks.Callback):
 
     def _measure(self) -> None:
         assert self._measuring is not None
-        found = self._measuring.measure(warm_start=bool(self.history))
+        found = self._measuring.measure()
         learning_rate = float(self.model.optimizer.learning_rate)
         sharpness = float(found.sharpness.eigenvalue)
         self.history.append(Measured(self._steps(), float(found.loss), sharpness, learning_rate))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from sharpness_phases.curvature.operator import Scalar
+from sharpness_phases.curvature.operator import EigenResult, Operator, Scalar, Vector
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.sharpness_model import SharpnessModel
+from sharpness_phases.training.tracker import Measurement
 
 LINE_POINTS = 101
 """Points of the line from theta_0 to theta_T on which a barrier is looked for (Kalra & Barkeshli 2023, Sec. 2.1)."""
@@ -21,10 +23,30 @@ _STEPS_AT_ONCE = 64
 """Steps of one compiled loop, between two looks from outside, such as for Ctrl-C. Chosen: a step of a small network
 takes about a millisecond, so that Ctrl-C is heard within a fraction of a second, and entering the loop costs little."""
 
-_COLUMNS = 5  # of a row: loss, accuracy, sharpness, residual, products
+_COLUMNS = 6  # of a row: those of `_Row`
 
 Tensor: TypeAlias = tf.Tensor
 """A tensor of any shape."""
+
+
+class _Row(NamedTuple):
+    """What is known after a step, each a float64; an array of them has the shape (steps,).
+
+    Attributes:
+        loss: Loss L_t.
+        accuracy: Accuracy.
+        sharpness: lambda_t, or its estimate; NaN where neither was asked for.
+        residual: Its residual; NaN of an estimate.
+        converged: 1 where lambda_t is as exact as was asked for, else 0.
+        products: Products on the whole measurement set that it took; those on a sample count by its share.
+    """
+
+    loss: Scalar | np.ndarray
+    accuracy: Scalar | np.ndarray
+    sharpness: Scalar | np.ndarray
+    residual: Scalar | np.ndarray
+    converged: Scalar | np.ndarray
+    products: Scalar | np.ndarray
 
 
 class StepPlan(NamedTuple):
@@ -34,12 +56,14 @@ class StepPlan(NamedTuple):
         batches: Indices into the training data, shape (steps, batch_size).
         measured: Whether the sharpness is measured after each step, shape (steps,).
         limits: The loss and the sharpness above which the run ends; a sharpness limit of NaN for none.
-        begun: Whether the first of the steps has been taken already.
+        taken: Number of the run's steps before these.
+        begun: Whether the first of these steps has been taken, too.
     """
 
     batches: Tensor
     measured: Tensor
     limits: Tensor
+    taken: Scalar
     begun: Scalar
 
 
@@ -47,6 +71,7 @@ _LOOP_ARGUMENT = StepPlan(
     tf.TensorSpec([None, None], tf.int64, name="batches"),
     tf.TensorSpec([None], tf.bool, name="due"),
     tf.TensorSpec([2], tf.float64, name="limits"),
+    tf.TensorSpec([], tf.int32, name="taken"),
     tf.TensorSpec([], tf.bool, name="begun"),
 )
 
@@ -64,7 +89,7 @@ class InitialState:
         error: Estimated error of lambda_0.
         converged: Whether lambda_0 is as exact as the solver was asked for.
         hvps: Products that lambda_0 took.
-        tracker: State of the `SharpnessTracker`: where the first measurement of a run starts.
+        sample_scale: lambda_0 over the sharpness on the sample of the measurement set; NaN without a sample.
         noise_seed: Fixes the noise of dropout and the like in every run.
     """
 
@@ -76,7 +101,7 @@ class InitialState:
     error: float
     converged: bool
     hvps: int
-    tracker: list[np.ndarray]
+    sample_scale: float
     noise_seed: int = 0
 
 
@@ -107,6 +132,8 @@ class TrajectoryRunner:
         self._descend = tf.function(self._apply, jit_compile=jit)
         self._shared: tuple[InitialState, np.ndarray, list[Tensor]] | None = None
         self._loop = tf.function(self._take_steps, input_signature=[_LOOP_ARGUMENT])
+        self._scouting = tf.function(self._take_estimated_steps, input_signature=[_LOOP_ARGUMENT])
+        self._nearest: NearestWeights | None = None
         self._line = tf.function(self._losses_on_line)
 
     def initial_state(self, weights: list[np.ndarray], noise_seed: int = 0) -> InitialState:
@@ -122,6 +149,12 @@ class TrajectoryRunner:
         self.model.network.set_weights(weights)
         found = self.model.measure()
         result = found.sharpness.to_python()
+        products, scale = float(result.hvps), float("nan")
+        if self.model.tracker.sample is not None:
+            nothing = tf.zeros([self.model.tracker.operator.size], self._dtype)
+            of_sample = self.model.tracker.measure_sample(0, nothing).to_python()
+            products += of_sample.hvps * self.model.tracker.sample_share
+            scale = result.eigenvalue / of_sample.eigenvalue if of_sample.eigenvalue else float("nan")
         return InitialState(
             weights,
             float(found.loss),
@@ -130,8 +163,8 @@ class TrajectoryRunner:
             result.residual,
             result.error,
             result.converged,
-            result.hvps,
-            self.model.tracker.state,
+            round(products),
+            scale,
             noise_seed,
         )
 
@@ -161,7 +194,8 @@ class TrajectoryRunner:
             The trajectory, with step 0 (whose products are not counted again) at index 0.
         """
         self._reset(initial, learning_rate)
-        rows = [np.array([[initial.loss, initial.accuracy, initial.sharpness, initial.residual, 0]])]
+        first = _Row(initial.loss, initial.accuracy, initial.sharpness, initial.residual, float(initial.converged), 0.0)
+        rows = [np.array([first])]
         measured = np.ones(len(batches), bool) if measure is None else measure
         limits = (min(loss_limit, DIVERGENCE_LOSS), sharpness_limit)
         barrier, ended = float("nan"), has_diverged(initial.loss)
@@ -169,28 +203,57 @@ class TrajectoryRunner:
         for begin, end in _blocks(len(batches), barrier_after):
             if ended:
                 break
-            taken, ended = self._carry_out(batches[begin:end], measured[begin:end], limits, begun and begin == 0)
+            taken, ended = self._carry_out(batches[begin:end], measured[begin:end], limits, begin, begun and begin == 0)
             rows.append(taken)
             if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
                 barrier = self._highest_loss_on_line(initial)
-        loss, accuracy, sharpness, residual, products = np.concatenate(rows).T
-        diverged = has_diverged(float(loss[-1]))
-        return Trajectory(loss, accuracy, sharpness, residual, products.astype(np.int64), diverged, barrier)
+        table = _Row(*np.concatenate(rows).T)
+        if not np.any(table.sharpness[1:] > sharpness_limit):
+            self._confirm_the_nearest(table, sharpness_limit)
+        diverged = has_diverged(float(table.loss[-1]))
+        loss, accuracy, sharpness, residual, converged, products = table
+        return Trajectory(
+            loss, accuracy, sharpness, residual, converged > 0, _whole_numbers(products), diverged, barrier
+        )
+
+    def _confirm_the_nearest(self, table: _Row, sharpness_limit: float) -> None:
+        """Measure on the whole set where the run came nearest to the limit by its estimates, and put it in the table.
+
+        What the sample says has no bound; an answer is not left to it.
+        """
+        if self._nearest is None or (step := int(self._nearest.step.numpy())) < 0:
+            return
+        if np.nanmax(table.sharpness[1:][np.isfinite(table.residual[1:])], initial=-np.inf) >= self._nearest.estimate:
+            return  # that was where it came nearest
+        self.model.network.set_weights([weight.numpy() for weight in self._nearest.weights])
+        found = self.model.tracker.measure(tf.constant(step), tf.constant(sharpness_limit, self._dtype))
+        result = found.sharpness.to_python()
+        table.sharpness[step], table.residual[step] = result.eigenvalue, result.residual
+        table.converged[step] = result.converged
+        table.products[step] += result.hvps
 
     @property
     def traces(self) -> dict[str, int]:
-        """How often each compiled function was traced: 1 for all runs together, 0 where it was not needed."""
-        functions = {"step": self._step, "gradient": self._gradient, "loop": self._loop}
-        return {name: function.experimental_get_tracing_count() for name, function in functions.items()}
+        """How often each compiled function was traced: 1 for all runs together, 0 where it was not needed.
+
+        The loop is one function for runs that measure and another for runs that estimate.
+        """
+        functions = {"step": [self._step], "gradient": [self._gradient], "loop": [self._loop, self._scouting]}
+        return {name: sum(f.experimental_get_tracing_count() for f in parts) for name, parts in functions.items()}
 
     def _carry_out(
-        self, batches: np.ndarray, measured: np.ndarray, limits: tuple[float, float], begun: bool
+        self, batches: np.ndarray, measured: np.ndarray, limits: tuple[float, float], taken: int, begun: bool
     ) -> tuple[np.ndarray, bool]:
         """Take steps until a limit is exceeded: a row for each that was taken, and whether a limit was exceeded."""
         plan = StepPlan(
-            tf.constant(batches), tf.constant(measured), tf.constant(limits, tf.float64), tf.constant(begun)
+            tf.constant(batches),
+            tf.constant(measured),
+            tf.constant(limits, tf.float64),
+            tf.constant(taken),
+            tf.constant(begun),
         )
-        table, steps, stopped = (part.numpy() for part in self._loop(plan))
+        estimates = np.isfinite(limits[1]) and self.model.tracker.sample is not None
+        table, steps, stopped = (part.numpy() for part in (self._scouting if estimates else self._loop)(plan))
         return table[:steps], bool(stopped)
 
     def _take_shared_step(self, initial: InitialState, batch: np.ndarray) -> bool:
@@ -205,7 +268,7 @@ class TrajectoryRunner:
         return True
 
     def _take_steps(self, plan: StepPlan) -> tuple[Tensor, Scalar, Scalar]:
-        """Take steps until a limit is exceeded.
+        """Take steps until a limit is exceeded, and measure the sharpness where it is asked for.
 
         Args:
             plan: The steps.
@@ -213,19 +276,43 @@ class TrajectoryRunner:
         Returns:
             A row for each step of the plan, the number of steps that were taken, and whether a limit was exceeded.
         """
+        limit = plan.limits[1]
+        return self._steps(plan, lambda step: _measured_row(self.model.tracker.measure(step, limit)))
+
+    def _take_estimated_steps(self, plan: StepPlan) -> tuple[Tensor, Scalar, Scalar]:
+        """As `_take_steps`; the sharpness is estimated, and measured only where the estimate exceeds the limit."""
+        tracker, nearest, limit = self.model.tracker, self._nearest, plan.limits[1]
+
+        def look(step: Scalar) -> Tensor:
+            of_sample = tracker.measure_sample(step, nearest.top)
+            nearest.top.assign(_if_finite(of_sample))
+            value = tf.cast(of_sample.eigenvalue, tf.float64)
+            estimate = nearest.scale * value
+            spent = tf.cast(of_sample.hvps, tf.float64) * tracker.sample_share
+
+            def measured() -> Tensor:
+                found = tracker.measure(step, limit, nearest.top.value())
+                nearest.scale.assign(tf.cast(found.sharpness.eigenvalue, tf.float64) / value)
+                return _measured_row(found, spent)
+
+            def estimated() -> Tensor:
+                nearest.see(step, estimate)
+                return _row(*tracker.evaluate(), estimate, float("nan"), 0, spent)
+
+            return tf.cond(estimate > limit, measured, estimated)
+
+        return self._steps(plan, look)
+
+    def _steps(self, plan: StepPlan, look: Callable[[Scalar], Tensor]) -> tuple[Tensor, Scalar, Scalar]:
+        """Take steps until a limit is exceeded; `look` gives the row where the sharpness is asked for."""
         loss_limit, sharpness_limit = tf.unstack(plan.limits)
 
-        def measured() -> Tensor:
-            found = self.model.tracker.measure(tf.constant(True), tf.cast(sharpness_limit, self._dtype))
-            sharpness = found.sharpness
-            return _row(found.loss, found.accuracy, sharpness.eigenvalue, sharpness.residual, sharpness.hvps)
-
         def evaluated() -> Tensor:
-            return _row(*self.model.evaluate_measurement(), float("nan"), float("nan"), 0)
+            return _row(*self.model.evaluate_measurement(), float("nan"), float("nan"), 0, 0)
 
         def take(step: Scalar, stopped: Scalar, rows: tf.TensorArray) -> tuple[Scalar, Scalar, tf.TensorArray]:
             tf.cond(tf.logical_and(plan.begun, step == 0), lambda: None, lambda: self._step(plan.batches[step]))
-            row = tf.cond(plan.measured[step], measured, evaluated)
+            row = tf.cond(plan.measured[step], lambda: look(plan.taken + step + 1), evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
             exceeded = [tf.math.is_nan(row[0]), row[0] > loss_limit, row[2] > sharpness_limit]
             return step + 1, tf.reduce_any(exceeded), rows.write(step, row)
@@ -271,7 +358,10 @@ class TrajectoryRunner:
         self.model.network.set_weights(initial.weights)
         for index, state in enumerate(self._noise):  # which are no weights to Keras
             state.assign([np.random.SeedSequence([initial.noise_seed, index]).generate_state(1)[0] >> 1, 0])
-        self.model.tracker.state = initial.tracker
+        if self._nearest is None and self.model.tracker.sample is not None:
+            self._nearest = NearestWeights(self.model.network, self.model.tracker.operator)
+        if self._nearest is not None:
+            self._nearest.reset(initial.sample_scale)
         optimizer = self.model.optimizer
         for variable in optimizer.variables:
             variable.assign(tf.zeros_like(variable.value))
@@ -294,6 +384,55 @@ class TrajectoryRunner:
         return self.model.tracker.operator.dtype
 
 
+class NearestWeights:
+    """The weights of the step at which a run came nearest to a limit, by its estimates.
+
+    Args:
+        network: The network that is trained.
+        operator: Its Hessian.
+
+    Attributes:
+        weights: Copies of its weights at that step.
+        step: Its number; -1 if there is none.
+        estimate: The estimate there.
+        scale: The sharpness over that of the sample, when both were measured last.
+        top: The sample's last top eigenvector.
+    """
+
+    def __init__(self, network: keras.Model, operator: Operator) -> None:
+        self._of_network = network.weights
+        self.weights = [tf.Variable(weight.value, trainable=False) for weight in network.weights]
+        self.step = tf.Variable(-1, trainable=False)
+        self.estimate = tf.Variable(-float("inf"), trainable=False, dtype=tf.float64)
+        self.scale = tf.Variable(float("nan"), trainable=False, dtype=tf.float64)
+        self.top = tf.Variable(tf.zeros([operator.size], operator.dtype), trainable=False)
+
+    def reset(self, scale: float) -> None:
+        """Forget the last run."""
+        self.step.assign(-1)
+        self.estimate.assign(-float("inf"))
+        self.scale.assign(scale)
+        self.top.assign(tf.zeros_like(self.top))
+
+    def see(self, step: Scalar, estimate: Scalar) -> None:
+        """Keep the present weights if the estimate is the largest so far; callable inside a `tf.function`."""
+
+        def keep() -> Scalar:
+            for copy, weight in zip(self.weights, self._of_network, strict=True):
+                copy.assign(weight.value)
+            self.estimate.assign(estimate)
+            return self.step.assign(step)
+
+        tf.cond(estimate > self.estimate, keep, lambda: tf.identity(self.step))
+
+
+def _measured_row(found: Measurement, spent: Scalar | float = 0.0) -> Tensor:
+    """The row of a measurement on the whole set; `spent`: products on a sample, by its share."""
+    result = found.sharpness
+    products = tf.cast(result.hvps, tf.float64) + spent
+    return _row(found.loss, found.accuracy, result.eigenvalue, result.residual, result.converged, products)
+
+
 def _row(*values: Scalar | float) -> Tensor:
     return tf.stack([tf.cast(value, tf.float64) for value in values])
 
@@ -302,3 +441,14 @@ def _blocks(steps: int, cut: int | None) -> Iterator[tuple[int, int]]:
     """Ranges of steps taken at once; one of them ends at `cut`."""
     ends = sorted({*range(_STEPS_AT_ONCE, steps, _STEPS_AT_ONCE), steps, *([cut] if cut and cut < steps else [])})
     yield from zip([0, *ends], ends, strict=False)
+
+
+def _if_finite(found: EigenResult) -> Vector:
+    """The eigenvector, or zero if the eigenvalue is not finite."""
+    vector = found.eigenvector
+    return tf.cond(tf.math.is_finite(found.eigenvalue), lambda: vector, lambda: tf.zeros_like(vector))
+
+
+def _whole_numbers(products: np.ndarray) -> np.ndarray:
+    """Products as int64, rounded so that the sum up to any step is right to one half."""
+    return np.diff(np.rint(np.cumsum(products)), prepend=0).astype(np.int64)

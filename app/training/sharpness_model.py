@@ -160,19 +160,19 @@ class SharpnessModel(keras.Model):
         in TensorFlow is a `SecondDerivativeError`.
 
         Args:
-            warm_start: Start from the last measurement; else from a sample of the examples, or the gradient where
-                they are few (see `SharpnessTracker`).
+            warm_start: Has no effect; of version 0.1, where a measurement could start from the last one. Each starts
+                from a random vector, the same for every call (see `SharpnessTracker`).
 
         Returns:
             Eigenvalue, flat eigenvector, residual, error estimate, whether it converged, and the number of products;
             NaN where the weights give a loss that is not finite.
         """
-        return self.measure(warm_start).sharpness.to_python()
+        return self.measure().sharpness.to_python()
 
-    def measure(self, warm_start: bool = False) -> Measurement:
+    def measure(self) -> Measurement:
         """As `sharpness`, with loss and accuracy, and tensors as results."""
         self.tracker  # noqa: B018  # built outside the graph
-        return self._measure(tf.constant(warm_start))
+        return self._measure(tf.constant(0, tf.int64))
 
     def evaluate_measurement(self) -> tuple[Scalar, Scalar]:
         """Loss and accuracy on the measurement set at the present weights; callable inside a `tf.function`.
@@ -267,18 +267,18 @@ class SharpnessModel(keras.Model):
         tracker = SharpnessTracker(
             objective.loss_and_accuracy, variables, x, y, self.solver, self._chunk_size, self._seed, jit
         )
-        never = tf.constant(float("nan"), tracker.operator.dtype)
-        self._measure = tf.function(lambda warm: tracker.measure(warm, never))
-        self._last = tf.Variable(never, trainable=False)
+        self._measure = tf.function(tracker.measure)
+        self._last = tf.Variable(tf.constant(float("nan"), tracker.operator.dtype), trainable=False)
         return tracker
 
     def _track(self) -> Scalar:
-        tracker = self.tracker
+        self.tracker  # noqa: B018  # built outside the graph
+        step = tf.cast(self.optimizer.iterations.value, tf.int64)
 
         def measured() -> Scalar:
-            return self._last.assign(self._measure(tracker.has_measured).sharpness.eigenvalue)
+            return self._last.assign(self._measure(step).sharpness.eigenvalue)
 
-        due = tf.equal(self.optimizer.iterations.value % self.every, 0)
+        due = tf.equal(step % self.every, 0)
         return tf.cond(due, measured, lambda: tf.identity(self._last))
 
 
