@@ -299,5 +299,6 @@ def _exact_run(f: np.ndarray, trace: np.ndarray, n: int) -> Trajectory:
         gone = [t for t, value in enumerate(loss) if has_diverged(value)]
         end = gone[0] + 1 if gone else len(loss)
         sharpness = top_eigenvalue(f[:end], trace[:end], n)
-    nothing = np.zeros(end)
-    return Trajectory(loss[:end], np.full(end, np.nan), sharpness, nothing, nothing.astype(np.int64), bool(gone))
+    unknown, nothing = np.full(end, np.nan), np.zeros(end)
+    exact, products = np.isfinite(sharpness), nothing.astype(np.int64)
+    return Trajectory(loss[:end], unknown, sharpness, nothing, exact, products, bool(gone))

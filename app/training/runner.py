@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import keras
 import numpy as np
@@ -281,7 +281,8 @@ class TrajectoryRunner:
 
     def _take_estimated_steps(self, plan: StepPlan) -> tuple[Tensor, Scalar, Scalar]:
         """As `_take_steps`; the sharpness is estimated, and measured only where the estimate exceeds the limit."""
-        tracker, nearest, limit = self.model.tracker, self._nearest, plan.limits[1]
+        tracker, limit = self.model.tracker, plan.limits[1]
+        nearest = cast(NearestWeights, self._nearest)  # made where there is a sample, and this is called there only
 
         def look(step: Scalar) -> Tensor:
             of_sample = tracker.measure_sample(step, nearest.top)
