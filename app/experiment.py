@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import pandas as pd
 
+from sharpness_phases.analysis.audit import Verdict, verdict
 from sharpness_phases.analysis.uv import compare_with_exact
 from sharpness_phases.analysis.uv_orbits import Onset, onsets, orbit_table, points_table
 from sharpness_phases.analyzer import PhaseAnalyzer
@@ -40,6 +41,7 @@ from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
 from sharpness_phases.views.results import write_results
 
 if TYPE_CHECKING:
+    from sharpness_phases.sweep.audit import Audited
     from sharpness_phases.sweep.cost import Estimate
     from sharpness_phases.training.runner import InitialState
 
@@ -47,6 +49,13 @@ logger = logging.getLogger(__name__)
 
 Foretell: TypeAlias = Callable[[float], None]
 """Told before it begins that the work will take so many seconds, if they are more than an hour."""
+
+ShownOneByOne: TypeAlias = "Callable[[Iterable[Audited], int], Iterable[Audited]]"
+"""Hands on results one by one, of so many, such as behind a bar of progress."""
+
+
+def _as_they_are(results: Iterable[Audited], count: int) -> Iterable[Audited]:
+    return results
 
 
 class Progress(Protocol):
@@ -234,6 +243,30 @@ class Experiment:
 
         simulator = Simulator(self.config)
         return [(cell, CellRunner(simulator, self.config, cell).initial) for cell in cells(self.config)]
+
+    def audit(self, share: float = 0.1, seed: int = 0, shown: ShownOneByOne = _as_they_are) -> tuple[Verdict, Path]:
+        """Measure a share of the stored sharpnesses anew, cold, in float64, by another solver; no run is changed.
+
+        A folder without runs of this config is a `UserError`.
+
+        Args:
+            share: Of the stored sharpnesses, in (0, 1].
+            seed: Fixes which of them are chosen.
+            shown: Hands on the results one by one, such as behind a bar of progress; told their number.
+
+        Returns:
+            What was found, and the table of it (`audit.csv` in the folder), a row per sharpness.
+        """
+        with errors_with_advice(self.folder):
+            runs = PhaseAnalyzer.from_store(self._store(), self.config).runs
+            import_tensorflow()
+            from sharpness_phases.sweep.audit import Audited, audit, chosen_rows
+
+            rows = chosen_rows(runs, share, seed)
+            found = pd.DataFrame(list(shown(audit(self.config, runs, rows), len(rows))), columns=list(Audited._fields))
+            path = self.folder / "audit.csv"
+            write_text(path, found.to_csv(index=False))
+        return verdict(found), path
 
     def _cells_of(self, shard: tuple[int, int]) -> list[Cell]:
         index, of = shard

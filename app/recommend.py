@@ -15,7 +15,8 @@ from sharpness_phases.data.preprocessing import batch_indices, measurement_indic
 from sharpness_phases.errors import UserError
 from sharpness_phases.runs.questions import Criteria, Question
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
-from sharpness_phases.sweep.search import Dialogue, edge_of
+from sharpness_phases.sweep.dialogue import Dialogue
+from sharpness_phases.sweep.search import edge_of
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:

@@ -45,6 +45,10 @@ _EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("phases board outputs/quickstart", "on the first free port from 6006 on"),
         ("phases board outputs/quickstart --port 7000", "on this one"),
     ),
+    "audit": (
+        ("phases audit quickstart", "a tenth of what outputs/quickstart holds"),
+        ("phases audit my.yaml --share 0.01 --json -", "a hundredth, as JSON"),
+    ),
     "configs": (("phases configs", "names that every command takes as CONFIG"),),
     "bench": (
         ("phases bench --seeds 3", "the quickstart, three initialisations of each network"),

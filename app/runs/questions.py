@@ -14,7 +14,7 @@ RISE = 0.03
 
 A sharpness below its threshold is measured loosely, and wobbles on its way down by about a quarter of its residual; the
 larger of that quarter and `RISE` counts. 0.03 is well above the 3e-5 that measurements to the full tolerance wobble by.
-Chosen with `sweep.search.RISE_DOUBTS`, with which 118 of 120 constants are those of the whole grid
+Chosen with `sweep.edge_search.RISE_DOUBTS`, with which 118 of 120 constants are those of the whole grid
 (`docs/performance.md`); a smaller one asks more runs, a larger one misses islands."""
 
 LOOSE_SHARE = 0.25
@@ -105,13 +105,15 @@ class Criteria:
 
         Returns:
             The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for
-            divergence as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale.
+            divergence as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale. For a barrier L_T, if
+            the line rises by more than `RISE` of its lowest point: its end is then its highest point but the first, as
+            where the loss is convex along it.
         """
         loss_0 = float(run.loss[0])
         if not loss_0 > 0:
             return 0.0
         if question is Question.BARRIER:
-            return run.barrier / loss_0 if np.isfinite(run.barrier) else 0.0
+            return self._height_of_line(run) / loss_0
         highest = self._highest_rise(question, run)
         if question is Question.DIVERGENCE:
             return _share_of_the_way(highest / loss_0, DIVERGENCE_LOSS / loss_0)
@@ -133,6 +135,13 @@ class Criteria:
         values, threshold = self._rising(question, run)
         above = values[1:][values[1:] > threshold]
         return float(above[0] / threshold) if len(above) else float("nan")
+
+    def _height_of_line(self, run: Trajectory) -> float:
+        """L_T at the end of the line, if it is clearly above the line's lowest point; else 0."""
+        if run.steps < self.steps or not np.isfinite(run.line_rise):
+            return 0.0
+        end = float(run.loss[self.steps])
+        return end if run.line_rise > RISE * (end - run.line_rise) else 0.0
 
     def _rising(self, question: Question, run: Trajectory) -> tuple[np.ndarray, float]:
         """The values from step 0 to T that may rise, and the threshold above which they count."""

@@ -29,6 +29,7 @@ class Trajectory:
         hvps: Hessian-vector products spent at each step, int64.
         diverged: Whether the run ended because its loss was not finite or above `DIVERGENCE_LOSS`.
         barrier: Largest loss on the straight line from the first weights to the last, NaN where it was not measured.
+        line_rise: Largest rise along that line: of the loss at a point above the lowest one before it.
     """
 
     loss: np.ndarray
@@ -39,6 +40,7 @@ class Trajectory:
     hvps: np.ndarray
     diverged: bool
     barrier: float = float("nan")
+    line_rise: float = float("nan")
 
     @property
     def steps(self) -> int:
@@ -94,6 +96,7 @@ COLUMNS = (
     Column("hvps", int, per_step=True, missing=0),
     Column("diverged", bool),
     Column("barrier", float, missing=math.nan),
+    Column("line_rise", float, missing=math.nan),
 )
 """The columns of a run, in their order in a file. A further one is an entry here (and an attribute of `Trajectory`, if
 a run measures it); files without it are read with its `missing`. docs/files.md says what each means."""

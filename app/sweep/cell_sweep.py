@@ -12,7 +12,8 @@ from sharpness_phases.runs.identity import identities, identity
 from sharpness_phases.runs.questions import Question
 from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, criteria
 from sharpness_phases.runs.trajectory import Trajectory
-from sharpness_phases.sweep.search import Dialogue, Unanswered, adaptive, exhaustive
+from sharpness_phases.sweep.dialogue import Dialogue, Unanswered
+from sharpness_phases.sweep.search import adaptive, exhaustive
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:

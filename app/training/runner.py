@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, cast
 
@@ -47,6 +47,18 @@ class _Row(NamedTuple):
     residual: Scalar | np.ndarray
     converged: Scalar | np.ndarray
     products: Scalar | np.ndarray
+
+
+class _Line(NamedTuple):
+    """What the line from the initial weights to the last ones passes.
+
+    Attributes:
+        highest: Its largest loss; NaN where it was not looked at.
+        rise: The largest rise along it.
+    """
+
+    highest: float = float("nan")
+    rise: float = float("nan")
 
 
 class StepPlan(NamedTuple):
@@ -198,7 +210,7 @@ class TrajectoryRunner:
         rows = [np.array([first])]
         measured = np.ones(len(batches), bool) if measure is None else measure
         limits = (min(loss_limit, DIVERGENCE_LOSS), sharpness_limit)
-        barrier, ended = float("nan"), has_diverged(initial.loss)
+        line, ended = _Line(), has_diverged(initial.loss)
         begun = not ended and self._take_shared_step(initial, batches[0])
         for begin, end in _blocks(len(batches), barrier_after):
             if ended:
@@ -206,15 +218,40 @@ class TrajectoryRunner:
             taken, ended = self._carry_out(batches[begin:end], measured[begin:end], limits, begin, begun and begin == 0)
             rows.append(taken)
             if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
-                barrier = self._highest_loss_on_line(initial)
+                line = self._look_at_line(initial)
         table = _Row(*np.concatenate(rows).T)
         if not np.any(table.sharpness[1:] > sharpness_limit):
             self._confirm_the_nearest(table, sharpness_limit)
         diverged = has_diverged(float(table.loss[-1]))
         loss, accuracy, sharpness, residual, converged, products = table
-        return Trajectory(
-            loss, accuracy, sharpness, residual, converged > 0, _whole_numbers(products), diverged, barrier
-        )
+        hvps = _whole_numbers(products)
+        return Trajectory(loss, accuracy, sharpness, residual, converged > 0, hvps, diverged, line.highest, line.rise)
+
+    def weights_after(
+        self, initial: InitialState, learning_rate: float, batches: np.ndarray, steps: Sequence[int]
+    ) -> Iterator[list[np.ndarray]]:
+        """Train as `run` does, and measure nothing.
+
+        Args:
+            initial: Where to start.
+            learning_rate: Constant learning rate eta.
+            batches: Indices into the training data, shape (steps, batch_size).
+            steps: Numbers of the steps that are asked for, increasing; 0 is the state before training.
+
+        Yields:
+            The weights after each of them.
+        """
+        self._reset(initial, learning_rate)
+        nothing, no_limits = np.zeros(len(batches), bool), (float("inf"), float("nan"))
+        done, begun = 0, False
+        for step in steps:
+            if step and not done:
+                begun = self._take_shared_step(initial, batches[0])
+            for begin, end in _blocks(step - done, None) if step > done else ():
+                part = slice(done + begin, done + end)
+                self._carry_out(batches[part], nothing[part], no_limits, part.start, begun and part.start == 0)
+            done = step
+            yield self.model.network.get_weights()
 
     def _confirm_the_nearest(self, table: _Row, sharpness_limit: float) -> None:
         """Measure on the whole set where the run came nearest to the limit by its estimates, and put it in the table.
@@ -328,21 +365,22 @@ class TrajectoryRunner:
         )
         return rows.stack(), steps, stopped
 
-    def _highest_loss_on_line(self, initial: InitialState) -> float:
+    def _look_at_line(self, initial: InitialState) -> _Line:
         """Look at the line to the present weights, which stay.
 
         Args:
             initial: Where the line begins.
 
         Returns:
-            Largest loss at `LINE_POINTS` equidistant points; at the first one L_0 as it was measured, since computed
-            in another way it might exceed L_0 by rounding.
+            What is seen at `LINE_POINTS` equidistant points; at the first one L_0 as it was measured, since computed in
+            another way it might exceed L_0 by rounding.
         """
         network = self.model.network
         end = network.get_weights()
         losses = self._line([tf.constant(array) for array in initial.weights], [tf.constant(array) for array in end])
         network.set_weights(end)
-        return float(np.max(np.nan_to_num(losses.numpy(), nan=np.inf, posinf=np.inf), initial=initial.loss))
+        seen = np.append(initial.loss, np.nan_to_num(losses.numpy(), nan=np.inf, posinf=np.inf))
+        return _Line(float(seen.max()), float(np.max(seen - np.minimum.accumulate(seen))))
 
     def _losses_on_line(self, start: list[Tensor], end: list[Tensor]) -> Tensor:
         """The losses behind the first point, in one compiled loop."""

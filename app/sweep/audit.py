@@ -1,0 +1,199 @@
+"""Stored sharpnesses held against measurements of another kind: cold, in float64, by another solver, to 1e-5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.curvature.operator import Linearization
+from sharpness_phases.curvature.reference import Product, largest_eigenvalue
+from sharpness_phases.data.preprocessing import batch_indices
+from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, limits_of
+from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.sweep.simulator import Simulator
+from sharpness_phases.training.runner import InitialState
+from sharpness_phases.training.sharpness_model import SharpnessModel
+
+TOLERANCE = 1e-5
+"""Relative error of a measurement of the audit, a hundredth of what a stored one claims."""
+
+
+class Audited(NamedTuple):
+    """A stored sharpness and what it should be.
+
+    Attributes:
+        run_id: The run.
+        question: What the run was for.
+        depth: Depth of the network.
+        width: Its width.
+        seed: The initialisation.
+        c: Learning-rate constant; NaN before training.
+        step: Step after which it was measured.
+        stored: The stored sharpness.
+        residual: Its stored residual; NaN of an estimate from a sample.
+        converged: Whether it says to be exact.
+        truth: The sharpness measured anew.
+        limit: The threshold of which the run asked the side; NaN where none.
+        said: Whether the run says that its sharpness exceeds the limit at some step.
+        loss: The stored loss.
+        loss_again: The loss when the run was repeated.
+    """
+
+    run_id: str
+    question: str
+    depth: int
+    width: int
+    seed: int
+    c: float
+    step: int
+    stored: float
+    residual: float
+    converged: bool
+    truth: float
+    limit: float
+    said: bool
+    loss: float
+    loss_again: float
+
+
+def chosen_rows(runs: pd.DataFrame, share: float, seed: int = 0) -> pd.DataFrame:
+    """A share of the stored sharpnesses, chosen at random.
+
+    Args:
+        runs: All runs, a row per step.
+        share: In (0, 1]; one at least is chosen.
+        seed: Fixes the choice.
+
+    Returns:
+        Those rows, in their order; lambda_0, which all runs of an initialisation repeat, counts once.
+    """
+    repeated = (runs["step"] == 0) & (runs["question"] != Purpose.INITIAL.value)
+    stored = np.flatnonzero(np.isfinite(runs["sharpness"]) & ~repeated)
+    count = min(len(stored), max(1, round(share * len(stored))))
+    return runs.iloc[np.sort(np.random.default_rng(seed).choice(stored, count, replace=False))]
+
+
+def audit(config: ExperimentConfig, runs: pd.DataFrame, rows: pd.DataFrame) -> Iterator[Audited]:
+    """Repeat the training of stored runs, and measure anew what they stored.
+
+    Args:
+        config: The experiment.
+        runs: All its runs, a row per step.
+        rows: Those to be audited, as `chosen_rows` gives them.
+
+    Yields:
+        The result for each.
+    """
+    simulator = Simulator(config)
+    of_runs = {name: run for name, run in runs[runs["run_id"].isin(rows["run_id"])].groupby("run_id", sort=False)}
+    for (depth, width, seed), of_cell in rows.groupby(["depth", "width", "seed"], sort=False):
+        cell = _CellAudit(simulator, config, Cell(int(depth), int(width), int(seed)))
+        for name, of_run in of_cell.groupby("run_id", sort=False):
+            yield from cell.audited(of_runs[name], of_run["step"].tolist())
+
+
+class _CellAudit:
+    """The audit of one initialisation.
+
+    Args:
+        simulator: What repeats the training.
+        config: The experiment.
+        cell: The initialisation.
+    """
+
+    def __init__(self, simulator: Simulator, config: ExperimentConfig, cell: Cell) -> None:
+        self._simulator, self._config, self._cell = simulator, config, cell
+        self._weights = simulator.network(cell).get_weights()
+        self._reference = _in_double_precision(simulator, config, cell)
+
+    def audited(self, run: pd.DataFrame, steps: list[int]) -> Iterator[Audited]:
+        """Measure a run anew after some of its steps.
+
+        Args:
+            run: Its rows.
+            steps: The steps, increasing.
+
+        Yields:
+            The result for each.
+        """
+        first = run.iloc[0]
+        limit = self._limit(first)
+        said = bool((run["sharpness"].to_numpy()[1:] > limit).any())
+        for step, weights in zip(steps, self._weights_after(first, steps), strict=True):
+            truth, loss_again = self._measured(weights)
+            row = run.iloc[step]
+            labels = (row["run_id"], row["question"], *self._labels, row["c"], step)
+            values = (row["sharpness"], row["residual"], bool(row["converged"]), truth, limit, said)
+            yield Audited(*labels, *values, row["loss"], loss_again)
+
+    @property
+    def _labels(self) -> tuple[int, int, int]:
+        return self._cell.depth, self._cell.width, self._cell.seed
+
+    def _limit(self, first: Mapping[str, float]) -> float:
+        """The threshold on whose side the sharpness decides; that of c_sharp in a whole run's transient."""
+        purpose = Purpose(first["question"])
+        if purpose not in (Purpose.SHARPNESS, Purpose.ONSET):
+            return float("nan")
+        spec = RunSpec(self._cell, purpose, float(first["lr_exponent"]))
+        return limits_of(spec, self._config, float(first["loss"]), float(first["sharpness"])).sharpness_limit
+
+    def _weights_after(self, first: Mapping[str, float], steps: list[int]) -> Iterator[list[np.ndarray]]:
+        """The weights of a run after some steps, by training again."""
+        if steps == [0]:
+            yield self._weights
+            return
+        loss, sharpness = float(first["loss"]), float(first["sharpness"])
+        nan = float("nan")
+        initial = InitialState(self._weights, loss, nan, sharpness, nan, nan, True, 0, nan, self._cell.seed)
+        size, count = self._config.training.batch_size, len(self._simulator.data.x)
+        batches = batch_indices(count, size, steps[-1], self._cell.seed)
+        runner = self._simulator.runner(self._cell)
+        yield from runner.weights_after(initial, float(first["learning_rate"]), batches, steps)
+
+    def _measured(self, weights: list[np.ndarray]) -> tuple[float, float]:
+        """Sharpness and loss at these weights."""
+        model = self._reference
+        model.network.set_weights(weights)
+        operator = model.tracker.operator
+        here = operator.linearize()
+        found = largest_eigenvalue(_product(here, operator.dtype), operator.size, TOLERANCE)
+        return found.eigenvalue, float(here.loss)
+
+
+def _product(here: Linearization, dtype: tf.DType) -> Product:
+    return lambda vector: here.matvec(tf.constant(vector, dtype)).numpy().astype(np.float64)
+
+
+def _in_double_precision(simulator: Simulator, config: ExperimentConfig, cell: Cell) -> SharpnessModel:
+    """The cell's network and loss in float64, as far as the user's own code does not fix another precision."""
+    with _float64():
+        network = simulator.network(cell)
+        x, y = simulator.measurement
+        model = SharpnessModel(
+            network,
+            measurement=(x.astype(np.float64) if x.dtype.kind == "f" else x, y),
+            every=0,
+            chunk_size=config.sharpness.chunk_size,
+            verify=False,
+        )
+        model.compile(loss=build_loss(config.loss, "float64"), jit_compile=False)
+        model.tracker  # noqa: B018  # built in this precision
+    return model
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)

@@ -1,0 +1,217 @@
+"""The search for the first yes along a grid, among answers that are nearly monotone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """What a run says.
+
+    Attributes:
+        holds: Whether the condition holds at this c.
+        closeness: How near a run that says no came to yes, as a share of the threshold; see `Criteria.closeness`.
+        excess: How high a run that says yes first rose, as a share of the threshold; NaN where that is not known.
+    """
+
+    holds: bool
+    closeness: float
+    excess: float = math.nan
+
+
+class Doubt(NamedTuple):
+    """How a run that says no, but rose again towards its threshold, casts doubt on the gaps on both sides of it.
+
+    Attributes:
+        closeness: The run casts doubt if it came closer to yes than this; see `Criteria.closeness`.
+        gap: If more grid steps than this lie between the run and its neighbour among the c asked, the search asks
+            between the two, at most `gap` steps away from the run.
+    """
+
+    closeness: float
+    gap: int
+
+
+RISE_DOUBTS = (Doubt(0.7, 1), Doubt(0.5, 3), Doubt(0.3, 8))
+"""For the loss and the sharpness: the higher a run rose again, the closer to it islands of c are looked for.
+
+A run that rose again to over 0.7 of its threshold has both its neighbours on the grid asked; beside one of over 0.5 no
+gap is left wider than 3 grid steps, beside one of over 0.3 none wider than 8. Compared to 0.85, 0.6 and 0.35 this costs
+a quarter more with cross-entropy, nothing with MSE, and finds islands of one grid step that were missed. Of 120
+constants 118 equal those of the whole grid (docs/performance.md, "What each change moved" and "Agreement").
+"""
+
+DIVERGENCE_DOUBTS = (Doubt(0.05, 1),)
+"""For divergence, where closeness is the share of the way from L_0 to 1e5 on a logarithmic scale.
+
+From L_0 = 1 on, 0.05 is a loss of 1.8: any loss that clearly rose again above L_0 has its neighbours asked, as a run
+that just survives may lie between two that diverge. To ask less, by counting only losses that had fallen before, saved
+15 of 36 runs at w = 1024, but gave 116 instead of 119 of 120 constants (docs/performance.md, "Tried and given up").
+"""
+
+
+class EdgeSearch:
+    """The answers to one question along the indices 0 to `high`, and where to ask next for the first yes.
+
+    As long as the condition is taken for monotone, its edge is enclosed by `below`, a no, and `above`, a yes.
+
+    Args:
+        ask: Answers at an index; each index is asked once.
+        high: Last index.
+        doubts: Which answers cast doubt on the gaps beside them.
+        known: What is known beforehand, at no cost.
+        split: Where an enclosing gap is divided, as a share of it. The dearer a no is than a yes, the more it pays to
+            ask near the upper end.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[int], Answer],
+        high: int,
+        doubts: Sequence[Doubt] = RISE_DOUBTS,
+        known: Callable[[int], Answer | None] = lambda index: None,
+        split: float = 0.5,
+    ) -> None:
+        self._ask, self._high, self._doubts, self._split = ask, high, doubts, split
+        self._answers = {index: answer for index in range(high + 1) if (answer := known(index)) is not None}
+
+    @property
+    def above(self) -> int:
+        """The smallest index known to say yes; `high` + 1 if there is none."""
+        return min((index for index, answer in self._answers.items() if answer.holds), default=self._high + 1)
+
+    @property
+    def below(self) -> int:
+        """The largest index below `above` known to say no; -1 if there is none."""
+        above = self.above
+        return max((index for index, answer in self._answers.items() if index < above and not answer.holds), default=-1)
+
+    def holds(self, index: int) -> bool:
+        """Whether the condition holds at an index; asked if it is not known."""
+        if index not in self._answers:
+            self._answers[index] = self._ask(index)
+        return self._answers[index].holds
+
+    @property
+    def edge(self) -> int | None:
+        """The smallest index known to say yes; None if there is none."""
+        return self.above if self.above <= self._high else None
+
+    def first(self, guess: int) -> int | None:
+        """Smallest index at which a nearly monotone condition holds: enclosed, and without doubts left.
+
+        Args:
+            guess: Where it is expected.
+
+        Returns:
+            The index; None if the condition holds at no index asked.
+        """
+        self.enclose(guess)
+        self.settle_doubts()
+        return self.edge
+
+    def enclose(self, guess: int) -> None:
+        """Narrow the edge down to neighbours as if the condition were monotone.
+
+        The low end is always looked at: a condition that holds there already would mislead the search.
+
+        Args:
+            guess: Where the edge is expected.
+        """
+        if not self.holds(0):
+            if self._is_open() and self._foot_of_rise() is None:
+                self._enclose_near(guess)
+            self._narrow_down()
+
+    def settle_doubts(self, goes_on: Callable[[], bool] = lambda: True) -> None:
+        """Look into the gaps below the edge wherever a run came close to the threshold (see `Doubt`).
+
+        With cross-entropy the sharpness rises again late in the run, and the condition holds on islands of c.
+
+        Args:
+            goes_on: Whether another run may be asked.
+        """
+        while (doubtful := self._doubtful()) is not None and goes_on():
+            self.holds(doubtful)
+
+    def _is_open(self) -> bool:
+        """Whether indices lie between `below` and `above`."""
+        return self.above - self.below > 1
+
+    def _between(self, index: int) -> int:
+        """The nearest index between `below` and `above`."""
+        return min(max(index, self.below + 1), self.above - 1)
+
+    def _enclose_near(self, guess: int) -> None:
+        """Bring `below` and `above` near the guess: downwards from a yes there, upwards from a no."""
+        if self.holds(self._between(guess)):
+            self._stride_down()
+        else:
+            self._stride_up()
+
+    def _stride_down(self) -> None:
+        """Ask below the lowest yes, by strides of 1, 1, 2, 2, 3, ... or along the rise, until one says no."""
+        double = 2
+        while self._is_open():
+            foot = self._foot_of_rise()
+            if not self.holds(self._between(self.above - double // 2 if foot is None else foot)):
+                return
+            double += 1
+
+    def _stride_up(self) -> None:
+        """Ask above the highest no, by strides of 2, 3, 5, 8, 12, 18, ... until one says yes."""
+        stride = 2
+        while self._is_open():
+            if self.holds(self._between(self.below + stride)):
+                return
+            stride += (stride + 1) // 2
+
+    def _narrow_down(self) -> None:
+        """Ask between `below` and `above`, along the rise or where the gap is split, until they are neighbours."""
+        while self._is_open():
+            foot, split = self._foot_of_rise(), self.below + math.ceil(self._split * (self.above - self.below))
+            self.holds(self._between(split if foot is None else foot))
+
+    def _foot_of_rise(self) -> int | None:
+        """Where the straight line through the lowest two yeses meets the threshold, at an excess of 1.
+
+        What rises is convex in the index, so that the line meets the threshold at a yes, which is cheap, until the edge
+        is reached.
+
+        Returns:
+            The index, below `above`; None if the two do not tell.
+        """
+        above = self.above
+        following = min((i for i, answer in self._answers.items() if i > above and answer.holds), default=None)
+        if following is None:
+            return None
+        excess, slope = self._answers[above].excess, self._answers[following].excess - self._answers[above].excess
+        if not (excess > 1 and slope > 0):
+            return None
+        return min(above - 1, math.ceil(above - (excess - 1) * (following - above) / slope))
+
+    def _doubtful(self) -> int | None:
+        """Where to look for a yes below `above`.
+
+        Returns:
+            An index next to a run that said no but came close, or in the gap just below a yes that was found on an
+            island; None if nothing casts doubt on `above`.
+        """
+        asked = sorted(index for index in self._answers if index <= self.above)
+        for left, right in pairwise(asked):
+            width, middle = right - left, (left + right) // 2
+            for doubt in self._doubts:
+                if width > doubt.gap and self._came_close(left, doubt):
+                    return min(left + doubt.gap, middle)
+                if width > doubt.gap and self._came_close(right, doubt):
+                    return max(right - doubt.gap, middle)
+            if width > 1 and self._answers[right].holds:
+                return middle
+        return None
+
+    def _came_close(self, index: int, doubt: Doubt) -> bool:
+        answer = self._answers[index]
+        return not answer.holds and answer.closeness > doubt.closeness
