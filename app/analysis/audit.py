@@ -21,7 +21,7 @@ class Errors(NamedTuple):
     Attributes:
         kind: Which: "converged", "not converged" (says so), or "one side" (exact only as to the side of a threshold,
             or an estimate from a sample).
-        count: Their number.
+        number: Their number.
         median: Median of the errors; NaN for none, as all that follow.
         q95: Their 95% quantile.
         q99: Their 99% quantile.
@@ -30,7 +30,7 @@ class Errors(NamedTuple):
     """
 
     kind: str
-    count: int
+    number: int
     median: float
     q95: float
     q99: float
@@ -91,6 +91,7 @@ def verdict(audited: pd.DataFrame) -> Verdict:
 
 def _errors(kind: str, values: np.ndarray) -> Errors:
     if not len(values):
-        return Errors(kind, 0, *[float("nan")] * 4, 0)
+        nan = float("nan")
+        return Errors(kind, 0, nan, nan, nan, nan, 0)
     median, q95, q99 = (float(q) for q in np.quantile(values, [0.5, 0.95, 0.99]))
     return Errors(kind, len(values), median, q95, q99, float(values.max()), int((values > CLAIM).sum()))

@@ -84,14 +84,14 @@ def split_runs(runs: pd.DataFrame) -> Iterator[tuple[RunLabels, Trajectory]]:
     steps = {name: runs[name].to_numpy() for name in ("loss", "accuracy", "sharpness", "residual", "hvps")}
     steps["converged"] = runs["converged"].to_numpy(bool) if "converged" in runs else np.zeros(len(runs), bool)
     nothing = np.full(len(runs), np.nan)
-    lines = {name: runs[name].to_numpy() if name in runs else nothing for name in ("barrier", "line_rise")}
+    lines = [runs[name].to_numpy() if name in runs else nothing for name in ("barrier", "line_rise")]
     described: list[RunLabels] = runs.iloc[starts][
         ["run_id", "question", *CELL, "lr_exponent", "c", "diverged"]
     ].to_dict("records")  # type: ignore[assignment]
     for labels, start, end in zip(described, starts, ends, strict=True):
         arrays = {name: values[start:end] for name, values in steps.items()}
-        line = {name: float(values[start]) for name, values in lines.items()}
-        yield labels, Trajectory(**arrays, diverged=labels["diverged"], **line)
+        barrier, line_rise = (float(values[start]) for values in lines)
+        yield labels, Trajectory(**arrays, diverged=labels["diverged"], barrier=barrier, line_rise=line_rise)
 
 
 def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Criteria) -> pd.DataFrame:

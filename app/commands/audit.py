@@ -35,7 +35,7 @@ def audit(
     experiment = experiment_of(config, overrides, output, allow_custom_code)
     found, path = experiment.audit(share, seed, _shown)
     rows = [
-        [e.kind, f"{e.count}", *(_share_of(value) for value in (e.median, e.q95, e.q99, e.largest)), f"{e.beyond}"]
+        [e.kind, f"{e.number}", *(_share_of(value) for value in (e.median, e.q95, e.q99, e.largest)), f"{e.beyond}"]
         for e in found.errors
     ]
     names = ("sharpnesses", "number", "median", "95%", "99%", "largest", "beyond 0.1%")

@@ -205,6 +205,12 @@ def _names_in_arrow(file: pq.ParquetFile) -> list[str]:
     """The names of the columns as Arrow has written them beside Parquet's own; neither has a checksum.
 
     Parquet's third copy, in `file.metadata`, is left alone: some damage there ends the process.
+
+    Returns:
+        The names.
+
+    Raises:
+        DamagedFile: If Arrow has not written the file.
     """
     written: bytes | None = (file.metadata.metadata or {}).get(b"ARROW:schema")
     if written is None:

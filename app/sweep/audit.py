@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from sharpness_phases.analysis.tables import RunLabels, split_runs
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.operator import Linearization
 from sharpness_phases.curvature.reference import Product, largest_eigenvalue
 from sharpness_phases.data.preprocessing import batch_indices
 from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, limits_of
+from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
 from sharpness_phases.training.runner import InitialState
@@ -91,12 +93,13 @@ def audit(config: ExperimentConfig, runs: pd.DataFrame, rows: pd.DataFrame) -> I
     Yields:
         The result for each.
     """
-    simulator = Simulator(config)
-    of_runs = {name: run for name, run in runs[runs["run_id"].isin(rows["run_id"])].groupby("run_id", sort=False)}
-    for (depth, width, seed), of_cell in rows.groupby(["depth", "width", "seed"], sort=False):
-        cell = _CellAudit(simulator, config, Cell(int(depth), int(width), int(seed)))
-        for name, of_run in of_cell.groupby("run_id", sort=False):
-            yield from cell.audited(of_runs[name], of_run["step"].tolist())
+    simulator, audits = Simulator(config), None
+    steps = {str(name): of_run["step"].tolist() for name, of_run in rows.groupby("run_id", sort=False)}
+    for labels, run in split_runs(runs[runs["run_id"].isin(rows["run_id"])]):
+        cell = Cell(labels["depth"], labels["width"], labels["seed"])
+        if audits is None or audits.cell != cell:
+            audits = _CellAudit(simulator, config, cell)
+        yield from audits.audited(labels, run, steps[labels["run_id"]])
 
 
 class _CellAudit:
@@ -106,57 +109,68 @@ class _CellAudit:
         simulator: What repeats the training.
         config: The experiment.
         cell: The initialisation.
+
+    Attributes:
+        cell: As given.
     """
 
     def __init__(self, simulator: Simulator, config: ExperimentConfig, cell: Cell) -> None:
-        self._simulator, self._config, self._cell = simulator, config, cell
+        self.cell = cell
+        self._simulator, self._config = simulator, config
         self._weights = simulator.network(cell).get_weights()
         self._reference = _in_double_precision(simulator, config, cell)
 
-    def audited(self, run: pd.DataFrame, steps: list[int]) -> Iterator[Audited]:
+    def audited(self, labels: RunLabels, run: Trajectory, steps: list[int]) -> Iterator[Audited]:
         """Measure a run anew after some of its steps.
 
         Args:
-            run: Its rows.
+            labels: What describes it.
+            run: The run.
             steps: The steps, increasing.
 
         Yields:
             The result for each.
         """
-        first = run.iloc[0]
-        limit = self._limit(first)
-        said = bool((run["sharpness"].to_numpy()[1:] > limit).any())
-        for step, weights in zip(steps, self._weights_after(first, steps), strict=True):
+        limit = self._limit(labels, run)
+        said = bool(np.any(run.sharpness[1:] > limit))
+        shape = (self.cell.depth, self.cell.width, self.cell.seed)
+        for step, weights in zip(steps, self._weights_after(labels, run, steps), strict=True):
             truth, loss_again = self._measured(weights)
-            row = run.iloc[step]
-            labels = (row["run_id"], row["question"], *self._labels, row["c"], step)
-            values = (row["sharpness"], row["residual"], bool(row["converged"]), truth, limit, said)
-            yield Audited(*labels, *values, row["loss"], loss_again)
+            yield Audited(
+                labels["run_id"],
+                labels["question"],
+                *shape,
+                labels["c"],
+                step,
+                float(run.sharpness[step]),
+                float(run.residual[step]),
+                bool(run.converged[step]),
+                truth,
+                limit,
+                said,
+                float(run.loss[step]),
+                loss_again,
+            )
 
-    @property
-    def _labels(self) -> tuple[int, int, int]:
-        return self._cell.depth, self._cell.width, self._cell.seed
-
-    def _limit(self, first: Mapping[str, float]) -> float:
-        """The threshold on whose side the sharpness decides; that of c_sharp in a whole run's transient."""
-        purpose = Purpose(first["question"])
+    def _limit(self, labels: RunLabels, run: Trajectory) -> float:
+        """The threshold of which a run was asked the side; NaN for other runs."""
+        purpose = Purpose(labels["question"])
         if purpose not in (Purpose.SHARPNESS, Purpose.ONSET):
             return float("nan")
-        spec = RunSpec(self._cell, purpose, float(first["lr_exponent"]))
-        return limits_of(spec, self._config, float(first["loss"]), float(first["sharpness"])).sharpness_limit
+        spec = RunSpec(self.cell, purpose, labels["lr_exponent"])
+        return limits_of(spec, self._config, float(run.loss[0]), float(run.sharpness[0])).sharpness_limit
 
-    def _weights_after(self, first: Mapping[str, float], steps: list[int]) -> Iterator[list[np.ndarray]]:
+    def _weights_after(self, labels: RunLabels, run: Trajectory, steps: list[int]) -> Iterator[list[np.ndarray]]:
         """The weights of a run after some steps, by training again."""
         if steps == [0]:
             yield self._weights
             return
-        loss, sharpness = float(first["loss"]), float(first["sharpness"])
-        nan = float("nan")
-        initial = InitialState(self._weights, loss, nan, sharpness, nan, nan, True, 0, nan, self._cell.seed)
+        loss, sharpness, nan = float(run.loss[0]), float(run.sharpness[0]), float("nan")
+        initial = InitialState(self._weights, loss, nan, sharpness, nan, nan, True, 0, nan, self.cell.seed)
         size, count = self._config.training.batch_size, len(self._simulator.data.x)
-        batches = batch_indices(count, size, steps[-1], self._cell.seed)
-        runner = self._simulator.runner(self._cell)
-        yield from runner.weights_after(initial, float(first["learning_rate"]), batches, steps)
+        batches = batch_indices(count, size, steps[-1], self.cell.seed)
+        runner = self._simulator.runner(self.cell)
+        yield from runner.weights_after(initial, labels["c"] / sharpness, batches, steps)
 
     def _measured(self, weights: list[np.ndarray]) -> tuple[float, float]:
         """Sharpness and loss at these weights."""
