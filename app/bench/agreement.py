@@ -1,0 +1,131 @@
+"""How often the adaptive search gives the constants of the whole grid.
+
+`python -m sharpness_phases.bench.agreement` carries out both on networks of many kinds: with cross-entropy and MSE, with
+momentum, tanh, narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit` measures a
+share of the whole grid's sharpnesses anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sharpness_phases.analysis.audit import Verdict
+from sharpness_phases.analysis.tables import OF_THE_TRANSIENT
+from sharpness_phases.config.loading import load_config
+from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.experiment import Experiment
+
+NETWORKS = {
+    "narrow": ["sweep.depths=[4]", "sweep.widths=[16]"],
+    "wide": ["sweep.depths=[3]", "sweep.widths=[128]"],
+    "momentum": ["sweep.depths=[3]", "sweep.widths=[32]", "training.momentum=0.9"],
+    "tanh": ["sweep.depths=[8]", "sweep.widths=[32]", "model.activation=tanh"],
+    "deep": ["sweep.depths=[12]", "sweep.widths=[32]"],
+    "convolutions": ["model.family=myrtle", "sweep.depths=[5]", "sweep.widths=[8]", "training.batch_size=128"],
+}
+"""Overrides of the quickstart; each is run with both losses."""
+
+LOSSES = ("mse", "xent")
+_COMMON = ("sharpness.examples=256", "sweep.lr_exponents.stop=8.0", "analysis.barrier=true", "tensorboard=false")
+
+
+class Agreement(NamedTuple):
+    """A constant of some initialisations, by the adaptive search and on the whole grid.
+
+    Attributes:
+        name: The constant.
+        compared: Initialisations in which it is uncensored on the whole grid.
+        equal: How many of them are equal.
+        farthest: Largest distance in grid steps; infinite where the search censored it.
+    """
+
+    name: str
+    compared: int
+    equal: int
+    farthest: float
+
+
+def agreement(found: pd.DataFrame, exact: pd.DataFrame, step: float) -> list[Agreement]:
+    """Compare two tables of critical constants.
+
+    Args:
+        found: By the adaptive search, a row per initialisation.
+        exact: On the whole grid, the same rows.
+        step: Step of the grid of x, c = 2^x.
+
+    Returns:
+        An entry for every constant.
+    """
+    rows = []
+    for name in OF_THE_TRANSIENT:
+        uncensored = exact[f"{name}_censored"].eq("") & exact[name].notna()
+        here, there = found[uncensored], exact[uncensored]
+        apart = np.abs(np.log2(here[name] / there[name])) / step
+        apart = np.where(here[f"{name}_censored"].eq(""), np.rint(apart), np.inf)
+        rows.append(Agreement(name, len(here), int((apart == 0).sum()), float(apart.max(initial=0.0))))
+    return rows
+
+
+def _runs_of_cells(folder: Path) -> pd.Series:
+    """Training runs of every initialisation."""
+    runs = pd.read_parquet(folder / "runs")
+    runs = runs[runs["question"] != "initial"]
+    return runs.groupby(["depth", "width", "seed"])["run_id"].nunique()
+
+
+def compare(config: ExperimentConfig, folder: Path, share: float) -> tuple[list[Agreement], pd.Series, Verdict | None]:
+    """Carry out an experiment both ways.
+
+    Args:
+        config: The experiment.
+        folder: Where.
+        share: Of the whole grid's sharpnesses, to be audited; 0 for none.
+
+    Returns:
+        The agreement, the quotient of the numbers of runs of every initialisation, and the verdict of the audit.
+    """
+    tables, runs = {}, {}
+    for search in ("adaptive", "exhaustive"):
+        experiment = Experiment(config.changed(sweep={"search": search}), folder / search)
+        tables[search] = experiment.run().critical_constants()
+        runs[search] = _runs_of_cells(experiment.folder)
+    step = config.sweep.lr_exponents.step
+    verdict = experiment.audit(share)[0] if share else None
+    return agreement(*tables.values(), step), runs["adaptive"] / runs["exhaustive"], verdict
+
+
+def main() -> None:
+    """Compare on all networks, and print what was found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=10, help="initialisations of each network")
+    parser.add_argument("--data-seed", type=int, default=0, help="fixes the examples that are trained on")
+    parser.add_argument("--audit", type=float, default=0.0, metavar="SHARE", help="share to measure anew")
+    parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    wanted = parser.parse_args()
+    in_all: dict[str, list[Agreement]] = {name: [] for name in OF_THE_TRANSIENT}
+    for network in wanted.only:
+        for loss in LOSSES:
+            seeds = [f"sweep.seeds={wanted.seeds}", f"data.seed={wanted.data_seed}"]
+            config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *seeds, f"loss={loss}"])
+            with tempfile.TemporaryDirectory() as name:
+                found, runs, verdict = compare(config, Path(name), wanted.audit)
+            words = ", ".join(f"{each.name} {each.equal}/{each.compared} ({each.farthest:g})" for each in found)
+            print(f"{network}, {loss}: {words}; {runs.mean():.2f} of its runs, at most {runs.max():.2f}")
+            if verdict is not None:
+                errors = verdict.errors[0]
+                print(f"    audit: {errors.number} converged, largest error {errors.largest:.1e}")
+            for each in found:
+                in_all[each.name].append(each)
+    for constant, rows in in_all.items():
+        compared, equal = sum(each.compared for each in rows), sum(each.equal for each in rows)
+        print(f"{constant}: {equal} of {compared} equal, farthest {max(each.farthest for each in rows):g} grid steps")
+
+
+if __name__ == "__main__":
+    main()
