@@ -331,13 +331,14 @@ def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio"
     Raises:
         UserError: If a folder holds no experiment, or one whose constants are not known.
     """
-    summaries = []
+    summaries, edges = [], []
     for folder in folders:
         analyzer = PhaseAnalyzer.load(folder)
         if not analyzer.constants_are_known:
             raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
         summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
-    return ComparisonSheet(summaries, Over(over)).save(path)
+        edges.append(analyzer.edge_constant)
+    return ComparisonSheet(summaries, Over(over), edges).save(path)
 
 
 def _version(package: str) -> str:

@@ -206,7 +206,10 @@ def disturbed() -> Iterator[Labelled]:
         assemble("on a plateau", [line(T, 20, 1, 0.3), flat(S, 900, 0.3)], 0.02), [50, 500], [200, 600], 5
     )
     yield catapulted(
-        assemble("loss catapult", [line(T, 20, 2, 0.4), flat(T, 40, 0.4), flat(S, 240, 0.4), line(P, 300, 0.4, 1), flat(E, 300, 1.0)]),
+        assemble(
+            "loss catapult",
+            [line(T, 20, 2, 0.4), flat(T, 40, 0.4), flat(S, 240, 0.4), line(P, 300, 0.4, 1), flat(E, 300, 1.0)],
+        ),
         59,
         6.0,
     )  # fmt: skip
