@@ -1,6 +1,7 @@
 """Borders between regimes: what is too short or too small to be a regime, and where exactly one ends.
 
-All of it looks at most `REACH` blocks back from where the forward pass saw a change, and `LOOK_AHEAD` blocks beyond.
+All of it looks at most `REACH` blocks back from where the forward pass saw a change, or t_0 steps, and `LOOK_AHEAD`
+blocks beyond.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from sharpness_phases.analysis.regime_pass import DECLINING, EDGE, LOOK_AHEAD, S
 from sharpness_phases.analysis.regime_terms import RegimeSettings
 from sharpness_phases.analysis.regime_trend import Blocks, Trend
 
-REACH = 48
-"""Farthest that a border is moved back, in blocks: slow rises are seen late. With 24, one run of 55 more is wrong."""
+REACH = LOOK_AHEAD
+"""Farthest that a border is moved back, as slow rises are seen late: so many blocks, a fifth of the steps so far. Early
+in a run, `time_scale` steps if they are more: without, one run of the 55 for development more is wrong."""
 
 _LEVEL = 16  # blocks whose median is the level that a fall arrives at
 _WORTH = 8.0
 """A plateau between transient and rise must make the residual smaller by this much in units of its own variance: one
 that explains no more than the rise drawn back to the transient does is none. From 8 to 20, as many are right."""
 
+_TURN = 16  # blocks: where a fall turns into a rise within fewer, there is no plateau between
 _ROUNDING = 0.005  # spread of log r that no fit needs to explain
 
 
@@ -48,7 +51,7 @@ def refined(found: np.ndarray, blocks: Blocks, trend: Trend, settings: RegimeSet
     found = _large_enough(found, blocks, trend, settings)
     found = _long_enough(found, settings.shortest)
     found = _arrivals(found, blocks, settings)
-    found = _bends(found, blocks)
+    found = _bends(found, blocks, settings)
     return _long_enough(found, settings.shortest)
 
 
@@ -91,7 +94,7 @@ def _arrivals(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np
         if before.label not in (TRANSIENT, DECLINING) or after.label not in (SATURATION, EDGE):
             continue
         level = np.median(blocks.value[after.start : after.start + _LEVEL])
-        start = max(before.start + 1, after.start - LOOK_AHEAD)
+        start = max(before.start + 1, after.start - REACH)
         if before.label == TRANSIENT:
             lifted = np.flatnonzero(blocks.lifted[: after.start])  # a loss catapult belongs to the transient
             start = max(start, int(lifted[-1]) + 1) if len(lifted) else start
@@ -101,27 +104,35 @@ def _arrivals(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np
     return out
 
 
-def _bends(found: np.ndarray, blocks: Blocks) -> np.ndarray:
+def _bends(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.ndarray:
     """A constant level ends, and a steady change begins, where a constant and a line fit best, side by side."""
     out = found.copy()
     for before, after in zip(_stretches(found), list(_stretches(found))[1:], strict=False):
         if before.label not in (SATURATION, EDGE) or after.label not in (SHARPENING, DECLINING):
             continue
         stop = min(after.stop, after.start + LOOK_AHEAD)
-        first = max(before.start + 1, after.start - REACH)
+        first = max(before.start + 1, after.start - _reach(blocks, after.start, settings.time_scale))
         base = max(before.start, first - LOOK_AHEAD)
         candidates = range(first, max(first + 1, stop - 3))
         residuals = [_misfit(blocks, base, bend, 0) + _misfit(blocks, bend, stop, 1) for bend in candidates]
         best = int(np.argmin(residuals))
         bend = candidates[best]
-        no_plateau = (base == before.start > 0 and found[base - 1] == TRANSIENT) and after.label == SHARPENING
-        if no_plateau and before.label == SATURATION:
+        turns = (before.label, after.label) == (SATURATION, SHARPENING)
+        between = turns and base == before.start > 0 and found[base - 1] == TRANSIENT
+        if between:
             rounding = (stop - base) * _ROUNDING**2
             allowed = (residuals[best] + rounding) * (1 + _WORTH / (stop - base))
             bend = base if _misfit(blocks, base, stop, 1) + rounding <= allowed else bend
+        if between and bend - base < _TURN:
+            bend = base
         out[bend : after.start] = after.label
         out[after.start : bend] = before.label
     return out
+
+
+def _reach(blocks: Blocks, border: int, steps: float) -> int:
+    """By how many blocks a border may be moved back."""
+    return max(REACH, border - int(np.searchsorted(blocks.step, blocks.step[border] - steps)))
 
 
 def _misfit(blocks: Blocks, start: int, stop: int, degree: int) -> float:

@@ -31,7 +31,7 @@ _CHANGE = 5.0
 
 _EDGE_FIRST, _DECLINE_FIRST = 6.0, 16.0
 """What it costs more to go from the transient to the edge, or to a decline: a transient passes by the edge, and its
-end is a slow fall itself (of an exponential one, 50 to 70 blocks). From 2 to 14 and 8 to 24, as many are right."""
+end is a slow fall itself, of an exponential one for 50 to 70 blocks. From 2 to 14, and 8 to 24, as many are right."""
 
 _UNSURE, _LEAST_WEIGHT = 0.15, 0.1
 """Where the error of g is `_UNSURE`, a block weighs half; at least `_LEAST_WEIGHT`. 0.05 to 0.3 do as well."""
@@ -113,7 +113,7 @@ def _transient_cost(blocks: Blocks, trend: Trend, falls: np.ndarray, settings: R
     rate = np.abs(g) / (blocks.step + settings.time_scale)
     surely = trend.error < 0.5 * np.abs(g)
     fastest = np.maximum.accumulate(np.where(surely, rate, 0.0))
-    share = rate / np.maximum(fastest, np.finfo(float).tiny)
+    share = rate / np.maximum(fastest, 1e-12)
     fast = _ramp(share / settings.settled - 0.5) * _ramp(_significance(-g, trend.error))
     slow_fall = 1 - falls * (1 - np.minimum(1, _STILL_FALLING * np.abs(g)))
     rise = np.where(g > 0, 1 - (1 - _RISE_IN_TRANSIENT) * _ramp(rate * _FAST_RISE - 0.5), 1.0)

@@ -22,8 +22,8 @@ REGIME_FILLS = {
     Regime.INTERMEDIATE_SATURATION: "#eaf4fc",
     Regime.PROGRESSIVE_SHARPENING: "#93c6b0",
     Regime.EDGE_OF_STABILITY: "#dd8562",
-    Regime.DECLINING: "#8f7fc4",
-    Regime.DIVERGENT: "#7e7e7e",
+    Regime.DECLINING: "#a566c0",
+    Regime.DIVERGENT: "#636363",
 }
 """Fills of the regimes, each of a lightness of its own."""
 
@@ -105,7 +105,7 @@ class RegimeFigure(Picture):
             for regime, color in REGIME_FILLS.items()
             if regime in found
         ]
-        edge = Line2D([], [], color="black", linestyle="--", linewidth=1, label=f"edge, λ = {self._edge_in_words}")
+        edge = Line2D([], [], color="black", linestyle="--", linewidth=1, label=f"λ = {self._edge_in_words}")
         return [*fills, edge]
 
 
