@@ -20,7 +20,7 @@ REACH = LOOK_AHEAD
 in a run, `time_scale` steps if they are more: without, one run of the 55 for development more is wrong."""
 
 _LEVEL = 16  # blocks whose median is the level that a fall arrives at
-_WORTH = 8.0
+_WORTH = 14.0
 """A plateau between transient and rise must make the residual smaller by this much in units of its own variance: one
 that explains no more than the rise drawn back to the transient does is none. From 8 to 20, as many are right."""
 
@@ -123,7 +123,7 @@ def _bends(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.nd
             rounding = (stop - base) * _ROUNDING**2
             allowed = (residuals[best] + rounding) * (1 + _WORTH / (stop - base))
             bend = base if _misfit(blocks, base, stop, 1) + rounding <= allowed else bend
-        if between and bend - base < _TURN:
+        if between and bend - base < (REACH if bend == first else _TURN):
             bend = base
         out[bend : after.start] = after.label
         out[after.start : bend] = before.label

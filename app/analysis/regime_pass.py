@@ -109,12 +109,14 @@ def _approach(trend: Trend, settings: RegimeSettings) -> np.ndarray:
 
 def _transient_cost(blocks: Blocks, trend: Trend, falls: np.ndarray, settings: RegimeSettings) -> np.ndarray:
     """Cost of the transient: none where r falls fast, or while the loss is above L_0."""
-    g = trend.growth
-    rate = np.abs(g) / (blocks.step + settings.time_scale)
-    surely = trend.error < 0.5 * np.abs(g)
-    fastest = np.maximum.accumulate(np.where(surely, rate, 0.0))
-    share = rate / np.maximum(fastest, 1e-12)
-    fast = _ramp(share / settings.settled - 0.5) * _ramp(_significance(-g, trend.error))
+    g, time = trend.growth, blocks.step + settings.time_scale
+    rate = np.abs(g) / time
+    fastest = np.maximum(np.maximum.accumulate(np.where(trend.error < 0.5 * np.abs(g), rate, 0.0)), 1e-12)
+    # A fall that is slow beside the noise is seen in a wide window only, and a bend in a narrow one.
+    narrow = _ramp(rate / fastest / settings.settled - 0.5) * _ramp(_significance(-g, trend.error))
+    share = -trend.wide_growth / time / fastest
+    wide = _ramp(share / settings.settled - 0.5) * _ramp(_significance(-trend.wide_growth, trend.wide_error))
+    fast = np.maximum(narrow, wide)
     slow_fall = 1 - falls * (1 - np.minimum(1, _STILL_FALLING * np.abs(g)))
     rise = np.where(g > 0, 1 - (1 - _RISE_IN_TRANSIENT) * _ramp(rate * _FAST_RISE - 0.5), 1.0)
     return np.minimum(np.minimum(1 - fast, slow_fall), rise) * (1 - blocks.lifted)

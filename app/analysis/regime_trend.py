@@ -69,12 +69,16 @@ class Trend(NamedTuple):
         growth: g, shape (n,).
         error: Its standard error; infinite where there are too few points.
         level: log r of the fitted line there.
-        noise: Spread of log r_t around it, a running median.
+        wide_growth: g in the widest window, which noise moves least and bends most.
+        wide_error: Its standard error.
+        noise: Spread of log r_t around the lines in the widest windows, a running median.
     """
 
     growth: np.ndarray
     error: np.ndarray
     level: np.ndarray
+    wide_growth: np.ndarray
+    wide_error: np.ndarray
     noise: np.ndarray
 
 
@@ -165,8 +169,8 @@ def trend_of(blocks: Blocks) -> Trend:
         growth = np.where(poor, wider.growth, growth)
         error = np.where(poor, wider.error * inflation, error)
         level = np.where(poor, wider.level, level)
-    noise = _running_median(blocks.scatter + np.abs(blocks.value - level), 8)
-    return Trend(growth, error, level, noise)
+    noise = _running_median(blocks.scatter + np.abs(blocks.value - wider.level), 8)
+    return Trend(growth, error, level, wider.growth, wider.error * inflation, noise)
 
 
 def _lines(blocks: Blocks, half: int) -> _Lines:
