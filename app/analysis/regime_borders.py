@@ -24,7 +24,7 @@ _WORTH = 14.0
 """A plateau between transient and rise must make the residual smaller by this much in units of its own variance: one
 that explains no more than the rise drawn back to the transient does is none. From 8 to 20, as many are right."""
 
-_TURN = 16  # blocks: where a fall turns into a rise within fewer, there is no plateau between
+_TURN = 2.5  # a fall that ends at t and turns into a rise before 2.5 t has no plateau between, if it is short as well
 _ROUNDING = 0.005  # spread of log r that no fit needs to explain
 
 
@@ -64,9 +64,8 @@ def _stretches(found: np.ndarray) -> Iterator[_Stretch]:
 
 def _large_enough(found: np.ndarray, blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray:
     """A rise or a fall begins to count when it exceeds the noise within the look-ahead; before, the old label stays."""
-    padded = np.pad(blocks.value, 2, mode="edge")
-    level = np.lib.stride_tricks.sliding_window_view(padded, 5).mean(axis=1)
-    least = np.maximum(settings.least_change, settings.noise_change * trend.noise)
+    level = _level(blocks)
+    least = np.maximum(settings.least_change, settings.noise_change * trend.wide_noise)
     out = found.copy()
     for label, start, stop in _stretches(found):
         if start == 0 or label not in (SHARPENING, DECLINING) or out[start - 1] == label:
@@ -74,7 +73,8 @@ def _large_enough(found: np.ndarray, blocks: Blocks, trend: Trend, settings: Reg
         ahead = np.minimum(np.arange(start, stop) + LOOK_AHEAD, stop - 1)
         change = (level[ahead] - level[start - 1]) * (1 if label == SHARPENING else -1)
         enough = np.flatnonzero(change >= least[start:stop])
-        out[start : start + int(enough[0]) if len(enough) else stop] = out[start - 1]
+        begins = max(start, start + int(enough[0]) - REACH) if len(enough) else stop
+        out[start:begins] = out[start - 1]
     return out
 
 
@@ -106,28 +106,36 @@ def _arrivals(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np
 
 def _bends(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.ndarray:
     """A constant level ends, and a steady change begins, where a constant and a line fit best, side by side."""
-    out = found.copy()
+    out, level = found.copy(), _level(blocks)
     for before, after in zip(_stretches(found), list(_stretches(found))[1:], strict=False):
         if before.label not in (SATURATION, EDGE) or after.label not in (SHARPENING, DECLINING):
             continue
         stop = min(after.stop, after.start + LOOK_AHEAD)
-        first = max(before.start + 1, after.start - _reach(blocks, after.start, settings.time_scale))
-        base = max(before.start, first - LOOK_AHEAD)
+        farthest = max(before.start + 1, after.start - _reach(blocks, after.start, settings.time_scale))
+        base = max(before.start, farthest - LOOK_AHEAD)
+        turns = (before.label, after.label) == (SATURATION, SHARPENING)
+        # A rise begins at its lowest step at the earliest.
+        first = farthest + int(np.argmin(level[farthest : after.start])) if turns else farthest
         candidates = range(first, max(first + 1, stop - 3))
         residuals = [_misfit(blocks, base, bend, 0) + _misfit(blocks, bend, stop, 1) for bend in candidates]
         best = int(np.argmin(residuals))
         bend = candidates[best]
-        turns = (before.label, after.label) == (SATURATION, SHARPENING)
         between = turns and base == before.start > 0 and found[base - 1] == TRANSIENT
         if between:
             rounding = (stop - base) * _ROUNDING**2
             allowed = (residuals[best] + rounding) * (1 + _WORTH / (stop - base))
             bend = base if _misfit(blocks, base, stop, 1) + rounding <= allowed else bend
-        if between and bend - base < (REACH if bend == first else _TURN):
+        if between and bend - base < REACH and blocks.step[bend] < _TURN * blocks.step[base]:
             bend = base
         out[bend : after.start] = after.label
         out[after.start : bend] = before.label
     return out
+
+
+def _level(blocks: Blocks) -> np.ndarray:
+    """log r, averaged over five blocks."""
+    padded = np.pad(blocks.value, 2, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 5).mean(axis=1)
 
 
 def _reach(blocks: Blocks, border: int, steps: float) -> int:

@@ -29,7 +29,7 @@ LOOK_AHEAD = 24
 _CHANGE = 5.0
 """Cost of a change of regime: so many blocks must speak against the old one. From 4 to 6, as many runs are right."""
 
-_EDGE_FIRST, _DECLINE_FIRST = 6.0, 16.0
+_EDGE_FIRST, _DECLINE_FIRST = 1.0, 16.0
 """What it costs more to go from the transient to the edge, or to a decline: a transient passes by the edge, and its
 end is a slow fall itself, of an exponential one for 50 to 70 blocks. From 2 to 14, and 8 to 24, as many are right."""
 
@@ -42,6 +42,11 @@ transient is a decline, one of a quarter is the end of the transient."""
 
 _RISE_IN_TRANSIENT, _FAST_RISE = 0.3, 20.0
 """Cost of a block of the transient in which r rises by a factor e within `_FAST_RISE` steps, as in a catapult."""
+
+HOV=0.7
+DA=0.15
+_REBOUND = 0.15
+"""Rise of log r after a fall, beyond the noise, by which the transient is surely over, however unsure the growth is."""
 
 _FALLS_AT_EDGE, _ABOVE_EDGE, _FAR_ABOVE = 0.05, 0.2, (1.15, 1.35)
 """Small costs at the edge, for a steady fall, and for r above it: they decide only where nothing else does."""
@@ -86,12 +91,14 @@ def _costs(blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray
     low, high = _FAR_ABOVE
     ties = _FALLS_AT_EDGE * falls + _ABOVE_EDGE * _ramp((level - low) / (high - low))
     costs = np.empty((len(g), len(STATES)))
-    costs[:, TRANSIENT] = weight * _transient_cost(blocks, trend, falls, settings)
+    hovers = HOV * arrived * (1 - _ramp(_significance(-trend.wide_growth, trend.wide_error)))
+    over = np.maximum(_rebound(blocks, trend), hovers) * (1 - blocks.lifted)
+    costs[:, TRANSIENT] = np.maximum(weight * _transient_cost(blocks, trend, falls, settings), over)
     costs[:, SATURATION] = weight * (1 - flat * (1 - near))
     costs[:, SHARPENING] = weight * np.maximum(1 - approaches, _ramp((level - settings.arrived) / 0.07))
     # A level is sure where a growth is not, so that it has its full weight.
     costs[:, EDGE] = 1 - at_edge + weight * ties
-    costs[:, DECLINING] = weight * (1 - falls + 0.1 * arrived)
+    costs[:, DECLINING] = weight * (1 - falls) + DA * arrived
     return costs
 
 
@@ -105,6 +112,17 @@ def _approach(trend: Trend, settings: RegimeSettings) -> np.ndarray:
     to_go = np.maximum(-trend.level, 0.03)
     sure = _ramp(_significance(trend.growth, trend.error))
     return np.where(trend.level < np.log(settings.arrived + 0.01), _ramp(trend.growth / to_go - 0.5) * sure, 0.0)
+
+
+def _rebound(blocks: Blocks, trend: Trend) -> np.ndarray:
+    """Whether r, after its fall from its highest value so far, has risen again by more than the noise: 0 to 1."""
+    lowest = np.empty(len(blocks.value))
+    highest = low = -np.inf
+    for block, value in enumerate(blocks.value.tolist()):
+        low = value if value > highest else min(low, value)
+        highest = max(highest, value)
+        lowest[block] = low
+    return _ramp((blocks.value - lowest) / (_REBOUND + trend.noise) / 0.4 - 2)
 
 
 def _transient_cost(blocks: Blocks, trend: Trend, falls: np.ndarray, settings: RegimeSettings) -> np.ndarray:

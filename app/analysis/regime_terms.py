@@ -65,7 +65,7 @@ class RegimeSettings:
     steady: float = 0.3
     settled: float = 0.2
     level_band: float = 0.15
-    least_change: float = 0.05
+    least_change: float = 0.1
     noise_change: float = 3.0
     time_scale: float = 60.0
     shortest: int = 8

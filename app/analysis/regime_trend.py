@@ -68,10 +68,11 @@ class Trend(NamedTuple):
     Attributes:
         growth: g, shape (n,).
         error: Its standard error; infinite where there are too few points.
-        level: log r of the fitted line there.
+        level: log r there, a running median over nine blocks.
         wide_growth: g in the widest window, which noise moves least and bends most.
         wide_error: Its standard error.
-        noise: Spread of log r_t around the lines in the widest windows, a running median.
+        noise: Spread of log r_t around the fitted lines, a running median.
+        wide_noise: Its spread around lines over 25 blocks, slow fluctuations included, a running median.
     """
 
     growth: np.ndarray
@@ -80,6 +81,7 @@ class Trend(NamedTuple):
     wide_growth: np.ndarray
     wide_error: np.ndarray
     noise: np.ndarray
+    wide_noise: np.ndarray
 
 
 class _Lines(NamedTuple):
@@ -160,6 +162,7 @@ def trend_of(blocks: Blocks) -> Trend:
     Returns:
         Growth, its error, level and noise.
     """
+    wide_spread = np.hypot(blocks.scatter, _lines(blocks, WIDEST_SIDE // 2).residual)
     best = _lines(blocks, _HALF_WIDTHS[0])
     inflation = _inflation(blocks)
     growth, error, level = best.growth, best.error * inflation, best.level
@@ -169,8 +172,10 @@ def trend_of(blocks: Blocks) -> Trend:
         growth = np.where(poor, wider.growth, growth)
         error = np.where(poor, wider.error * inflation, error)
         level = np.where(poor, wider.level, level)
-    noise = _running_median(blocks.scatter + np.abs(blocks.value - wider.level), 8)
-    return Trend(growth, error, level, wider.growth, wider.error * inflation, noise)
+    noise = _running_median(blocks.scatter + np.abs(blocks.value - level), 8)
+    level = _running_median(blocks.value, 4)
+    wide_noise = _running_median(wide_spread, 4)
+    return Trend(growth, error, level, wider.growth, wider.error * inflation, noise, wide_noise)
 
 
 def _lines(blocks: Blocks, half: int) -> _Lines:
