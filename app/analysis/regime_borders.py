@@ -17,12 +17,12 @@ from sharpness_phases.analysis.regime_trend import Blocks, Trend
 
 REACH = LOOK_AHEAD
 """Farthest that a border is moved back, as slow rises are seen late: so many blocks, a fifth of the steps so far. Early
-in a run, `time_scale` steps if they are more: without, one run of the 55 for development more is wrong."""
+in a run, `time_scale` steps if they are more."""
 
 _LEVEL = 16  # blocks whose median is the level that a fall arrives at
 _WORTH = 14.0
 """A plateau between transient and rise must make the residual smaller by this much in units of its own variance: one
-that explains no more than the rise drawn back to the transient does is none. From 8 to 20, as many are right."""
+that explains no more than the rise drawn back to the transient does is none. With 8, noise makes plateaus."""
 
 _TURN = 2.5  # a fall that ends at t and turns into a rise before 2.5 t has no plateau between, if it is short as well
 _ROUNDING = 0.005  # spread of log r that no fit needs to explain
@@ -49,7 +49,7 @@ def refined(found: np.ndarray, blocks: Blocks, trend: Trend, settings: RegimeSet
         Labels, shape (n,).
     """
     found = _large_enough(found, blocks, trend, settings)
-    found = _long_enough(found, settings.shortest)
+    found = _long_enough(found, settings.shortest // 2)
     found = _arrivals(found, blocks, settings)
     found = _bends(found, blocks, settings)
     return _long_enough(found, settings.shortest)
@@ -71,7 +71,9 @@ def _large_enough(found: np.ndarray, blocks: Blocks, trend: Trend, settings: Reg
         if start == 0 or label not in (SHARPENING, DECLINING) or out[start - 1] == label:
             continue
         ahead = np.minimum(np.arange(start, stop) + LOOK_AHEAD, stop - 1)
-        change = (level[ahead] - level[start - 1]) * (1 if label == SHARPENING else -1)
+        sign = 1 if label == SHARPENING else -1
+        # Before a rise there may be a sudden fall: a rise counts from the lowest level on, a fall from the highest.
+        change = sign * level[ahead] - np.minimum.accumulate(sign * level[start - 1 : stop - 1])
         enough = np.flatnonzero(change >= least[start:stop])
         begins = max(start, start + int(enough[0]) - REACH) if len(enough) else stop
         out[start:begins] = out[start - 1]
@@ -133,7 +135,7 @@ def _bends(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.nd
 
 
 def _level(blocks: Blocks) -> np.ndarray:
-    """log r, averaged over five blocks."""
+    """Log r, averaged over five blocks."""
     padded = np.pad(blocks.value, 2, mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, 5).mean(axis=1)
 

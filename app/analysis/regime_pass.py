@@ -24,14 +24,16 @@ TRANSIENT, SATURATION, SHARPENING, EDGE, DECLINING = range(len(STATES))
 
 LOOK_AHEAD = 24
 """Blocks by which a label waits: so many measurements early in a run, later a quarter of the steps so far. With 12 or
-16 blocks, three of the 55 runs for development more are wrong; with 32, none more is right."""
+16 blocks, a twentieth of the labelled runs more is wrong; with 32, none more is right."""
 
 _CHANGE = 5.0
-"""Cost of a change of regime: so many blocks must speak against the old one. From 4 to 6, as many runs are right."""
+"""Cost of a change of regime: so many blocks must speak against the old one. From 4 to 6, about as many labels are
+right."""
 
 _EDGE_FIRST, _DECLINE_FIRST = 1.0, 16.0
 """What it costs more to go from the transient to the edge, or to a decline: a transient passes by the edge, and its
-end is a slow fall itself, of an exponential one for 50 to 70 blocks. From 2 to 14, and 8 to 24, as many are right."""
+end is a slow fall itself, of an exponential one for 50 to 70 blocks. With 3 or 6 for the first, up to three short
+stays at the edge are lost; from 10 to 24 for the second, as many labels are right."""
 
 _UNSURE, _LEAST_WEIGHT = 0.15, 0.1
 """Where the error of g is `_UNSURE`, a block weighs half; at least `_LEAST_WEIGHT`. 0.05 to 0.3 do as well."""
@@ -43,10 +45,20 @@ transient is a decline, one of a quarter is the end of the transient."""
 _RISE_IN_TRANSIENT, _FAST_RISE = 0.3, 20.0
 """Cost of a block of the transient in which r rises by a factor e within `_FAST_RISE` steps, as in a catapult."""
 
-HOV=0.7
-DA=0.15
 _REBOUND = 0.15
 """Rise of log r after a fall, beyond the noise, by which the transient is surely over, however unsure the growth is."""
+
+_HOVERS = 0.7
+"""Cost of a block of the transient in which r is at the edge and does not surely fall. Of the short stays at the edge
+before examples are fitted with cross-entropy, 0.5 leaves two to the transient."""
+
+_HIGH_DECLINE = 0.15
+"""Cost of a decline at the edge: r may fall there and rise again. From 0.1 to 0.25, as many labels are right."""
+
+_SURE_RISE = (0.06, 0.14)
+"""A rise whose g in a wide window, less twice its error, is between these is partly steady, and wholly above: of rises
+that begin with the transient's end, 0.1 for the first takes a fifth for plateaus at first, and 0.04 finds rises in the
+slow drift of minibatch runs."""
 
 _FALLS_AT_EDGE, _ABOVE_EDGE, _FAR_ABOVE = 0.05, 0.2, (1.15, 1.35)
 """Small costs at the edge, for a steady fall, and for r above it: they decide only where nothing else does."""
@@ -80,6 +92,10 @@ def _costs(blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray
     level = np.exp(np.minimum(trend.level, 5.0))
     span = settings.steady - settings.slow
     rises, falls = _ramp((g - settings.slow) / span), _ramp((-g - settings.slow) / span)
+    # A slow rise that is sure is steady, too.
+    surely = trend.wide_growth - 2 * trend.wide_error
+    low, high = _SURE_RISE
+    rises = np.maximum(rises, _ramp((surely - low) / (high - low)))
     flat = 1 - np.maximum(rises, falls)
     lowered = np.minimum(settings.noise_band_limit, settings.noise_band * trend.noise)
     near = _ramp((level - (1 - settings.edge_band - lowered)) / 0.06 + 0.5)
@@ -87,18 +103,18 @@ def _costs(blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray
     approaches = np.maximum(rises, _approach(trend, settings) * (near > 0))
     weight = np.maximum(1 / (1 + (error / _UNSURE) ** 2), _LEAST_WEIGHT)
 
-    at_edge = np.maximum(arrived, near * (1 - _NOT_FLAT_AT_EDGE * (1 - np.minimum(flat, 1 - approaches))))
+    at_edge = np.maximum(arrived, near * (1 - _NOT_FLAT_AT_EDGE * weight * (1 - np.minimum(flat, 1 - approaches))))
     low, high = _FAR_ABOVE
     ties = _FALLS_AT_EDGE * falls + _ABOVE_EDGE * _ramp((level - low) / (high - low))
     costs = np.empty((len(g), len(STATES)))
-    hovers = HOV * arrived * (1 - _ramp(_significance(-trend.wide_growth, trend.wide_error)))
+    hovers = _HOVERS * arrived * (1 - _ramp(_significance(-trend.wide_growth, trend.wide_error)))
     over = np.maximum(_rebound(blocks, trend), hovers) * (1 - blocks.lifted)
     costs[:, TRANSIENT] = np.maximum(weight * _transient_cost(blocks, trend, falls, settings), over)
     costs[:, SATURATION] = weight * (1 - flat * (1 - near))
-    costs[:, SHARPENING] = weight * np.maximum(1 - approaches, _ramp((level - settings.arrived) / 0.07))
     # A level is sure where a growth is not, so that it has its full weight.
+    costs[:, SHARPENING] = np.maximum(weight * (1 - approaches), _ramp((level - settings.arrived) / 0.07))
     costs[:, EDGE] = 1 - at_edge + weight * ties
-    costs[:, DECLINING] = weight * (1 - falls) + DA * arrived
+    costs[:, DECLINING] = weight * (1 - falls) + _HIGH_DECLINE * arrived
     return costs
 
 

@@ -48,7 +48,7 @@ class Blocks(NamedTuple):
         time: log(t + t_0).
         value: Mean of log r_t, with alternations of period 2 and single outliers taken out.
         scatter: Root mean square of log r_t around that, alternations included.
-        count: Number of measurements, as a float.
+        measured: Number of measurements, as a float.
         lifted: Share of the measurements at which the loss is above L_0, single outliers taken out.
     """
 
@@ -58,7 +58,7 @@ class Blocks(NamedTuple):
     time: np.ndarray
     value: np.ndarray
     scatter: np.ndarray
-    count: np.ndarray
+    measured: np.ndarray
     lifted: np.ndarray
 
 
@@ -121,7 +121,7 @@ def blocks_of(steps: np.ndarray, ratio: np.ndarray, loss: np.ndarray, time_scale
         time=np.log(step + time_scale),
         value=value,
         scatter=np.sqrt(mean((log_ratio - np.repeat(value, count)) ** 2)),
-        count=count.astype(np.float64),
+        measured=count.astype(np.float64),
         lifted=mean((_without_outliers(loss) > loss[0]).astype(np.float64)),
     )
 
@@ -168,14 +168,15 @@ def trend_of(blocks: Blocks) -> Trend:
     growth, error, level = best.growth, best.error * inflation, best.level
     for half in _HALF_WIDTHS[1:]:
         wider = _lines(blocks, half)
-        poor = error > np.maximum(_PRECISE, _DECISIVE * np.abs(growth))
+        wider_error = wider.error * inflation
+        poor = (error > np.maximum(_PRECISE, _DECISIVE * np.abs(growth))) & (wider_error < error)
         growth = np.where(poor, wider.growth, growth)
-        error = np.where(poor, wider.error * inflation, error)
+        error = np.where(poor, wider_error, error)
         level = np.where(poor, wider.level, level)
     noise = _running_median(blocks.scatter + np.abs(blocks.value - level), 8)
     level = _running_median(blocks.value, 4)
     wide_noise = _running_median(wide_spread, 4)
-    return Trend(growth, error, level, wider.growth, wider.error * inflation, noise, wide_noise)
+    return Trend(growth, error, level, wider.growth, wider_error, noise, wide_noise)
 
 
 def _lines(blocks: Blocks, half: int) -> _Lines:
@@ -198,7 +199,7 @@ def _lines(blocks: Blocks, half: int) -> _Lines:
 
 def _fit(blocks: Blocks, start: np.ndarray, stop: np.ndarray) -> _Lines:
     """Lines through the blocks start <= i < stop, shape (n,) each."""
-    x, y, w = blocks.time, blocks.value, blocks.count
+    x, y, w = blocks.time, blocks.value, blocks.measured
     sums = (_between(np.cumsum(v), start, stop) for v in (w, w * x, w * y, w * x * x, w * x * y, w * y * y))
     total, sx, sy, sxx, sxy, syy = sums
     mean_x, mean_y = sx / total, sy / total

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from labelled_runs import ALL, DEVELOPMENT, HELD_OUT, agreeing, is_right
+from drawn_runs import drawn_runs
+from labelled_runs import ALL, agreeing, is_right
 from made_up import trajectory
 
 from sharpness_phases.analysis.regimes import Regime, RegimeSettings, Segment, agreement, regimes
@@ -37,12 +38,20 @@ def per_step(segments):
     return [segment.regime for segment in segments for _ in range(segment.start, segment.stop)]
 
 
-@pytest.mark.parametrize("labelled", [DEVELOPMENT, HELD_OUT], ids=["development", "held out"])
-def test_at_least_95_percent_of_the_labelled_runs_come_out_right(labelled):
-    found = [regimes(each.run, each.edge) for each in labelled]
-    right = [is_right(segments, each.segments) for segments, each in zip(found, labelled, strict=True)]
-    wrong = [each.name for each, good in zip(labelled, right, strict=True) if not good]
-    assert np.mean(right) >= 0.95, wrong
+def wrong_ones(runs):
+    """Names of the runs that do not come out right."""
+    return [each.name for each in runs if not is_right(regimes(each.run, each.edge), each.segments)]
+
+
+def test_at_least_95_percent_of_the_labelled_runs_come_out_right():
+    wrong = wrong_ones(ALL)
+    assert len(wrong) <= 0.05 * len(ALL), wrong
+
+
+def test_of_runs_drawn_at_random_most_come_out_right():
+    runs = drawn_runs(60, seed=3)
+    wrong = wrong_ones(runs)
+    assert len(wrong) <= 0.15 * len(runs), wrong
 
 
 def test_segments_cover_all_steps_without_gaps_and_neighbours_differ():
