@@ -64,7 +64,7 @@ _FALLS_AT_EDGE, _ABOVE_EDGE, _FAR_ABOVE = 0.05, 0.2, (1.15, 1.35)
 """Small costs at the edge, for a steady fall, and for r above it: they decide only where nothing else does."""
 
 _NOT_FLAT_AT_EDGE = 0.35
-"""Cost of the edge where r is below it and not constant: between that of a wave around the edge, 0, and of a rise, 1."""
+"""Cost of the edge where r is below it and not constant: between a wave around the edge, 0, and a rise, 1."""
 
 
 def labels(blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray:
