@@ -99,7 +99,7 @@ class Findings:
             2 / eta, with momentum m 2 (1 + m) / eta (`sharpness_phases.runs.edge.sgd_edge`).
         """
         _, learning_rate = self.run(run_id)
-        return sgd_edge(learning_rate, self.config.training.momentum)
+        return float(sgd_edge(learning_rate, self.config.training.momentum))
 
     @property
     def edge_constant(self) -> float:

@@ -28,8 +28,8 @@ def regimes(run: Trajectory, edge: float | np.ndarray, settings: RegimeSettings 
     diverges is divergent from where its loss leaves for good.
 
     Labels are found in one forward pass: that of step t depends on the run up to some tens of measurements after t or,
-    late in a run, up to 2.6 t at most (docs/science.md), and not on what comes then. Single outliers of loss or sharpness
-    begin no regime.
+    late in a run, up to 2.6 t at most (docs/science.md), and not on what comes then. Single outliers of loss or
+    sharpness begin no regime.
 
     Args:
         run: Loss and sharpness of every step; the sharpness may be NaN, where it was not measured.

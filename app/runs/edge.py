@@ -6,7 +6,7 @@ here; nothing here needs TensorFlow.
 
 from __future__ import annotations
 
-from typing import TypeAlias, overload
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,14 +14,6 @@ Rate: TypeAlias = float | np.ndarray
 """A learning rate eta, or several."""
 
 
-@overload
-def sgd_edge(
-    learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
-) -> float: ...
-@overload
-def sgd_edge(
-    learning_rate: np.ndarray, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
-) -> np.ndarray: ...
 def sgd_edge(learning_rate: Rate, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Rate:
     """The edge of gradient descent, with momentum m and decoupled weight decay gamma as Keras' SGD has them.
 
@@ -58,7 +50,7 @@ def edge_constant(momentum: float = 0.0) -> float:
     Returns:
         eta times the edge, which does not depend on eta; 2 without momentum.
     """
-    return sgd_edge(1.0, momentum)
+    return float(sgd_edge(1.0, momentum))
 
 
 def edge_in_words(momentum: float = 0.0) -> str:
