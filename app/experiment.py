@@ -349,14 +349,15 @@ def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio"
     Raises:
         UserError: If a folder holds no experiment, or one whose constants are not known.
     """
-    summaries = []
+    summaries, edges = [], []
     for folder in folders:
         with errors_with_advice(Path(folder)):
             analyzer = PhaseAnalyzer.load(folder)
         if not analyzer.constants_are_known:
             raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
         summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
-    return ComparisonSheet(summaries, Over(over)).save(path)
+        edges.append(analyzer.edge_constant)
+    return ComparisonSheet(summaries, Over(over), edges).save(path)
 
 
 class TargetFindings(NamedTuple):

@@ -40,12 +40,12 @@ def main() -> None:
     sharpness = SharpnessCallback(measurement=(data.x, data.y), every=4, unit="steps")
     model.fit(data.x, data.y, batch_size=128, epochs=given.epochs, verbose=0, callbacks=[sharpness])
 
-    table = pd.DataFrame(sharpness.history)  # a row for each measurement: step, loss, sharpness, learning_rate
+    table = pd.DataFrame(sharpness.history)  # a row for each measurement
     print(table.iloc[:: max(1, len(table) // 10)].to_string(index=False, float_format="{:.4g}".format))
 
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     axis.plot(table["step"], table["sharpness"], label="sharpness")
-    axis.axhline(2 / given.learning_rate, color="grey", linestyle="--", label=r"$2/\eta$")
+    axis.plot(table["step"], table["threshold"], color="grey", linestyle="--", label=r"edge of stability, $2/\eta$")
     axis.set(xlabel="step", ylabel="top eigenvalue of the loss Hessian", ylim=(0, None))
     axis.legend(frameon=False)
     figure.savefig(given.to, dpi=150)

@@ -1,4 +1,4 @@
-"""The four regimes of a long run: transient, saturation, progressive sharpening, edge of stability.
+"""The regimes of a long run: transient, saturation, progressive sharpening, edge of stability.
 
     python examples/regimes_of_a_long_run.py --steps 4000 --c 4
 

@@ -56,4 +56,4 @@ def long_run():
 def regime_figure(*titles):
     """That run, under several titles."""
     run = long_run()
-    return RegimeFigure([LabelledRun(title, run, ETA, regimes(run, ETA)) for title in titles], "made up")
+    return RegimeFigure([LabelledRun(title, run, 2 / ETA, regimes(run, 2 / ETA)) for title in titles], "made up")

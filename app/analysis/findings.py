@@ -12,6 +12,7 @@ from sharpness_phases.analysis.regimes import RegimeSettings, Segment, agreement
 from sharpness_phases.analysis.saturation import critical_table, saturated_sharpness
 from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
 from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.runs.edge import edge_constant, edge_in_words, sgd_edge
 from sharpness_phases.runs.spec import Purpose, criteria
 from sharpness_phases.runs.trajectory import Trajectory
 
@@ -87,6 +88,28 @@ class Findings:
             raise KeyError(f"No run {run_id!r} in this experiment.")
         _, trajectory = next(split_runs(chosen))
         return trajectory, float(chosen["learning_rate"].iloc[0])
+
+    def edge(self, run_id: str) -> float:
+        """The stability edge of one run: the sharpness at which its optimizer becomes unstable.
+
+        Args:
+            run_id: Name of the run; a `KeyError` if there is none.
+
+        Returns:
+            2 / eta, with momentum m 2 (1 + m) / eta (`sharpness_phases.runs.edge.sgd_edge`).
+        """
+        _, learning_rate = self.run(run_id)
+        return float(sgd_edge(learning_rate, self.config.training.momentum))
+
+    @property
+    def edge_constant(self) -> float:
+        """The c = eta lambda_0 at which training begins at its edge: 2, with momentum m 2 (1 + m)."""
+        return edge_constant(self.config.training.momentum)
+
+    @property
+    def edge_in_words(self) -> str:
+        """The formula of the runs' stability edge, such as "2/η"."""
+        return edge_in_words(self.config.training.momentum)
 
     def trajectories(self) -> pd.DataFrame:
         """One trajectory for each initialisation and c, a row per step."""
@@ -164,7 +187,7 @@ class Findings:
         Returns:
             Contiguous segments (regime, start, stop) that cover all its steps.
         """
-        return regimes(*self.run(run_id), settings)
+        return regimes(self.run(run_id)[0], self.edge(run_id), settings)
 
     def regime_table(self, settings: RegimeSettings | None = None) -> pd.DataFrame:
         """Regimes of all long runs: those that go on beyond the early transient, with a sharpness.
@@ -207,7 +230,8 @@ class Findings:
             self._labelled[settings] = [
                 _LongRun(
                     **{name: labels[name] for name in names},
-                    segments=regimes(run, labels["c"] / run.sharpness[0], settings),
+                    # edge = (eta edge) / eta, and eta = c / lambda_0.
+                    segments=regimes(run, self.edge_constant * run.sharpness[0] / labels["c"], settings),
                 )
                 for labels, run in split_runs(self.runs[self.runs["question"] == Purpose.WHOLE])
             ]

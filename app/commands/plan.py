@@ -55,8 +55,10 @@ def sharpness(
 ) -> None:
     """Print the initial sharpness lambda_0 of each network of a config."""
     from sharpness_phases.commands.console import plain_table
+    from sharpness_phases.runs.edge import edge_constant
 
     experiment = experiment_of(config, overrides, None, allow_custom_code)
+    edge = edge_constant(experiment.config.training.momentum)
     found = [
         {
             "depth": cell.depth,
@@ -66,12 +68,13 @@ def sharpness(
             "error": state.error,
             "hvps": state.hvps,
             "loss_0": state.loss,
+            "learning_rate_at_edge": edge / state.sharpness,
             "learning_rate_at_c_2": 2 / state.sharpness,
         }
         for cell, state in experiment.initial_sharpness()
     ]
     formats = ("", "", "", ".6g", ".1e", "", ".4g", ".4g")
-    rows = [[format(value, spec) for value, spec in zip(row.values(), formats, strict=True)] for row in found]
-    names = ("depth", "width", "seed", "lambda_0", "error (estimate)", "HVPs", "loss_0", "eta at c = 2")
+    rows = [[format(value, spec) for value, spec in zip(row.values(), formats, strict=False)] for row in found]
+    names = ("depth", "width", "seed", "lambda_0", "error (estimate)", "HVPs", "loss_0", f"eta at c = {edge:g}")
     out.print(plain_table(f"Initial sharpness of {experiment.config.name}", names, rows))
     write_json(json_file, {"name": experiment.config.name, "networks": found})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
 from sharpness_phases.curvature.operator import Solver
 from sharpness_phases.training.measurement_set import Examples
+from sharpness_phases.training.optimizers import rule_of
 from sharpness_phases.training.sharpness_model import SharpnessModel
+
+logger = logging.getLogger(__name__)
 
 UNITS = ("epochs", "steps")
 
@@ -24,17 +28,16 @@ class Measured(NamedTuple):
         loss: Loss on the measurement set.
         sharpness: Largest eigenvalue of the loss Hessian there.
         learning_rate: The optimizer's learning rate eta at that step.
+        threshold: The optimizer's stability edge at that rate (`sharpness_phases.runs.edge.sgd_edge`; 2/eta for plain
+            gradient descent): training is stable on a quadratic loss of a sharpness below it. None where the edge of
+            such an optimizer is not known.
     """
 
     step: int
     loss: float
     sharpness: float
     learning_rate: float
-
-    @property
-    def threshold(self) -> float:
-        """2/eta: plain gradient descent is stable on a quadratic loss of a sharpness below it."""
-        return 2 / self.learning_rate if self.learning_rate else float("inf")
+    threshold: float | None
 
 
 class SharpnessCallback(keras.callbacks.Callback):
@@ -45,8 +48,10 @@ class SharpnessCallback(keras.callbacks.Callback):
     Loss and sharpness are measured at the weights between two steps, not read from batch logs, which are means over
     the epoch so far. What stands still while measuring, and what is refused, is told by `SharpnessModel`.
 
-    The logs of every epoch get `sharpness`, the last one measured, and `sharpness/threshold`, 2/eta. The history of
-    `fit` holds them, and callbacks later in the list see them: put this one before `TensorBoard` or `CSVLogger`.
+    The logs of every epoch get `sharpness`, the last one measured, and, with `keras.optimizers.SGD`, whatever its
+    momentum and schedule, `sharpness/threshold`: the stability edge at the rate of that step. Of other optimizers the
+    edge is not known; none is logged, and a warning says so once. The history of `fit` holds the logs, and callbacks
+    later in the list see them: put this one before `TensorBoard` or `CSVLogger`.
 
     Args:
         measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...) to measure on.
@@ -99,6 +104,7 @@ class SharpnessCallback(keras.callbacks.Callback):
             "verify": verify,
         }
         self._measuring: SharpnessModel | None = None
+        self._said_unknown = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Measure before the first step."""
@@ -120,7 +126,8 @@ class SharpnessCallback(keras.callbacks.Callback):
             self._measure()
         if logs is not None:
             logs["sharpness"] = self.history[-1].sharpness
-            logs["sharpness/threshold"] = self.history[-1].threshold
+            if (threshold := self.history[-1].threshold) is not None:
+                logs["sharpness/threshold"] = threshold
 
     def _steps(self) -> int:
         return int(self.model.optimizer.iterations)
@@ -129,5 +136,19 @@ class SharpnessCallback(keras.callbacks.Callback):
         assert self._measuring is not None
         found = self._measuring.measure()
         learning_rate = float(self.model.optimizer.learning_rate)
-        sharpness = float(found.sharpness.eigenvalue)
-        self.history.append(Measured(self._steps(), float(found.loss), sharpness, learning_rate))
+        sharpness, threshold = float(found.sharpness.eigenvalue), self._edge(learning_rate)
+        self.history.append(Measured(self._steps(), float(found.loss), sharpness, learning_rate, threshold))
+
+    def _edge(self, learning_rate: float) -> float | None:
+        """The edge of the model's optimizer at a rate; None, said once, where it is not known."""
+        rule = rule_of(self.model.optimizer)
+        if rule is not None:
+            return float(rule.edge(learning_rate))
+        if not self._said_unknown:
+            self._said_unknown = True
+            logger.warning(
+                "SharpnessCallback: the stability edge of %s is not known, so that no `sharpness/threshold` is logged; "
+                "it is known of keras.optimizers.SGD.",
+                type(self.model.optimizer).__name__,
+            )
+        return None

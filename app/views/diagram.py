@@ -36,6 +36,7 @@ from sharpness_phases.views.style import (
     PHASE_FILLS,
     Picture,
     columns_for,
+    edge_label,
     figure_size,
     house_style,
     is_narrow,
@@ -63,17 +64,23 @@ class PhaseDiagram(Picture):
         title: What the diagram is of.
         exact: An exact c_loss to draw on top: columns depth, width, c_loss.
         over: The vertical axis; by default the width, or the depth where there is one width and several depths.
+        edge: The c at the optimizer's stability edge, to draw a dashed line at.
 
     Raises:
         ValueError: If the summary is empty.
     """
 
     def __init__(
-        self, summary: pd.DataFrame, title: str = "", exact: pd.DataFrame | None = None, over: Over | None = None
+        self,
+        summary: pd.DataFrame,
+        title: str = "",
+        exact: pd.DataFrame | None = None,
+        over: Over | None = None,
+        edge: float = 2.0,
     ) -> None:
         if summary.empty:
             raise ValueError("A phase diagram needs at least one network whose constants are known. Received: none.")
-        self._panels = panels_of(summary, over)
+        self._panels = [panel._replace(edge=edge) for panel in panels_of(summary, over)]
         self._title = title
         self._exact = exact
 
@@ -106,21 +113,28 @@ class ComparisonSheet(Picture):
     Args:
         summaries: Title and summary (as `analysis.tables.summary_table` returns it) of every experiment.
         over: The vertical axis of the panels; an experiment of which it needs several has as many panels.
+        edges: The c at the stability edge of every experiment; 2 for all if None.
 
     Raises:
         ValueError: If there is no experiment, or one without constants.
     """
 
-    def __init__(self, summaries: Sequence[tuple[str, pd.DataFrame]], over: Over = Over.RATIO) -> None:
+    def __init__(
+        self,
+        summaries: Sequence[tuple[str, pd.DataFrame]],
+        over: Over = Over.RATIO,
+        edges: Sequence[float] | None = None,
+    ) -> None:
         if not summaries or any(summary.empty for _, summary in summaries):
             raise ValueError(
                 "A comparison needs experiments whose constants are known. Received: none, or an empty one."
             )
         self._panels: list[Panel] = []
-        for title, summary in summaries:
+        for (title, summary), edge in zip(summaries, edges or [2.0] * len(summaries), strict=True):
             found = panels_of(summary, over)
             self._panels += [
-                panel._replace(title=title if len(found) == 1 else f"{title}, {panel.title}") for panel in found
+                panel._replace(title=title if len(found) == 1 else f"{title}, {panel.title}", edge=edge)
+                for panel in found
             ]
 
     def draw(self) -> Figure:
@@ -166,7 +180,7 @@ def _draw_panel(ax: Axes, panel: Panel, shown: Range) -> None:
         ax.plot(curve_of(fit, heights), heights, color=CONSTANT_COLORS[name], linewidth=1.3, zorder=2)
     for name in MARKED:
         _draw_constant(ax, panel, name)
-    ax.axvline(2.0, color="black", linestyle="--", linewidth=1, zorder=3)
+    ax.axvline(panel.edge, color="black", linestyle="--", linewidth=1, zorder=3)
     _set_axes(ax, panel, heights, shown)
     ax.set_title(panel.title)
 
@@ -237,7 +251,9 @@ def _add_legend(figure: Figure, panels: Sequence[Panel], exact: bool) -> None:
     """The phases and the constants: in one column each where it is narrow, else in one row each."""
     phases = _phase_entries()
     constants = _constant_entries(
-        [name for name in MARKED if name in BOUNDARIES or known_somewhere(panels, name)], exact
+        [name for name in MARKED if name in BOUNDARIES or known_somewhere(panels, name)],
+        exact,
+        {panel.edge for panel in panels},
     )
     blanks: list[Artist] = [Line2D([], [], linestyle="none", label=" ") for _ in range(len(constants) - len(phases))]
     phases += blanks
@@ -254,8 +270,8 @@ def _phase_entries() -> list[Artist]:
     ]
 
 
-def _constant_entries(names: Sequence[str], exact: bool) -> list[Artist]:
-    """An entry for each constant, and one for the line that they are held against: the exact c_loss, or else c = 2."""
+def _constant_entries(names: Sequence[str], exact: bool, edges: set[float]) -> list[Artist]:
+    """An entry for each constant, and one for the line that they are held against: the exact c_loss, or the edge."""
     entries = [
         Line2D(
             [],
@@ -271,5 +287,5 @@ def _constant_entries(names: Sequence[str], exact: bool) -> list[Artist]:
     if exact:
         line = Line2D([], [], color="black", linestyle=":", linewidth=1.5, label=r"exact $c_{\mathrm{loss}}$")
     else:
-        line = Line2D([], [], color="black", linestyle="--", linewidth=1, label="$c = 2$")
+        line = Line2D([], [], color="black", linestyle="--", linewidth=1, label=edge_label(edges))
     return [*entries, line]

@@ -35,11 +35,13 @@ class Panel(NamedTuple):
         title: What is fixed.
         rows: Summary rows with a column `position`, the vertical coordinate.
         over: What the coordinate is.
+        edge: The c at the optimizer's stability edge (`sharpness_phases.runs.edge.edge_constant`).
     """
 
     title: str
     rows: pd.DataFrame
     over: Over
+    edge: float = 2.0
 
     @property
     def positions(self) -> np.ndarray:
@@ -103,7 +105,7 @@ def known_somewhere(panels: Sequence[Panel], name: str) -> bool:
 
 
 def common_range(panels: Sequence[Panel]) -> Range:
-    """The range of c with room for all constants and c = 2.
+    """The range of c with room for all constants and the stability edge.
 
     Args:
         panels: All panels that are drawn on it.
@@ -113,7 +115,7 @@ def common_range(panels: Sequence[Panel]) -> Range:
     """
     table = pd.concat([panel.rows for panel in panels])
     values = table[table["constant"].isin(MARKED)][["mean", "q25", "q75"]].to_numpy().ravel()
-    values = np.append(values[np.isfinite(values) & (values > 0)], 2.0)
+    values = np.append(values[np.isfinite(values) & (values > 0)], [panel.edge for panel in panels])
     return Range(2.0 ** math.floor(np.log2(values.min()) - 0.5), 2.0 ** math.ceil(np.log2(values.max()) + 0.3))
 
 

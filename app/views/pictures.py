@@ -35,7 +35,8 @@ def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
     """
     from sharpness_phases.views.diagram import Over, PhaseDiagram
 
-    return PhaseDiagram(findings.summary, title=findings.title, over=None if over is None else Over(over))
+    axis = None if over is None else Over(over)
+    return PhaseDiagram(findings.summary, title=findings.title, over=axis, edge=findings.edge_constant)
 
 
 def trajectory_figure(findings: Findings, seed: int | None = None) -> TrajectoryFigure:
@@ -57,14 +58,14 @@ def saturation_figure(findings: Findings) -> SaturationFigure:
     """lambda_tau / lambda_0, chi and chi' over c, with c_crit; a `ValueError` if too few c were measured."""
     from sharpness_phases.views.saturation import SaturationFigure
 
-    return SaturationFigure(findings.saturation(), findings.critical(), findings.title)
+    return SaturationFigure(findings.saturation(), findings.critical(), findings.title, findings.edge_constant)
 
 
 def saturation_diagram(findings: Findings) -> SaturationDiagram:
     """The saturated sharpness over c and 1/w, with c_crit and c_max; a `ValueError` if it was not measured."""
     from sharpness_phases.views.saturation import SaturationDiagram
 
-    return SaturationDiagram(findings.saturation(), findings.summary, findings.title)
+    return SaturationDiagram(findings.saturation(), findings.summary, findings.title, findings.edge_constant)
 
 
 def regime_figure(
@@ -91,10 +92,10 @@ def regime_figure(
         run_ids = tuple(dict.fromkeys(table[(cell == cell.iloc[0]).all(axis=1)]["run_id"]))
     shown = []
     for name in run_ids:
-        trajectory, learning_rate = findings.run(name)
+        trajectory, _ = findings.run(name)
         c = float(findings.runs.loc[findings.runs["run_id"] == name, "c"].iloc[0])
-        shown.append(LabelledRun(f"c = {c:.3g}", trajectory, learning_rate, findings.regimes(name, settings)))
-    return RegimeFigure(shown, findings.title)
+        shown.append(LabelledRun(f"c = {c:.3g}", trajectory, findings.edge(name), findings.regimes(name, settings)))
+    return RegimeFigure(shown, findings.title, findings.edge_in_words)
 
 
 def _lacks_constants(findings: Findings) -> str | None:
@@ -122,7 +123,8 @@ def _lacks_trained_runs(findings: Findings) -> str | None:
 PHASE_DIAGRAM = File(
     "phase_diagram",
     "Phases of early training over the learning-rate constant c = ηλ₀. Markers: means over initialisations, "
-    "bars: quartiles, hollow: some are censored. Dashed: c = 2, the limit of a quadratic loss.",
+    "bars: quartiles, hollow: some are censored. Dashed: the limit on a quadratic loss, c = 2; with momentum m, "
+    "c = 2(1 + m).",
     vector=True,
     place="Phase diagram",
     section="diagram",
@@ -182,7 +184,7 @@ PICTURES = (
         (
             File(
                 "regimes",
-                "Sharpness in units of 2/η, and loss, of the first initialisation; regimes are shaded.",
+                "Sharpness in units of the stability edge, and loss, of the first initialisation; regimes are shaded.",
                 place="Regimes",
                 section="regimes",
             ),

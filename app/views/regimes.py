@@ -1,4 +1,4 @@
-"""Long runs with their regimes shaded: sharpness against 2/eta, and the loss."""
+"""Long runs with their regimes shaded: sharpness against the stability edge, and the loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ REGIME_FILLS = {
     Regime.INTERMEDIATE_SATURATION: "#eaf4fc",
     Regime.PROGRESSIVE_SHARPENING: "#93c6b0",
     Regime.EDGE_OF_STABILITY: "#dd8562",
-    Regime.DIVERGENT: "#7e7e7e",
+    Regime.DECLINING: "#a566c0",
+    Regime.DIVERGENT: "#636363",
 }
 """Fills of the regimes, each of a lightness of its own."""
 
@@ -34,7 +35,7 @@ _LINEAR_STEPS = 10
 a linear axis of thousands of steps it would be a line. Runs of up to ten times as many have a linear axis."""
 
 _HIGHEST, _LEAST_HIGHEST = 2.5, 1.15
-"""The sharpness' axis ends at most, and at least, here, in units of 2/eta: an early peak does not press the edge of
+"""The sharpness' axis ends at most, and at least, here, in units of the edge: an early peak does not press the edge of
 stability, at 1, to the ground, and 1 is always seen. Chosen by eye."""
 
 
@@ -44,32 +45,34 @@ class LabelledRun(NamedTuple):
     Attributes:
         title: What sets it apart.
         run: Its trajectory.
-        learning_rate: Its learning rate eta.
+        edge: The stability edge of its optimizer, a number or one for every step, shape (steps + 1,).
         segments: Its regimes, as `analysis.regimes.regimes` returns them.
     """
 
     title: str
     run: Trajectory
-    learning_rate: float
+    edge: float | np.ndarray
     segments: Sequence[Segment]
 
 
 class RegimeFigure(Picture):
-    """Sharpness in units of 2/eta, and loss, over the steps; regimes are shaded. A column for every run.
+    """Sharpness in units of the edge, and loss, over the steps; regimes are shaded. A column for every run.
 
     Args:
         runs: What to draw.
         title: What the figure is of.
+        edge_in_words: The formula of the edge, for the legend.
 
     Raises:
         ValueError: If there is no run.
     """
 
-    def __init__(self, runs: Sequence[LabelledRun], title: str = "") -> None:
+    def __init__(self, runs: Sequence[LabelledRun], title: str = "", edge_in_words: str = "2/η") -> None:
         if not runs:
             raise ValueError("Regimes need at least one run. Received: none.")
         self._runs = list(runs)
         self._title = title
+        self._edge_in_words = edge_in_words
 
     def draw(self) -> Figure:
         """Draw the figure.
@@ -102,7 +105,7 @@ class RegimeFigure(Picture):
             for regime, color in REGIME_FILLS.items()
             if regime in found
         ]
-        edge = Line2D([], [], color="black", linestyle="--", linewidth=1, label=r"$\lambda_t = 2/\eta$")
+        edge = Line2D([], [], color="black", linestyle="--", linewidth=1, label=f"λ = {self._edge_in_words}")
         return [*fills, edge]
 
 
@@ -120,7 +123,7 @@ def _empty_sheet(count: int, columns: int) -> tuple[Figure, list[tuple[Axes, Axe
 
 def _label_row(top: Axes, bottom: Axes) -> None:
     """Name the quantities beside the first run of a row, whose axes all runs of the row share."""
-    top.set_ylabel(r"$\lambda_t\,\eta\,/\,2$" if is_narrow() else r"sharpness $\lambda_t\,\eta\,/\,2$")
+    top.set_ylabel(r"$\lambda_t$ / edge" if is_narrow() else r"sharpness $\lambda_t$ / edge")
     bottom.set_ylabel("loss $L_t$")
     top.set_ylim(0, min(_HIGHEST, max(_LEAST_HIGHEST, *top.get_ylim())))
 
@@ -130,7 +133,7 @@ def _draw_run(top: Axes, bottom: Axes, shown: LabelledRun) -> None:
     run = shown.run
     steps = np.arange(run.steps + 1)
     measured = np.isfinite(run.sharpness)
-    top.plot(steps[measured], run.sharpness[measured] * shown.learning_rate / 2, color=_LINE, linewidth=1.1)
+    top.plot(steps[measured], (run.sharpness / shown.edge)[measured], color=_LINE, linewidth=1.1)
     top.axhline(1.0, color="black", linestyle="--", linewidth=1)
     top.set_title(shown.title)
     finite = np.isfinite(run.loss)

@@ -34,7 +34,8 @@ def write_results(findings: Findings, folder: Path) -> None:
     _remove_what_is_out_of_date(folder, {*tables, *(path for paths in pictures.values() for path in paths)})
     shown = {name: paths[0] for name, paths in pictures.items()}
     if findings.config.tensorboard:
-        write_tensorboard(folder / "tensorboard", findings.trajectories(), findings.critical_constants(), shown)
+        constants = findings.critical_constants()
+        write_tensorboard(folder / "tensorboard", findings.trajectories(), constants, shown, findings.edge_constant)
     else:
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of an earlier config
     write_report(folder / "report.html", Report(findings, shown, stored_config(folder).environment or {}))

@@ -60,17 +60,19 @@ class SaturationFigure(Picture):
         saturated: A table as `analysis.saturation.saturated_sharpness` returns it.
         critical: A table as `analysis.saturation.critical_table` returns it.
         title: What the figure is of.
+        edge: The c at the optimizer's stability edge, to draw a dashed line at.
 
     Raises:
         ValueError: If no network has enough c for a curve.
     """
 
-    def __init__(self, saturated: pd.DataFrame, critical: pd.DataFrame, title: str = "") -> None:
+    def __init__(self, saturated: pd.DataFrame, critical: pd.DataFrame, title: str = "", edge: float = 2.0) -> None:
         if critical.empty:
             raise ValueError(f"A saturation curve needs at least {MIN_POINTS} different c. Received: fewer.")
         self._saturated = saturated
         self._critical = critical
         self._title = title
+        self._edge = edge
 
     def draw(self) -> Figure:
         """Draw the figure.
@@ -99,7 +101,7 @@ class SaturationFigure(Picture):
         axes[0].plot(rows["c"], rows["ratio"], linestyle="none", marker=".", markersize=3, color="#999999")
         for ax, (name, _) in zip(axes, _CURVES, strict=True):
             ax.plot(curves.c, getattr(curves, name), color="black", linewidth=1.3)
-            ax.axvline(2.0, color="black", linestyle="--", linewidth=0.8)
+            ax.axvline(self._edge, color="black", linestyle="--", linewidth=0.8)
             _mark_c_crit(ax, network)
         for ax in axes[1:]:
             ax.axhline(0.0, color="black", linewidth=0.6)
@@ -154,17 +156,19 @@ class SaturationDiagram(Picture):
         saturated: A table as `analysis.saturation.saturated_sharpness` returns it.
         summary: A table as `analysis.tables.summary_table` returns it.
         title: What the diagram is of.
+        edge: The c at the optimizer's stability edge, to draw a dashed line at.
 
     Raises:
         ValueError: If there is no saturated sharpness.
     """
 
-    def __init__(self, saturated: pd.DataFrame, summary: pd.DataFrame, title: str = "") -> None:
+    def __init__(self, saturated: pd.DataFrame, summary: pd.DataFrame, title: str = "", edge: float = 2.0) -> None:
         if saturated.empty:
             raise ValueError("A saturation diagram needs a saturated sharpness. Received: none.")
         self._saturated = saturated
         self._summary = summary
         self._title = title
+        self._edge = edge
 
     def draw(self) -> Figure:
         """Draw the diagram.
@@ -204,7 +208,7 @@ class SaturationDiagram(Picture):
             values = means.loc[depth, width] if (depth, width) in means.index else means.iloc[:0]
             _draw_row(ax, row, values, norm)
             self._draw_constants(ax, row, depth, width)
-        ax.axvline(2.0, color="black", linestyle="--", linewidth=1)
+        ax.axvline(self._edge, color="black", linestyle="--", linewidth=1)
         log2_axis(ax.xaxis, octaves(c[0], c[-1]))
         ax.set_xlim(c[0] * 0.93, c[-1] * 1.07)
         ax.set_yticks(range(len(widths)), [f"1/{width}" for width in widths])

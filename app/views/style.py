@@ -6,7 +6,7 @@ import abc
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -229,6 +229,21 @@ def _finish(figure: Figure, style: Style) -> None:
             line.set_markeredgewidth(line.get_markeredgewidth() * style.pen)
     if style.grey:
         make_grey(figure)
+
+
+def edge_label(edges: Collection[float]) -> str:
+    """The name of a line at the c of the stability edge, in a legend.
+
+    Args:
+        edges: The c at which the line stands, in one panel or in several.
+
+    Returns:
+        "c = 2", with momentum m the formula and the value of c, and for several optimizers only what it is.
+    """
+    if len(set(edges)) > 1:
+        return "stability edge"
+    [edge] = set(edges)
+    return "$c = 2$" if edge == 2 else rf"edge, $c = 2\,(1 + m) = {edge:.3g}$"
 
 
 def octaves(low: float, high: float) -> list[float]:

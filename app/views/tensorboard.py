@@ -49,7 +49,7 @@ _CONSTANTS = (*BOUNDARIES, *(name for name in CONSTANTS if name not in BOUNDARIE
 """Metrics of every run; those of the phases come first, as TensorBoard shows the first five of all metrics unasked."""
 
 _CHARTS = {
-    "Sharpness and its threshold 2/eta": r"^sharpness(/threshold)?$",
+    "Sharpness and its threshold, the edge": r"^sharpness(/threshold)?$",
     "Sharpness, normalized: lambda_t / lambda_0": r"^sharpness/normalized$",
     "Loss": r"^loss$",
     "Accuracy": r"^accuracy$",
@@ -58,7 +58,11 @@ _CHARTS = {
 
 
 def write_tensorboard(
-    folder: Path, runs: pd.DataFrame, constants: pd.DataFrame, pictures: Mapping[str, Path] | None = None
+    folder: Path,
+    runs: pd.DataFrame,
+    constants: pd.DataFrame,
+    pictures: Mapping[str, Path] | None = None,
+    edge_constant: float = 2.0,
 ) -> None:
     """Write all files of an experiment; what was in the folder before is replaced.
 
@@ -67,6 +71,7 @@ def write_tensorboard(
         runs: A row per step, one run for each initialisation and c, as `analysis.tables.merge_runs` returns it.
         constants: A table as `analysis.tables.constants_table` returns it.
         pictures: Names and PNG files of the pictures to show.
+        edge_constant: The learning rate times the optimizer's stability edge (`sharpness_phases.runs.edge`).
     """
     shutil.rmtree(folder, ignore_errors=True)
     last = runs["step"].max()
@@ -77,7 +82,7 @@ def write_tensorboard(
         row = known.get((depth, width, seed))
         shown.append(_hparams(run, row))
         metrics = _results(run, last) | _constants(row)
-        _write_run(folder / f"d{depth}_w{width}_s{seed}" / f"c=2^{exponent:g}", run, shown[-1], metrics)
+        _write_run(folder / f"d{depth}_w{width}_s{seed}" / f"c=2^{exponent:g}", run, shown[-1], metrics, edge_constant)
     _write_sweep(folder / SWEEP, shown, constants, pictures or {})
 
 
@@ -155,7 +160,9 @@ class _EventFile:
         self._writer.write(event.SerializeToString())
 
 
-def _write_run(folder: Path, run: pd.DataFrame, hparams: HParams, metrics: Mapping[str, float]) -> None:
+def _write_run(
+    folder: Path, run: pd.DataFrame, hparams: HParams, metrics: Mapping[str, float], edge_constant: float
+) -> None:
     """The scalars of one run over its steps, and its row in the table of HParams."""
     lambda_0, learning_rate = run["sharpness"].iloc[0], run["learning_rate"].iloc[0]
     scalars: dict[str, Iterable[float]] = {
@@ -163,7 +170,7 @@ def _write_run(folder: Path, run: pd.DataFrame, hparams: HParams, metrics: Mappi
         "accuracy": run["accuracy"],
         "sharpness": run["sharpness"],
         "sharpness/normalized": run["sharpness"] / lambda_0,
-        "sharpness/threshold": [2 / learning_rate] * len(run),
+        "sharpness/threshold": [edge_constant / learning_rate] * len(run),
     }
     with _EventFile(folder) as events:
         events.summary(summary_v2.hparams_pb(hparams, trial_id=f"{folder.parent.name}/{folder.name}"))

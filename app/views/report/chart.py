@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from sharpness_phases.analysis.tables import CONSTANTS
+from sharpness_phases.runs.edge import edge_constant, edge_in_words
 from sharpness_phases.views.labels import CellKey, by_cell, phase_of
 from sharpness_phases.views.thinning import few_steps, first_initialisations
 
@@ -24,13 +26,28 @@ _SHADES = 48  # of the colour scale
 _ON_WHITE, _ON_BLACK = (0.0, 0.92), (0.22, 1.0)  # the part of it that is seen well
 
 
-def chart_data(trajectories: pd.DataFrame, constants: pd.DataFrame) -> tuple[dict[str, object], list[str]]:
+class ChartEdge(NamedTuple):
+    """The stability edge that the chart draws.
+
+    Attributes:
+        words: Its formula.
+        constant: The learning rate times the edge.
+    """
+
+    words: str = edge_in_words()
+    constant: float = edge_constant()
+
+
+def chart_data(
+    trajectories: pd.DataFrame, constants: pd.DataFrame, edge: ChartEdge | None = None
+) -> tuple[dict[str, object], list[str]]:
     """What the chart draws.
 
     Args:
         trajectories: A row per step, one run for each initialisation and c, as `analysis.tables.merge_runs` returns
             them.
         constants: A table as `analysis.tables.constants_table` returns it.
+        edge: The optimizer's stability edge; that of plain gradient descent if None.
 
     Returns:
         Plain JSON values, and sentences about what was left out.
@@ -55,6 +72,7 @@ def chart_data(trajectories: pd.DataFrame, constants: pd.DataFrame) -> tuple[dic
         "logarithmic": bool(last.max() > 100),
         "light": _scale(*_ON_WHITE),
         "dark": _scale(*_ON_BLACK),
+        "edge": (edge or ChartEdge())._asdict(),
         "initialisations": initialisations,
     }
     return data, omitted

@@ -14,7 +14,7 @@ from sharpness_phases.config.loading import dump_config
 from sharpness_phases.store.files import atomic_file
 from sharpness_phases.views.kind import Section
 from sharpness_phases.views.pictures import file_named
-from sharpness_phases.views.report.chart import chart_data, json_for_html
+from sharpness_phases.views.report.chart import ChartEdge, chart_data, json_for_html
 from sharpness_phases.views.report.tables import (
     Html,
     constants_by_initialisation,
@@ -142,7 +142,8 @@ def _trajectories(report: Report) -> str:
     trajectories = report.findings.trajectories()
     if trajectories.empty:
         return _paragraph("No run has been trained yet.")
-    data, omitted = chart_data(trajectories, report.findings.critical_constants())
+    edge = ChartEdge(report.findings.edge_in_words, report.findings.edge_constant)
+    data, omitted = chart_data(trajectories, report.findings.critical_constants(), edge)
     notes = "".join(f'<p class="note">{escape(text)}</p>' for text in omitted)
     static = _pictures("trajectories", report)
     return (

@@ -151,11 +151,12 @@
       const { x, phase, loss, sharpness, steps } = shown.runs[run];
       const lambda = sharpness[index];
       const c = 2 ** x;
+      const edge = data.edge;
       values.replaceChildren(
         element("b", {}, `c = 2^${x} = ${short(c)}`),
         ...[phase, `step ${steps ? steps[index] : index}`, `loss ${loss[index] === null ? "not finite" : short(loss[index])}`,
           lambda === null ? "λ not measured" : `λ ${short(lambda)}, λ / λ₀ ${short(lambda / sharpness[0])}`,
-          `2/η ${short((2 * sharpness[0]) / c)}, 2/η / λ₀ ${short(2 / c)}`]
+          `${edge.words} ${short((edge.constant * sharpness[0]) / c)}, ${edge.words} / λ₀ ${short(edge.constant / c)}`]
           .flatMap((line) => [line, element("br")]));
       for (const each of drawn) each.mark(run, index);
       values.hidden = false;
@@ -291,7 +292,7 @@
         }
         if (threshold) {
           threshold.setAttribute("visibility", run === null ? "hidden" : "visible");
-          if (run !== null) for (const end of ["y1", "y2"]) threshold.setAttribute(end, y(2 / 2 ** runs[run].x));
+          if (run !== null) for (const end of ["y1", "y2"]) threshold.setAttribute(end, y(data.edge.constant / 2 ** runs[run].x));
         }
       },
     };

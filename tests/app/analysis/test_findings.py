@@ -59,9 +59,17 @@ def test_a_run_is_found_by_its_id_with_its_learning_rate_and_its_regimes(finding
     trajectory, learning_rate = findings.run("4-8-0-0.5-whole")
     assert learning_rate == 2.0**0.5
     assert findings.regimes("4-8-0-0.5-whole")[-1].stop == trajectory.steps + 1
-    assert findings.regimes("4-8-0-3.5-whole")[0].regime is Regime.DIVERGENT
+    assert findings.regimes("4-8-0-3.5-whole")[-1] == (Regime.DIVERGENT, 5, 6)
     with pytest.raises(KeyError, match="'nothing'"):
         findings.regimes("nothing")
+
+
+def test_the_edge_of_a_run_is_that_of_its_optimizer(findings):
+    heavy = Findings(tables.runs(), load_config("quickstart", [*OVERRIDES, *LONG, "training.momentum=0.9"]))
+    assert (findings.edge_constant, heavy.edge_constant) == (2.0, pytest.approx(3.8))
+    assert findings.edge("4-8-0-0.5-whole") == 2 / 2.0**0.5
+    assert heavy.edge("4-8-0-0.5-whole") == pytest.approx(3.8 / 2.0**0.5)
+    assert (findings.edge_in_words, heavy.edge_in_words) == ("2/η", "2(1 + m)/η")
 
 
 def test_runs_are_long_only_where_the_config_lets_them_go_on_beyond_the_transient(findings):

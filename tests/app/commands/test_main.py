@@ -125,7 +125,7 @@ def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_
     sharpness = phases("sharpness", "quickstart", *TINY, "--json", "-", folder=tmp_path)
     assert sharpness.returncode == 0
     [network] = json.loads(sharpness.stdout)["networks"]
-    assert network["learning_rate_at_c_2"] == 2 / network["lambda_0"]
+    assert network["learning_rate_at_c_2"] == network["learning_rate_at_edge"] == 2 / network["lambda_0"]
     assert f"{network['lambda_0']:.6g}" in sharpness.stderr  # the table, for people
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 

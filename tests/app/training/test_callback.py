@@ -76,12 +76,39 @@ def test_several_steps_in_one_execution_are_measured_at_its_end():
     assert [at.step for at in callback.history] == [0, 3, 6]
 
 
-def test_the_threshold_is_two_over_the_learning_rate_that_was_in_force():
+def test_the_threshold_is_the_edge_at_the_learning_rate_that_was_in_force():
     callback = SharpnessCallback((X, Y))
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
     history = fitted(compiled(), callback, epochs=3, more=[schedule]).history
     assert history["sharpness/threshold"] == pytest.approx([20, 40, 60])
     assert pd.DataFrame(callback.history)["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.05, 0.1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "edge"),
+    [
+        (keras.optimizers.SGD(0.1, momentum=0.9), 38.0),
+        (keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), 3.8 / 0.28),
+        (keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=2.0), 1.9 * 18),
+        (keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([4], [0.2, 0.1])), 20.0),
+    ],
+    ids=["momentum", "nesterov", "weight decay", "schedule"],
+)
+def test_the_threshold_is_the_edge_of_the_optimizer_it_meets(optimizer, edge):
+    callback = SharpnessCallback((X, Y))
+    history = fitted(compiled(optimizer=optimizer), callback).history
+    assert history["sharpness/threshold"][-1] == callback.history[-1].threshold == pytest.approx(edge, rel=1e-6)
+
+
+def test_an_optimizer_whose_edge_is_not_known_has_no_threshold_and_that_is_said_once(caplog):
+    callback = SharpnessCallback((X, Y), unit="steps")
+    with caplog.at_level("WARNING"):
+        history = fitted(compiled(optimizer=keras.optimizers.Adam(0.01)), callback).history
+    assert "sharpness" in history
+    assert "sharpness/threshold" not in history
+    assert {at.threshold for at in callback.history} == {None}
+    said = [record.getMessage() for record in caplog.records if "edge of Adam is not known" in record.getMessage()]
+    assert len(said) == 1
 
 
 def test_callbacks_behind_it_see_the_sharpness(tmp_path):

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
-from pictures import regime_figure
+from pictures import long_run, regime_figure
 
-from sharpness_phases.analysis.regimes import Regime
-from sharpness_phases.views.regimes import REGIME_FILLS, RegimeFigure
+from sharpness_phases.analysis.regimes import Regime, regimes
+from sharpness_phases.runs.edge import edge_in_words, sgd_edge
+from sharpness_phases.views.regimes import REGIME_FILLS, LabelledRun, RegimeFigure
 
 
 def test_a_column_for_every_run_with_its_segments_shaded_and_the_edge_regime_figure(tmp_path):
@@ -18,7 +20,25 @@ def test_a_column_for_every_run_with_its_segments_shaded_and_the_edge_regime_fig
 def test_the_legend_names_the_regimes_in_their_order_and_the_edge():
     texts = [text.get_text() for text in regime_figure("c = 4").draw().legends[0].get_texts()]
     assert texts[:4] == [regime.replace("_", " ") for regime in list(Regime)[:4]]
-    assert "eta" in texts[4]
+    assert texts[4] == "λ = 2/η"
+
+
+def test_with_momentum_the_axis_is_in_units_of_its_edge_and_the_legend_names_it():
+    run = long_run()
+    edge = sgd_edge(0.1, momentum=0.9)
+    figure = RegimeFigure(
+        [LabelledRun("c = 4", run, edge, regimes(run, edge))], edge_in_words=edge_in_words(0.9)
+    ).draw()
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), run.sharpness / (3.8 / 0.1))
+    assert figure.axes[0].get_ylabel().endswith("/ edge")
+    assert figure.legends[0].get_texts()[-1].get_text() == "λ = 2(1 + m)/η"
+
+
+def test_an_edge_that_moves_is_followed_step_by_step():
+    run = long_run()
+    edge = np.linspace(10, 30, run.steps + 1)
+    figure = RegimeFigure([LabelledRun("schedule", run, edge, regimes(run, edge))]).draw()
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), run.sharpness / edge)
 
 
 def test_no_run_is_refused():

@@ -11,6 +11,7 @@ from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.hparams import metadata
 
 from sharpness_phases.analysis.phases import Phase
+from sharpness_phases.runs.edge import edge_constant
 from sharpness_phases.views import tensorboard
 from sharpness_phases.views.tensorboard import SWEEP, write_tensorboard
 
@@ -125,13 +126,19 @@ def test_the_table_has_a_column_for_everything_that_was_measured_and_the_values_
     assert names == ["final loss", "max normalized sharpness", "c_loss", "c_sharp", "c_max", "lambda_0", "loss_0"]
 
 
+def test_the_threshold_is_the_edge_of_the_optimizer_that_ran(tmp_path):
+    write_tensorboard(tmp_path, tables.trajectories(), tables.constants(), edge_constant=edge_constant(momentum=0.9))
+    run = events(tmp_path / "d2_w8_s0" / "c=2^1.5")
+    assert scalars(run, "sharpness/threshold")[4] == pytest.approx(3.8 / 2**1.5)
+
+
 def test_sharpness_and_threshold_are_laid_out_in_one_chart(folder):
     text = events(folder / SWEEP).Tensors(layout_metadata.CONFIG_SUMMARY_TAG)[0].tensor_proto.string_val[0]
     (category,) = layout_pb2.Layout.FromString(text).category
     tags = events(folder / "d2_w8_s0" / "c=2^1.5").Tags()["tensors"]
     drawn = {c.title: {t for t in tags for p in c.multiline.tag if re.fullmatch(p, t)} for c in category.chart}
     assert drawn == {
-        "Sharpness and its threshold 2/eta": {"sharpness", "sharpness/threshold"},
+        "Sharpness and its threshold, the edge": {"sharpness", "sharpness/threshold"},
         "Sharpness, normalized: lambda_t / lambda_0": {"sharpness/normalized"},
         "Loss": {"loss"},
         "Accuracy": {"accuracy"},

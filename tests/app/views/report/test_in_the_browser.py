@@ -206,7 +206,7 @@ def test_tensorboard_has_a_table_of_all_runs_with_phases_and_constants(driver, b
 
 
 def test_tensorboard_draws_the_sharpness_and_its_threshold_in_one_chart(driver, board):
-    titles = ["Sharpness and its threshold 2/eta", "Sharpness, normalized: lambda_t / lambda_0", "Loss", "Accuracy"]
+    titles = ["Sharpness and its threshold, the edge", "Sharpness, normalized: lambda_t / lambda_0", "Loss", "Accuracy"]
     lines = ["sharpness/threshold (d2_w8_s0/c=2^0)", "sharpness (d2_w8_s0/c=2^0)"]
     see(driver, f"{board}#custom_scalars&regexInput=d2_w8_s0", [*titles, *lines])
 
