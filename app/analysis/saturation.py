@@ -77,9 +77,8 @@ class NetworkSaturation(NamedTuple):
         width: Its width.
         c_crit: c_crit of the curve averaged over initialisations; NaN where it is censored.
         censored: "", "low" or "high".
-        median: Median of the bootstrap over initialisations; NaN where all samples are censored.
-        q25: Its lower quartile.
-        q75: Its upper quartile.
+        interval95_low: Lower end of the 95% interval of c_crit; NaN where it is censored, and with one initialisation.
+        interval95_high: Its upper end.
         n: Number of initialisations.
     """
 
@@ -87,9 +86,8 @@ class NetworkSaturation(NamedTuple):
     width: int
     c_crit: float
     censored: str
-    median: float
-    q25: float
-    q75: float
+    interval95_low: float
+    interval95_high: float
     n: int
 
 
@@ -159,8 +157,7 @@ def critical_table(saturated: pd.DataFrame, window: float = WINDOW) -> pd.DataFr
         window: As for `saturation_curves`.
 
     Returns:
-        A row per (depth, width) with enough c: c_crit (NaN where censored), censored, the median, q25 and q75 of
-        the bootstrap over initialisations, and n, their number.
+        A row per (depth, width) with enough c, with the fields of `NetworkSaturation`.
     """
     rows = []
     for key, group in saturated.groupby(["depth", "width"]):
@@ -170,10 +167,10 @@ def critical_table(saturated: pd.DataFrame, window: float = WINDOW) -> pd.DataFr
         constant = saturation_curves(c, ratios, window).c_crit
         resampled = bootstrap(c, ratios, window)
         known = resampled[np.isfinite(resampled)]
-        q25, median, q75 = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else [np.nan] * 3
-        depth, width = cast(tuple[int, int], key)
         n = len(ratios)
-        rows.append(NetworkSaturation(depth, width, constant.value, constant.censored, median, q25, q75, n))
+        low, high = np.quantile(known, [0.025, 0.975]) if n > 1 and len(known) else [np.nan] * 2
+        depth, width = cast(tuple[int, int], key)
+        rows.append(NetworkSaturation(depth, width, constant.value, constant.censored, low, high, n))
     return pd.DataFrame(rows, columns=NetworkSaturation._fields)
 
 

@@ -99,7 +99,7 @@ def test_c_crit_of_a_network_comes_with_the_quartiles_of_its_bootstrap():
     table = critical_table(saturated_sharpness(runs_of(), LAST))
     row = table.iloc[0]
     assert (row["depth"], row["width"], row["n"]) == (2, 16, 3)
-    assert row["q25"] <= row["c_crit"] <= row["q75"]
+    assert row["interval95_low"] <= row["c_crit"] <= row["interval95_high"]
     assert row["c_crit"] == pytest.approx(2.1, rel=0.1)
 
 
@@ -121,4 +121,7 @@ def test_the_summary_holds_the_c_crit_of_the_averaged_curve():
     critical = critical_table(saturated_sharpness(both, LAST))
     summary = summary_table(constants_table(both, tables.EXPONENTS, Criteria(steps=10)), critical)
     row = summary[summary["constant"] == "c_crit"].iloc[0]
-    assert (row["mean"], row["q25"], row["n"]) == (critical["c_crit"][0], critical["q25"][0], 3)
+    assert row["boundary"] == critical["c_crit"][0]
+    assert (row["interval95_low"], row["interval95_high"]) == tuple(
+        critical.loc[0, ["interval95_low", "interval95_high"]]
+    )
