@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sharpness_phases.analysis.saturation import MIN_POINTS, common_grid, saturation_curves
+from sharpness_phases.analysis.saturation import MIN_POINTS, by_initialisation, saturation_curves
 from sharpness_phases.views.by_network import networks
 from sharpness_phases.views.markers import draw_constant
 from sharpness_phases.views.panels import Range
@@ -98,7 +98,7 @@ class SaturationFigure(Picture):
     def _draw_network(self, axes: Sequence[Axes], network: _Critical) -> None:
         rows = self._saturated
         rows = rows[(rows["depth"] == network.depth) & (rows["width"] == network.width)]
-        curves = saturation_curves(*common_grid(rows))
+        curves = saturation_curves(*by_initialisation(rows))
         axes[0].plot(rows["c"], rows["ratio"], linestyle="none", marker=".", markersize=3, color="#999999")
         for ax, (name, _) in zip(axes, _CURVES, strict=True):
             ax.plot(curves.c, getattr(curves, name), color="black", linewidth=1.3)
