@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sharpness_phases.analysis.phases import BOUNDARIES, Phase, boundary, classify
+from sharpness_phases.analysis.phases import BOUNDARIES, Phase, classify
 from sharpness_phases.analysis.regimes import RegimeSettings, Segment, agreement, regimes
 from sharpness_phases.analysis.saturation import critical_table, saturated_sharpness
 from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
@@ -126,7 +126,7 @@ class Findings:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row per (depth, width, constant): mean, median, q25, q75, n, n_low, n_high, n_censored."""
+        """A row per (depth, width, constant), as `sharpness_phases.analysis.tables.summary_table` describes it."""
         return self._summary.copy()
 
     @property
@@ -139,7 +139,7 @@ class Findings:
         return violations(self._constants)
 
     def phase(self, c: float, depth: int, width: int) -> Phase:
-        """Phase of early training, with the constants averaged over initialisations as boundaries.
+        """Phase of early training, between the boundaries of the summary.
 
         Args:
             c: Learning-rate constant eta lambda_0, above 0; a `ValueError` otherwise.
@@ -152,12 +152,13 @@ class Findings:
         Raises:
             KeyError: If the constants of such a network are not known.
         """
-        table = self._constants
+        table = self._summary
         rows = table[(table["depth"] == depth) & (table["width"] == width)]
         if rows.empty:
             known = sorted(set(zip(table["depth"].tolist(), table["width"].tolist(), strict=True)))
             raise KeyError(f"No constants for depth {depth}, width {width}; known (depth, width): {known}.")
-        return classify(c, *(boundary(list(rows[name]), list(rows[f"{name}_censored"])) for name in BOUNDARIES))
+        boundaries = rows.set_index("constant")["boundary"]
+        return classify(c, *(float(boundaries[name]) for name in BOUNDARIES))
 
     def saturation(self) -> pd.DataFrame:
         """The saturated sharpness: a row per (depth, width, seed, c) with tau and ratio = lambda_tau / lambda_0."""
@@ -167,8 +168,8 @@ class Findings:
         """c_crit of the averaged curve of every network: a row per (depth, width) where enough c were measured.
 
         Returns:
-            c_crit (NaN where censored), censored, the median, q25 and q75 of the bootstrap over initialisations, and n,
-            their number.
+            The fields of `sharpness_phases.analysis.saturation.NetworkSaturation`: c_crit (NaN where censored), its
+            side, its 95% interval, and the number of initialisations.
         """
         return self._critical.copy()
 

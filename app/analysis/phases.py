@@ -1,9 +1,8 @@
-"""The four phases of early training."""
+"""The five phases of early training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from enum import StrEnum
 
 BOUNDARIES = ("c_loss", "c_sharp", "c_max")
@@ -11,48 +10,28 @@ BOUNDARIES = ("c_loss", "c_sharp", "c_max")
 
 
 class Phase(StrEnum):
-    """A phase of early training (Kalra & Barkeshli 2023, Sec. 2.1)."""
+    """A phase of early training (Kalra & Barkeshli 2023, Sec. 2.1), in the order of pictures and legends."""
 
     SHARPNESS_REDUCTION = "sharpness reduction"
-    """c < c_loss: loss and sharpness fall."""
+    """c < c_loss and c < c_sharp: loss and sharpness fall."""
     LOSS_CATAPULT = "loss catapult"
     """c_loss <= c < c_sharp: the loss rises first, the sharpness falls."""
+    EARLY_SHARPENING = "early sharpening"
+    """c_sharp <= c < c_loss: the sharpness rises, the loss never does (cross-entropy, narrow networks). Not in the
+    paper; "catapult" would be false."""
     LOSS_AND_SHARPNESS_CATAPULT = "loss and sharpness catapult"
-    """c_sharp <= c <= c_max: both rise first."""
+    """c >= c_loss and c >= c_sharp: both rise first."""
     DIVERGENT = "divergent"
-    """c > c_max."""
-
-
-def boundary(values: Sequence[float], censored: Sequence[str]) -> float:
-    """One constant of several initialisations as a boundary between two phases of their network.
-
-    Args:
-        values: The constant of every initialisation; NaN where it is censored.
-        censored: "", "low" or "high" for each.
-
-    Returns:
-        The mean over initialisations. Where some are censored there is no mean, and it is the median, in which `low`
-        counts as 0 and `high` as infinity.
-
-    Raises:
-        ValueError: If there are no values.
-    """
-    if not len(values):
-        raise ValueError("A boundary needs at least one initialisation. Received: none.")
-    if not any(censored):
-        return sum(values) / len(values)
-    sides = {"low": 0.0, "high": math.inf}
-    ordered = sorted(sides.get(side, value) for value, side in zip(values, censored, strict=True))
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    """c > c_max, whatever the other constants are."""
 
 
 def classify(c: float, c_loss: float, c_sharp: float, c_max: float) -> Phase:
-    """Phase at the learning-rate constant c.
+    """Phase at the learning-rate constant c; a boundary belongs to the phase on its right, c_max to that on its left.
 
     Args:
         c: Learning-rate constant eta lambda_0, above 0.
-        c_loss: Smallest c with a loss catapult; infinity if there is none, 0 if the loss rises at every c.
-        c_sharp: Smallest c with a sharpness catapult; infinity or 0 likewise.
+        c_loss: Smallest c at which the loss rises; infinity if there is none, 0 if it rises at every c.
+        c_sharp: Smallest c at which the sharpness rises; infinity or 0 likewise.
         c_max: Largest c that does not diverge; infinity if none diverges, 0 if every c does.
 
     Returns:
@@ -67,6 +46,6 @@ def classify(c: float, c_loss: float, c_sharp: float, c_max: float) -> Phase:
         raise ValueError(f"The constants must be known. Received: c_loss={c_loss}, c_sharp={c_sharp}, c_max={c_max}.")
     if c > c_max:
         return Phase.DIVERGENT
-    if c >= c_sharp:
-        return Phase.LOSS_AND_SHARPNESS_CATAPULT
-    return Phase.LOSS_CATAPULT if c >= c_loss else Phase.SHARPNESS_REDUCTION
+    if c >= c_loss:
+        return Phase.LOSS_AND_SHARPNESS_CATAPULT if c >= c_sharp else Phase.LOSS_CATAPULT
+    return Phase.EARLY_SHARPENING if c >= c_sharp else Phase.SHARPNESS_REDUCTION

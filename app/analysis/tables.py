@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 import pandas as pd
 
+from sharpness_phases.analysis.boundaries import Boundary, boundary, side_of
 from sharpness_phases.analysis.critical import Constant, critical_constants
 from sharpness_phases.analysis.saturation import (
     MIN_POINTS,
@@ -64,7 +65,16 @@ _MODEL = ["model", "dataset", "loss", "depth", "width", "seed"]
 
 _CENSORED = tuple(f"{name}_censored" for name in CONSTANTS)
 
-_STATISTICS = ["mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored"]
+_STATISTICS = ("mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored")
+"""Columns about the initialisations for which a constant is known, to compare with the paper; no phase uses them."""
+
+_PLACES = ("boundary", "boundary_q25", "boundary_q75")
+"""The boundary of a network and its quartiles: what tables, pictures and phases show."""
+
+_INTERVAL = ("interval95_low", "interval95_high")
+"""The ends of the 95% interval of c_crit."""
+
+_SUMMARY = [*_STATISTICS, *(column for place in _PLACES for column in (place, f"{place}_censored")), *_INTERVAL]
 
 
 def split_runs(runs: pd.DataFrame) -> Iterator[tuple[RunLabels, Trajectory]]:
@@ -160,72 +170,95 @@ def _one_by_one(saturated: pd.DataFrame) -> dict[Initialisation, Constant]:
 
 
 def summary_table(constants: pd.DataFrame, saturation: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Averages over initialisations; censored values are counted, never averaged in.
+    """The constants of every network.
 
     Args:
         constants: A table as `constants_table` returns it.
         saturation: c_crit as `analysis.saturation.critical_table` returns it: its definition averages curves, not
-            constants. `mean` is then that of the averaged curve, the quantiles those of the bootstrap.
+            constants, so that it is the network's c_crit.
 
     Returns:
-        A row per (depth, width, constant): mean, median, q25, q75, n (values averaged), n_low, n_high, n_censored.
+        A row per (depth, width, constant):
+
+        - mean, median, q25, q75 over the n initialisations for which it is known, n_low and n_high, the numbers of
+          those for which it is censored, and n_censored, their sum;
+        - boundary, boundary_q25, boundary_q75: the network's boundary and its quartiles
+          (`analysis.boundaries.boundary`): 0 where they are censored low, infinite where high, NaN where not measured;
+          `*_censored` is "low", "high" or "" for each. The boundary of c_crit is that of the averaged curve, without
+          quartiles;
+        - interval95_low and interval95_high, the ends of the 95% interval of c_crit; NaN for other constants.
     """
     networks = [] if saturation is None else critical_rows(saturation)
     averaged: dict[Hashable, NetworkSaturation] = {(row.depth, row.width): row for row in networks}
     rows = []
     for (depth, width), group in constants.groupby(["depth", "width"], sort=True):
         for name in CONSTANTS:
-            statistics = _statistics(group[name], group[f"{name}_censored"])
-            if name == "c_crit" and (depth, width) in averaged:
-                statistics = _of_the_averaged_curve(averaged[depth, width])
-            censored = {"n_censored": statistics["n_low"] + statistics["n_high"]}
-            rows.append({"depth": depth, "width": width, "constant": name} | statistics | censored)
-    return pd.DataFrame(rows, columns=["depth", "width", "constant", *_STATISTICS])
+            values, censored = group[name], group[f"{name}_censored"]
+            row = {"depth": depth, "width": width, "constant": name, **_statistics(values, censored)}
+            if name == "c_crit":
+                rows.append(row | _of_the_averaged_curve(averaged.get((depth, width))))
+            else:
+                rows.append(row | _places(boundary(values.tolist(), censored.tolist())))
+    return pd.DataFrame(rows, columns=["depth", "width", "constant", *_SUMMARY])
 
 
 def _statistics(values: pd.Series, censored: pd.Series) -> dict[str, float]:
     """Mean and quartiles of the known values of one constant, and how many are known or censored on each side."""
     known = values.dropna().to_numpy()
     q25, median, q75 = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else [np.nan] * 3
+    low, high = int((censored == "low").sum()), int((censored == "high").sum())
     return {
-        "mean": float(known.mean()) if len(known) else np.nan,
+        # A sum rounds: clipped, the mean of equal constants is that constant to the last bit.
+        "mean": float(np.clip(known.mean(), known.min(), known.max())) if len(known) else np.nan,
         "median": float(median),
         "q25": float(q25),
         "q75": float(q75),
         "n": len(known),
-        "n_low": int((censored == "low").sum()),
-        "n_high": int((censored == "high").sum()),
+        "n_low": low,
+        "n_high": high,
+        "n_censored": low + high,
     }
 
 
-def _of_the_averaged_curve(row: NetworkSaturation) -> dict[str, float]:
-    """c_crit of a network's averaged curve, with the same statistics; it is known or censored for all n at once."""
-    return {
-        "mean": row.c_crit,
-        "median": row.median,
-        "q25": row.q25,
-        "q75": row.q75,
-        "n": 0 if row.censored else row.n,
-        "n_low": row.n if row.censored == "low" else 0,
-        "n_high": row.n if row.censored == "high" else 0,
-    }
+def _places(found: Boundary) -> dict[str, float | str]:
+    """The columns of a boundary and its quartiles."""
+    columns: dict[str, float | str] = {}
+    for name, place in zip(_PLACES, found, strict=True):
+        columns |= {name: place, f"{name}_censored": side_of(place)}
+    return columns
+
+
+def _of_the_averaged_curve(row: NetworkSaturation | None) -> dict[str, float | str]:
+    """The columns of a network's c_crit, where its saturated sharpness was measured."""
+    if row is None:
+        return _places(Boundary(np.nan, np.nan, np.nan))
+    value = boundary([row.c_crit], [row.censored]).value
+    interval = dict(zip(_INTERVAL, (row.interval95_low, row.interval95_high), strict=True))
+    return _places(Boundary(value, np.nan, np.nan)) | interval
 
 
 def summary_json(summary: pd.DataFrame) -> list[JsonObject]:
-    """A summary as plain JSON values: a list of {depth, width, <constant>: {mean, median, ...}}, null where not known.
+    """A summary as plain JSON values: a list of {depth, width, <constant>: {mean, median, ...}}.
 
     Args:
         summary: A table as `summary_table` returns it.
 
     Returns:
-        An entry per (depth, width).
+        An entry per (depth, width); null for what is not known, as for a boundary or a quartile that is censored: its
+        `*_censored` says on which side. Only c_crit has an interval.
     """
     entries = []
     for _, group in summary.groupby(["depth", "width"], sort=True):
         entry: JsonObject = {name: int(group[name].iloc[0]) for name in ("depth", "width")}
         for row in group.drop(columns=["depth", "width"]).to_dict("records"):
             name = str(row.pop("constant"))
-            entry[name] = {str(key): None if pd.isna(value) else value for key, value in row.items()}
+            censored = {place for place in _PLACES if row[f"{place}_censored"]}
+            without = () if name == "c_crit" else _INTERVAL
+            entry[name] = {
+                str(key): None if key in censored or pd.isna(value) else value
+                for key, value in row.items()
+                if key not in without
+            }
         entries.append(entry)
     return entries
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sharpness_phases.analysis.boundaries import boundary
 from sharpness_phases.analysis.critical import Constant, critical_constants
-from sharpness_phases.analysis.phases import boundary
 from sharpness_phases.runs.questions import Criteria
 from sharpness_phases.runs.trajectory import Trajectory, has_diverged
 
@@ -136,7 +136,7 @@ def exact_constants(
 class Comparison(NamedTuple):
     """One width of an experiment of the uv model against the exact solution: a row of `compare_with_exact`.
 
-    A boundary is that of `analysis.phases.boundary` over all initialisations: 0 or infinity where it is censored.
+    A boundary is that of `analysis.boundaries.boundary` over all initialisations: 0 or infinity where it is censored.
 
     Attributes:
         width: n.
@@ -222,7 +222,7 @@ def _compare_network(network: pd.DataFrame, grid: Sequence[float], criteria: Cri
 
 
 def _boundary(constants: Sequence[Constant]) -> float:
-    return boundary([constant.value for constant in constants], [constant.censored for constant in constants])
+    return boundary([constant.value for constant in constants], [constant.censored for constant in constants]).value
 
 
 def _place(constant: Constant, grid: Sequence[float]) -> int:

@@ -1,8 +1,8 @@
 """How often the adaptive search gives the constants of the whole grid.
 
-`python -m sharpness_phases.bench.agreement` carries out both on networks of many kinds: with both losses, with momentum,
-tanh, narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit` measures a
-share of the whole grid's sharpnesses anew.
+`python -m sharpness_phases.bench.agreement` carries out both on networks of many kinds: with both losses, momentum, tanh,
+narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit` measures a share of the
+whole grid's sharpnesses anew.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sharpness_phases.analysis.audit import Verdict
-from sharpness_phases.analysis.tables import OF_THE_TRANSIENT
+from sharpness_phases.analysis.audit import Verdict, verdict
+from sharpness_phases.analysis.tables import OF_THE_TRANSIENT, constants_table
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.experiment import Experiment
+from sharpness_phases.runs.spec import Purpose, cells, criteria
+from sharpness_phases.store.runs import RunStore
+from sharpness_phases.sweep.audit import audit, chosen_rows
+from sharpness_phases.sweep.cell_sweep import CellSweep
+from sharpness_phases.sweep.simulator import Simulator
 
 NETWORKS = {
     "narrow": ["sweep.depths=[4]", "sweep.widths=[16]"],
@@ -72,32 +76,54 @@ def agreement(found: pd.DataFrame, exact: pd.DataFrame, step: float) -> list[Agr
     return rows
 
 
-def _runs_of_cells(folder: Path) -> pd.Series:
-    """Training runs of every initialisation."""
-    runs = pd.read_parquet(folder / "runs")
-    runs = runs[runs["question"] != "initial"]
-    return runs.groupby(["depth", "width", "seed"])["run_id"].nunique()
+class Comparison(NamedTuple):
+    """An experiment carried out both ways.
+
+    Attributes:
+        agreement: An entry for every constant.
+        shares: For every initialisation, the runs of the adaptive search over those of the whole grid.
+        verdict: The audit of the whole grid's sharpnesses; None if none was asked for.
+    """
+
+    agreement: list[Agreement]
+    shares: pd.Series
+    verdict: Verdict | None
 
 
-def compare(config: ExperimentConfig, folder: Path, share: float) -> tuple[list[Agreement], pd.Series, Verdict | None]:
+def compare(config: ExperimentConfig, share: float = 0.0) -> Comparison:
     """Carry out an experiment both ways.
 
     Args:
         config: The experiment.
-        folder: Where.
         share: Of the whole grid's sharpnesses, to be audited; 0 for none.
 
     Returns:
-        The agreement, the quotient of the numbers of runs of every initialisation, and the verdict of the audit.
+        What was found.
     """
-    tables, runs = {}, {}
-    for search in ("adaptive", "exhaustive"):
-        experiment = Experiment(config.changed(sweep={"search": search}), folder / search)
-        tables[search] = experiment.run().critical_constants()
-        runs[search] = _runs_of_cells(experiment.folder)
-    step = config.sweep.lr_exponents.step
-    verdict = experiment.audit(share)[0] if share else None
-    return agreement(*tables.values(), step), runs["adaptive"] / runs["exhaustive"], verdict
+    simulator = Simulator(config)
+    found, its_runs = _carried_out(config.changed(sweep={"search": "adaptive"}), simulator)
+    whole = config.changed(sweep={"search": "exhaustive"})
+    exact, all_runs = _carried_out(whole, simulator)
+    shares = _runs_of_cells(its_runs) / _runs_of_cells(all_runs)
+    audited = pd.DataFrame(audit(whole, all_runs, chosen_rows(all_runs, share))) if share else None
+    result = agreement(found, exact, config.sweep.lr_exponents.step)
+    return Comparison(result, shares, None if audited is None else verdict(audited))
+
+
+def _carried_out(config: ExperimentConfig, simulator: Simulator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The critical constants of an experiment, and all its runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(Path(folder), writable=True)
+        for cell in cells(config):
+            CellSweep(config, cell, store, simulator).complete()
+        runs = store.table()
+    return constants_table(runs, config.sweep.lr_exponents.exponents(), criteria(config)), runs
+
+
+def _runs_of_cells(runs: pd.DataFrame) -> pd.Series:
+    """Training runs of every initialisation."""
+    trained = runs[runs["question"] != Purpose.INITIAL.value]
+    return trained.groupby(["depth", "width", "seed"])["run_id"].nunique()
 
 
 def main() -> None:
@@ -113,12 +139,11 @@ def main() -> None:
         for loss in LOSSES:
             seeds = [f"sweep.seeds={wanted.seeds}", f"data.seed={wanted.data_seed}"]
             config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *seeds, f"loss={loss}"])
-            with tempfile.TemporaryDirectory() as name:
-                found, runs, verdict = compare(config, Path(name), wanted.audit)
+            found, shares, judged = compare(config, wanted.audit)
             words = ", ".join(f"{each.name} {each.equal}/{each.compared} ({each.farthest:g})" for each in found)
-            print(f"{network}, {loss}: {words}; {runs.mean():.2f} of its runs, at most {runs.max():.2f}")
-            if verdict is not None:
-                errors = verdict.errors[0]
+            print(f"{network}, {loss}: {words}; {shares.mean():.2f} of its runs, at most {shares.max():.2f}")
+            if judged is not None:
+                errors = judged.errors[0]
                 print(f"    audit: {errors.number} converged, largest error {errors.largest:.1e}")
             for each in found:
                 in_all[each.name].append(each)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from sharpness_phases.runs.spec import Cell
 from sharpness_phases.views import pictures
-from sharpness_phases.views.by_network import Averaged, censored_sides, measured_constants, networks
+from sharpness_phases.views.by_network import Averaged, censored_sides, measured_constants, networks, written
 
 
 class ConsoleProgress:
@@ -72,7 +72,7 @@ class ConsoleProgress:
 
 
 def constants_summary(summary: pd.DataFrame) -> Table:
-    """The critical constants of every network: mean, quartiles and number of censored initialisations.
+    """The critical constants of every network: boundary, quartiles and number of censored initialisations.
 
     Args:
         summary: A table as `sharpness_phases.analysis.tables.summary_table` returns it.
@@ -82,7 +82,7 @@ def constants_summary(summary: pd.DataFrame) -> Table:
     """
     names = measured_constants(summary)
     table = Table(
-        title="Critical constants: mean (quartiles)",
+        title=_title(names),
         title_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
@@ -93,7 +93,7 @@ def constants_summary(summary: pd.DataFrame) -> Table:
     table.add_column("censored", justify="right", min_width=8)  # long when all are: this column may wrap
     for network in networks(summary):
         rows = [network.constants[name] for name in names]
-        values = [_mean_and_quartiles(row) for row in rows]
+        values = [_boundary_and_bar(row) for row in rows]
         censored = ", ".join(
             f"{name}: {' + '.join(censored_sides(row))}"
             for name, row in zip(names, rows, strict=True)
@@ -162,5 +162,15 @@ def places(folder: Path) -> list[str]:
     return lines
 
 
-def _mean_and_quartiles(row: Averaged) -> str:
-    return f"{row.mean:.3g} ({row.q25:.3g}-{row.q75:.3g})" if np.isfinite(row.mean) else "-"
+def _title(names: Sequence[str]) -> str:
+    """What the numbers are."""
+    interval = "; c_crit (95% interval)" if "c_crit" in names else ""
+    return f"Critical constants: median (quartiles){interval}"
+
+
+def _boundary_and_bar(row: Averaged) -> str:
+    """Such as "3.2 (3-3.4)", or "high (12-high)"; nothing in brackets where nothing is known of the spread."""
+    if math.isnan(row.boundary):
+        return "-"
+    low, high = map(written, row.bar)
+    return written(row.boundary) if low == high == "-" else f"{written(row.boundary)} ({low}-{high})"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from itertools import chain
+from typing import TypedDict
 
-import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -14,20 +14,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sharpness_phases.analysis.phases import BOUNDARIES, Phase
+from sharpness_phases.analysis.phases import BOUNDARIES
+from sharpness_phases.views.areas import phase_areas
+from sharpness_phases.views.fits import fitted_boundaries, fitted_lines
+from sharpness_phases.views.markers import draw_constant
 from sharpness_phases.views.panels import (
     MARKED,
     Over,
     Panel,
     Range,
     common_range,
-    curve_of,
-    fitted_boundaries,
-    heights_of,
-    known_rows,
-    known_somewhere,
+    ends_of,
+    measured_rows,
+    measured_somewhere,
     panels_of,
-    phase_edges,
 )
 from sharpness_phases.views.style import (
     CONSTANT_COLORS,
@@ -48,16 +48,29 @@ __all__ = ["ComparisonSheet", "Over", "PhaseDiagram"]
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 4.6, 3.6  # inches, on a screen
 _MOST_COLUMNS = 3  # 14 inches: about what a screen shows
+
+
+class _LineStyle(TypedDict):
+    """How a line is drawn."""
+
+    linewidth: float
+    linestyle: str
+    zorder: float
+
+
+_FIT_LINE = _LineStyle(linewidth=0.8, linestyle="-", zorder=2)
 _AXIS_LABELS = {Over.WIDTH: "1 / width", Over.DEPTH: "depth", Over.RATIO: "depth / width"}
 
 
 class PhaseDiagram(Picture):
     """Phase diagram in the plane of c and 1/w at fixed depth, of c and d at fixed width, or of c and d/w.
 
-    Markers are means over initialisations with bars from the lower to the upper quartile; an initialisation whose
-    constant is censored is not averaged in, and a marker that lacks some is hollow. Lines are fits of log2 c, quadratic
-    at most in the logarithm of the vertical coordinate, through the networks for which at least half are known; they
-    bound the filled phases (Kalra & Barkeshli 2023, Fig. 1), which are those of `PhaseAnalyzer.phase`.
+    Markers are the boundaries of the networks, the medians over initialisations of log2 c, with bars from the lower to
+    the upper quartile; a boundary that is censored itself is a hollow marker at that end of the range of c, with an
+    arrow. The filled phases pass through every marker, and their edges are straight between networks: at the height of
+    every network they are those of `PhaseAnalyzer.phase` (Kalra & Barkeshli 2023, Fig. 1). Over d/w, where several
+    networks share a position, they pass through the median of their boundaries. Thin lines are smooth fits, quadratic
+    at most in the logarithm of the vertical coordinate, which decide no phase.
 
     Args:
         summary: A table as `analysis.tables.summary_table` returns it.
@@ -85,7 +98,7 @@ class PhaseDiagram(Picture):
         self._exact = exact
 
     def boundaries(self) -> pd.DataFrame:
-        """The fitted boundaries.
+        """The smooth fits through the networks whose boundary is known.
 
         Returns:
             A row per panel and constant: panel, constant, and the coefficients a0, a1, a2 of log2 c = a0 + a1 z + a2
@@ -94,7 +107,7 @@ class PhaseDiagram(Picture):
         rows = []
         for panel in self._panels:
             for name, fit in fitted_boundaries(panel).items():
-                a = [*fit[::-1], 0.0, 0.0][:3]
+                a = [*fit.convert().coef, 0.0, 0.0][:3]
                 rows.append({"panel": panel.title, "constant": name, "a0": a[0], "a1": a[1], "a2": a[2]})
         return pd.DataFrame(rows, columns=["panel", "constant", "a0", "a1", "a2"])
 
@@ -173,44 +186,17 @@ def _empty_sheet(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_panel(ax: Axes, panel: Panel, shown: Range) -> None:
-    heights = heights_of(panel)
-    for phase, (left, right) in zip(Phase, pairwise(phase_edges(panel, heights, shown)), strict=True):
-        ax.fill_betweenx(heights, left, right, color=PHASE_FILLS[phase], linewidth=0, zorder=1)
-    for name, fit in fitted_boundaries(panel).items():
-        ax.plot(curve_of(fit, heights), heights, color=CONSTANT_COLORS[name], linewidth=1.3, zorder=2)
+    for area in phase_areas(panel, shown):
+        ax.fill_betweenx(area.heights, area.left, area.right, color=PHASE_FILLS[area.phase], linewidth=0, zorder=1)
+    for name, lines in fitted_lines(panel).items():
+        for line in lines:
+            ax.plot(line.c, line.heights, color=CONSTANT_COLORS[name], **_FIT_LINE)
+    _set_axes(ax, panel, shown)
     for name in MARKED:
-        _draw_constant(ax, panel, name)
+        for row in measured_rows(panel.rows, name):
+            draw_constant(ax, name, row.boundary, (row.boundary_q25, row.boundary_q75), row.position, shown)
     ax.axvline(panel.edge, color="black", linestyle="--", linewidth=1, zorder=3)
-    _set_axes(ax, panel, heights, shown)
     ax.set_title(panel.title)
-
-
-def _draw_constant(ax: Axes, panel: Panel, name: str) -> None:
-    """Markers at the means, with bars from quartile to quartile; hollow where an initialisation is censored."""
-    color = CONSTANT_COLORS[name]
-    for row in known_rows(panel.rows, name):
-        ax.plot(
-            [row.q25, row.q75],
-            [row.position] * 2,
-            color=color,
-            linewidth=2.2,
-            alpha=0.75,
-            zorder=4,
-            solid_capstyle="butt",
-        )
-        ax.plot(
-            row.mean,
-            row.position,
-            marker=CONSTANT_MARKERS[name],
-            markersize=6,
-            color=color,
-            markerfacecolor="white" if row.n_censored else color,
-            markeredgecolor=color if row.n_censored else "white",
-            markeredgewidth=1.0 if row.n_censored else 0.6,
-            zorder=5,
-            linestyle="none",
-            clip_on=False,
-        )
 
 
 def _draw_exact(ax: Axes, panel: Panel, exact: pd.DataFrame) -> None:
@@ -219,21 +205,21 @@ def _draw_exact(ax: Axes, panel: Panel, exact: pd.DataFrame) -> None:
     ax.plot(known["c_loss"], 1 / known["width"], color="black", linestyle=":", linewidth=1.5, zorder=6)
 
 
-def _set_axes(ax: Axes, panel: Panel, heights: np.ndarray, shown: Range) -> None:
+def _set_axes(ax: Axes, panel: Panel, shown: Range) -> None:
     """Scales, ticks, limits and labels of the axes."""
     log2_axis(ax.xaxis, octaves(*shown))
-    ticks = _vertical_ticks(panel, heights)
+    ticks = _vertical_ticks(panel)
     log2_axis(ax.yaxis, ticks, [_written(tick) for tick in ticks])
     ax.set_xlim(*shown)
-    ax.set_ylim(heights[0], heights[-1])
+    ax.set_ylim(*ends_of(panel))
     ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
     ax.set_ylabel(_AXIS_LABELS[panel.over])
 
 
-def _vertical_ticks(panel: Panel, heights: np.ndarray) -> list[float]:
+def _vertical_ticks(panel: Panel) -> list[float]:
     """At every network; over d/w, where networks crowd, at powers of 2, if at least two of them are in the panel."""
     if panel.over is Over.RATIO:
-        ticks = octaves(heights[0], heights[-1])
+        ticks = octaves(*ends_of(panel))
         if len(ticks) >= 2:
             return ticks
     return list(panel.positions)
@@ -248,19 +234,28 @@ def _written(position: float) -> str:
 
 
 def _add_legend(figure: Figure, panels: Sequence[Panel], exact: bool) -> None:
-    """The phases and the constants: in one column each where it is narrow, else in one row each."""
-    phases = _phase_entries()
+    """The phases, the constants, and what else is drawn: each a row, or a column where one panel is as wide."""
     constants = _constant_entries(
-        [name for name in MARKED if name in BOUNDARIES or known_somewhere(panels, name)],
+        [name for name in MARKED if name in BOUNDARIES or measured_somewhere(panels, name)],
         exact,
         {panel.edge for panel in panels},
     )
-    blanks: list[Artist] = [Line2D([], [], linestyle="none", label=" ") for _ in range(len(constants) - len(phases))]
-    phases += blanks
-    # Matplotlib fills column by column: pairs make the first row the phases and the second the constants.
-    handles = [*phases, *constants] if is_narrow() else list(chain(*zip(phases, constants, strict=True)))
-    ncols = 2 if is_narrow() else len(phases)
+    rows = [_phase_entries(), constants, _other_entries(panels)]
+    if is_narrow() or len(panels) == 1:
+        columns = [rows[0], [*rows[1], *rows[2]]] if is_narrow() else rows
+        longest = max(map(len, columns))
+        handles = list(chain(*(_padded(column, longest) for column in columns)))
+        ncols = len(columns)
+    else:
+        # Matplotlib fills column by column: triples make the rows the phases, the constants and the rest.
+        ncols = max(map(len, rows))
+        handles = list(chain(*zip(*(_padded(row, ncols) for row in rows), strict=True)))
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols, columnspacing=1.4)
+
+
+def _padded(entries: list[Artist], length: int) -> list[Artist]:
+    """Entries, and behind them empty ones."""
+    return entries + [Line2D([], [], linestyle="none", label=" ") for _ in range(length - len(entries))]
 
 
 def _phase_entries() -> list[Artist]:
@@ -272,13 +267,13 @@ def _phase_entries() -> list[Artist]:
 
 def _constant_entries(names: Sequence[str], exact: bool, edges: set[float]) -> list[Artist]:
     """An entry for each constant, and one for the line that they are held against: the exact c_loss, or the edge."""
-    entries = [
+    entries: list[Artist] = [
         Line2D(
             [],
             [],
             color=CONSTANT_COLORS[name],
             marker=CONSTANT_MARKERS[name],
-            linestyle="-" if name in BOUNDARIES else "none",
+            linestyle="none",
             markersize=5,
             label=CONSTANT_LABELS[name],
         )
@@ -289,3 +284,14 @@ def _constant_entries(names: Sequence[str], exact: bool, edges: set[float]) -> l
     else:
         line = Line2D([], [], color="black", linestyle="--", linewidth=1, label=edge_label(edges))
     return [*entries, line]
+
+
+def _other_entries(panels: Sequence[Panel]) -> list[Artist]:
+    """The bars, the hollow markers, and the fits where there are any."""
+    entries: list[Artist] = [
+        Line2D([], [], color="black", linewidth=2.2, alpha=0.75, label="quartiles"),
+        Line2D([], [], color="black", marker="o", markerfacecolor="white", linestyle="none", label="censored"),
+    ]
+    if any(fitted_lines(panel) for panel in panels):
+        entries.append(Line2D([], [], color="black", label="smooth fit", **_FIT_LINE))
+    return entries

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from sharpness_phases.analysis.phases import BOUNDARIES, boundary, classify
+from sharpness_phases.analysis.boundaries import boundary
+from sharpness_phases.analysis.phases import BOUNDARIES, classify
 
 CellKey: TypeAlias = tuple[Hashable, ...]
 """An initialisation of an experiment: depth, width, seed."""
@@ -29,7 +30,7 @@ def phase_of(c: float, constants: pd.Series | None) -> str:
     if constants is None:
         return UNKNOWN_PHASE
     bounds = ((float(constants[name]), str(constants[f"{name}_censored"])) for name in BOUNDARIES)
-    return str(classify(c, *(boundary([value], [side]) for value, side in bounds)))
+    return str(classify(c, *(boundary([value], [side]).value for value, side in bounds)))
 
 
 def by_cell(constants: pd.DataFrame) -> dict[CellKey, pd.Series]:

@@ -122,9 +122,9 @@ def _lacks_trained_runs(findings: Findings) -> str | None:
 
 PHASE_DIAGRAM = File(
     "phase_diagram",
-    "Phases of early training over the learning-rate constant c = ηλ₀. Markers: means over initialisations, "
-    "bars: quartiles, hollow: some are censored. Dashed: the limit on a quadratic loss, c = 2; with momentum m, "
-    "c = 2(1 + m).",
+    "Phases of early training over the learning-rate constant c = ηλ₀. Markers: medians over initialisations, "
+    "bars: quartiles, hollow with an arrow: beyond the grid of c. Dashed: the limit on a quadratic loss, c = 2; with "
+    "momentum m, c = 2(1 + m).",
     vector=True,
     place="Phase diagram",
     section="diagram",
@@ -143,7 +143,8 @@ PICTURES = (
             ),
             File(
                 "phase_diagram_over_ratio",
-                "Phase diagram over c and depth / width, all networks in one panel.",
+                "Phase diagram over c and depth / width, all networks in one panel; where several have one ratio, the "
+                "areas pass through the median of their boundaries.",
                 Choice(over="ratio"),
                 with_depths=True,
             ),
@@ -158,7 +159,7 @@ PICTURES = (
         (
             File(
                 "saturation",
-                "Saturated sharpness λ_τ / λ₀ over c, its susceptibilities, and c_crit.",
+                "Saturated sharpness λ_τ / λ₀ over c, its susceptibilities, and c_crit with its 95% interval.",
                 place="Saturation",
             ),
         ),
@@ -171,7 +172,8 @@ PICTURES = (
         (
             File(
                 "saturation_diagram",
-                "Saturated sharpness λ_τ / λ₀ over c and 1 / width, with c_crit and c_max.",
+                "Saturated sharpness λ_τ / λ₀ over c and 1 / width, with c_crit (bars: 95% interval) and c_max "
+                "(quartiles).",
                 place="Saturation",
             ),
         ),

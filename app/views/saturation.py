@@ -13,9 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from sharpness_phases.analysis.saturation import MIN_POINTS, common_grid, saturation_curves
-from sharpness_phases.views.panels import known_rows
+from sharpness_phases.analysis.saturation import MIN_POINTS, by_initialisation, saturation_curves
+from sharpness_phases.views.by_network import networks
+from sharpness_phases.views.markers import draw_constant
+from sharpness_phases.views.panels import Range
 from sharpness_phases.views.style import (
     CONSTANT_COLORS,
     CONSTANT_LABELS,
@@ -46,15 +49,15 @@ class _Critical(Protocol):
     depth: int
     width: int
     c_crit: float
-    q25: float
-    q75: float
+    interval95_low: float
+    interval95_high: float
     censored: str
 
 
 class SaturationFigure(Picture):
     """lambda_tau / lambda_0, the susceptibility chi and its slope chi' over c: three panels for every (depth, width).
 
-    Dots are initialisations, lines the smoothed averages; c_crit is marked with the quartiles of its bootstrap.
+    Dots are initialisations, lines the smoothed averages; c_crit is marked with its 95% interval.
 
     Args:
         saturated: A table as `analysis.saturation.saturated_sharpness` returns it.
@@ -97,7 +100,7 @@ class SaturationFigure(Picture):
     def _draw_network(self, axes: Sequence[Axes], network: _Critical) -> None:
         rows = self._saturated
         rows = rows[(rows["depth"] == network.depth) & (rows["width"] == network.width)]
-        curves = saturation_curves(*common_grid(rows))
+        curves = saturation_curves(*by_initialisation(rows))
         axes[0].plot(rows["c"], rows["ratio"], linestyle="none", marker=".", markersize=3, color="#999999")
         for ax, (name, _) in zip(axes, _CURVES, strict=True):
             ax.plot(curves.c, getattr(curves, name), color="black", linewidth=1.3)
@@ -108,8 +111,9 @@ class SaturationFigure(Picture):
         axes[0].set_ylim(bottom=0)
         axes[0].set_title(f"depth {network.depth}, width {network.width}")
         if not network.censored:
-            text = f"{CONSTANT_LABELS['c_crit']} = {network.c_crit:.2f} ({network.q25:.2f}-{network.q75:.2f})"
-            axes[2].set_title(text, fontsize=matplotlib.rcParams["legend.fontsize"], color=CONSTANT_COLORS["c_crit"])
+            axes[2].set_title(
+                _c_crit_text(network), fontsize=matplotlib.rcParams["legend.fontsize"], color=CONSTANT_COLORS["c_crit"]
+            )
         axes[2].set_xlabel(r"$c = \eta\,\lambda_0$")
         axes[2].tick_params(labelbottom=True)
         log2_axis(axes[2].xaxis, octaves(curves.c[0], curves.c[-1]))
@@ -141,11 +145,21 @@ def _label_curves(cell: Sequence[Axes]) -> None:
         ax.set_ylabel(f"{label.partition(' =')[0]}$" if is_narrow() and "=" in label else label)
 
 
+def _c_crit_text(network: _Critical) -> str:
+    """c_crit with its interval; one initialisation has none."""
+    interval = "no interval"
+    if np.isfinite(network.interval95_low):
+        ends = f"{network.interval95_low:.2f}-{network.interval95_high:.2f}"
+        interval = ends if is_narrow() else f"95%: {ends}"  # in a column of a paper, the caption says what it is
+    return f"{CONSTANT_LABELS['c_crit']} = {network.c_crit:.2f} ({interval})"
+
+
 def _mark_c_crit(ax: Axes, network: _Critical) -> None:
     if network.censored:
         return
     color = CONSTANT_COLORS["c_crit"]
-    ax.axvspan(network.q25, network.q75, color=color, alpha=0.2, linewidth=0)
+    if np.isfinite(network.interval95_low):
+        ax.axvspan(network.interval95_low, network.interval95_high, color=color, alpha=0.2, linewidth=0)
     ax.axvline(network.c_crit, color=color, linewidth=1.1)
 
 
@@ -193,8 +207,7 @@ class SaturationDiagram(Picture):
             for ax in axes[::columns]:
                 ax.set_ylabel("1 / width")
             figure.colorbar(ScalarMappable(norm, _COLORS), ax=axes, label=_CURVES[0][1])
-            handles = {handle.get_label(): handle for ax in axes for handle in ax.get_lines() if _is_named(handle)}
-            figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
+            figure.legend(handles=_marker_entries(), loc="outside lower center", ncols=3)
             if self._title:
                 figure.suptitle(self._title)
         return figure
@@ -210,29 +223,24 @@ class SaturationDiagram(Picture):
             self._draw_constants(ax, row, depth, width)
         ax.axvline(self._edge, color="black", linestyle="--", linewidth=1)
         log2_axis(ax.xaxis, octaves(c[0], c[-1]))
-        ax.set_xlim(c[0] * 0.93, c[-1] * 1.07)
+        ax.set_xlim(*self._range)
         ax.set_yticks(range(len(widths)), [f"1/{width}" for width in widths])
         ax.set_ylim(-0.5, len(widths) - 0.5)
         ax.set_title(f"depth {depth}")
         ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
 
+    @property
+    def _range(self) -> Range:
+        """The range of c: all that was measured, with a little room."""
+        return Range(self._saturated["c"].min() * 0.93, self._saturated["c"].max() * 1.07)
+
     def _draw_constants(self, ax: Axes, row: int, depth: int, width: int) -> None:
         table = self._summary
-        for name in ("c_crit", "c_max"):
-            network = table[(table["depth"] == depth) & (table["width"] == width)]
-            for constant in known_rows(network, name):
-                color = CONSTANT_COLORS[name]
-                ax.plot([constant.q25, constant.q75], [row] * 2, color=color, linewidth=2.2)
-                ax.plot(
-                    constant.mean,
-                    row,
-                    linestyle="none",
-                    marker=CONSTANT_MARKERS[name],
-                    markersize=7,
-                    color=color,
-                    markeredgecolor="white",
-                    label=CONSTANT_LABELS[name],
-                )
+        for network in networks(table[(table["depth"] == depth) & (table["width"] == width)]):
+            for name in ("c_crit", "c_max"):
+                constant = network.constants[name]
+                if not np.isnan(constant.boundary):
+                    draw_constant(ax, name, constant.boundary, constant.bar, row, self._range)
 
 
 def _draw_row(ax: Axes, row: int, values: pd.Series, norm: Normalize) -> None:
@@ -247,5 +255,18 @@ def _draw_row(ax: Axes, row: int, values: pd.Series, norm: Normalize) -> None:
     mesh.set_rasterized(True)
 
 
-def _is_named(handle: Artist) -> bool:
-    return not str(handle.get_label()).startswith("_")
+def _marker_entries() -> list[Artist]:
+    """What markers and bars are: those of c_crit and c_max have different bars."""
+    meanings = {"c_crit": "95% interval", "c_max": "quartiles"}
+    return [
+        Line2D(
+            [],
+            [],
+            color=CONSTANT_COLORS[name],
+            marker=CONSTANT_MARKERS[name],
+            markeredgecolor="white",
+            linewidth=2.2,
+            label=f"{CONSTANT_LABELS[name]}, {meaning}",
+        )
+        for name, meaning in meanings.items()
+    ]

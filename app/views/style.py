@@ -28,8 +28,9 @@ logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of the dates 
 PHASE_FILLS = {
     Phase.SHARPNESS_REDUCTION: "#e8f3fb",
     Phase.LOSS_CATAPULT: "#f2d36f",
-    Phase.LOSS_AND_SHARPNESS_CATAPULT: "#e99d7c",
-    Phase.DIVERGENT: "#949494",
+    Phase.EARLY_SHARPENING: "#d0adf3",
+    Phase.LOSS_AND_SHARPNESS_CATAPULT: "#e8896f",
+    Phase.DIVERGENT: "#8a8a8a",
 }
 """Fills of the phases, darker and darker, so that they survive grey printing and every kind of colour blindness."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from sharpness_phases.analysis.regimes import Regime
 from sharpness_phases.analysis.tables import CONSTANTS
-from sharpness_phases.views.by_network import Averaged, censored_sides, measured_constants, networks
+from sharpness_phases.views.by_network import Averaged, censored_sides, measured_constants, networks, written
 from sharpness_phases.views.regimes import REGIME_FILLS
 
 MAX_ROWS = 200
@@ -55,7 +56,7 @@ def definitions(entries: Mapping[str, object]) -> Html:
 
 
 def constants_by_network(summary: pd.DataFrame) -> Html:
-    """Mean, quartiles and censored counts of the constants that were asked for.
+    """Boundary, quartiles and censored counts of the constants that were asked for.
 
     Args:
         summary: A table as `analysis.tables.summary_table` returns it.
@@ -69,13 +70,13 @@ def constants_by_network(summary: pd.DataFrame) -> Html:
             network.depth,
             network.width,
             network.seeds,
-            *(_mean_and_quartiles(network.constants[name]) for name in names),
+            *(_boundary_and_bar(network.constants[name]) for name in names),
         ]
         for network in networks(summary)
     ]
     caption = (
-        "Mean over initialisations; in small print the quartiles, and how many are censored: "
-        "low, below the grid of c, or high, above it. Censored ones are not averaged in."
+        "Median over initialisations of log2 c; in small print its quartiles (of c_crit the 95% interval), and how "
+        "many are censored: low, below the grid of c, or high, above it. Those count as below or above all others."
     )
     return table(caption, ["depth", "width", "n", *map(constant_label, names)], rows)
 
@@ -151,11 +152,12 @@ def constant_label(name: str) -> Html:
     return Html(f"{escape(letter)}<sub>{escape(index)}</sub>")
 
 
-def _mean_and_quartiles(row: Averaged) -> Html:
-    small = [f"{row.q25:.3g}–{row.q75:.3g}"] if row.n > 1 and np.isfinite(row.q25) else []
+def _boundary_and_bar(row: Averaged) -> Html:
+    low, high = map(written, row.bar)
+    small = [f"{low}–{high}"] if row.n + row.n_censored > 1 and low != "-" else []
     small += censored_sides(row)
-    mean = f"{row.mean:.3g}" if np.isfinite(row.mean) else "–"
-    return Html(escape(mean) + "".join(f"<small>{escape(text)}</small>" for text in small))
+    value = escape("–" if math.isnan(row.boundary) else written(row.boundary))
+    return Html(value + "".join(f"<small>{escape(text)}</small>" for text in small))
 
 
 def _first(thing: str, number: int, file: str) -> str:

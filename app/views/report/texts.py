@@ -6,7 +6,7 @@ import pandas as pd
 
 from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.views.by_network import networks
+from sharpness_phases.views.by_network import networks, written
 
 
 def alt_text(caption: str, title: str, summary: pd.DataFrame | None) -> str:
@@ -18,20 +18,19 @@ def alt_text(caption: str, title: str, summary: pd.DataFrame | None) -> str:
         summary: A table as `analysis.tables.summary_table` returns it, of a picture that shows its constants.
 
     Returns:
-        The text; with a summary, the mean constants that bound the phases of every network, too.
+        The text; with a summary, the boundaries between the phases of every network, too.
     """
     text = f"{title}. {caption}"
-    means = [] if summary is None else _means(summary)
-    return f"{text} Means: {'; '.join(means)}." if means else text
+    boundaries = [] if summary is None else _boundaries(summary)
+    return f"{text} Boundaries: {'; '.join(boundaries)}." if boundaries else text
 
 
-def _means(summary: pd.DataFrame) -> list[str]:
-    """A text for every network some of whose boundaries are known."""
+def _boundaries(summary: pd.DataFrame) -> list[str]:
+    """A text for every network."""
     texts = []
     for depth, width, constants in networks(summary):
-        known = [f"{name} {constants[name].mean:.3g}" for name in BOUNDARIES if constants[name].n > 0]
-        if known:
-            texts.append(f"depth {depth}, width {width}: {', '.join(known)}")
+        known = [f"{name} {written(constants[name].boundary)}" for name in BOUNDARIES]
+        texts.append(f"depth {depth}, width {width}: {', '.join(known)}")
     return texts
 
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import tables
 
@@ -42,12 +44,12 @@ def test_every_table_that_is_handed_out_may_be_changed(findings):
         assert list(table().columns) == before
 
 
-def test_a_phase_follows_from_the_constants_averaged_over_initialisations(findings):
-    mean = findings.summary.set_index(["depth", "width", "constant"]).loc[(4, 8), "mean"]
-    assert findings.phase(c=0.99 * mean["c_loss"], depth=4, width=8) is Phase.SHARPNESS_REDUCTION
-    assert findings.phase(c=1.01 * mean["c_loss"], depth=4, width=8) is Phase.LOSS_CATAPULT
-    assert findings.phase(c=1.01 * mean["c_sharp"], depth=4, width=8) is Phase.LOSS_AND_SHARPNESS_CATAPULT
-    assert findings.phase(c=1.01 * mean["c_max"], depth=4, width=8) is Phase.DIVERGENT
+def test_a_phase_follows_from_the_boundaries_of_the_summary(findings):
+    place = findings.summary.set_index(["depth", "width", "constant"]).loc[(4, 8), "boundary"]
+    assert findings.phase(c=0.99 * place["c_loss"], depth=4, width=8) is Phase.SHARPNESS_REDUCTION
+    assert findings.phase(c=1.01 * place["c_loss"], depth=4, width=8) is Phase.LOSS_CATAPULT
+    assert findings.phase(c=1.01 * place["c_sharp"], depth=4, width=8) is Phase.LOSS_AND_SHARPNESS_CATAPULT
+    assert findings.phase(c=1.01 * place["c_max"], depth=4, width=8) is Phase.DIVERGENT
 
 
 def test_a_network_that_was_not_run_names_the_known_ones(findings):
@@ -99,5 +101,18 @@ def test_the_title_says_what_was_trained_on_what(findings):
 def test_the_summary_becomes_json_with_null_for_what_is_not_known(findings):
     entries = summary_json(findings.summary)
     assert [(e["depth"], e["width"]) for e in entries] == [(d, w) for d in (2, 4) for w in (8, 16, 32)]
-    assert set(entries[0]["c_loss"]) == {"mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored"}
+    of_the_known = {"mean", "median", "q25", "q75", "n", "n_low", "n_high", "n_censored"}
+    places = {"boundary", "boundary_q25", "boundary_q75"}
+    assert set(entries[0]["c_loss"]) == of_the_known | places | {f"{place}_censored" for place in places}
+    assert set(entries[0]["c_crit"]) - set(entries[0]["c_loss"]) == {"interval95_low", "interval95_high"}
     assert entries[0]["c_crit"]["mean"] is None
+    assert entries[0]["c_crit"]["boundary"] is None
+
+
+def test_a_censored_boundary_is_null_in_json_and_says_on_which_side():
+    summary = Findings(tables.runs(c_sharp=99), CONFIG).summary
+    assert set(summary[summary["constant"] == "c_sharp"]["boundary"]) == {float("inf")}
+    c_sharp = summary_json(summary)[0]["c_sharp"]
+    assert (c_sharp["boundary"], c_sharp["boundary_censored"]) == (None, "high")
+    assert (c_sharp["boundary_q25"], c_sharp["boundary_q25_censored"]) == (None, "high")
+    json.dumps(summary_json(summary), allow_nan=False)

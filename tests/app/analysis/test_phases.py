@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from sharpness_phases.analysis.phases import Phase, boundary, classify
+from sharpness_phases.analysis.phases import Phase, classify
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,19 @@ def test_censored_boundaries_leave_phases_out():
     assert classify(100.0, math.inf, math.inf, math.inf) is Phase.SHARPNESS_REDUCTION
     assert classify(0.1, 0.0, 0.0, 10.0) is Phase.LOSS_AND_SHARPNESS_CATAPULT
     assert classify(5.0, 2.0, math.inf, 10.0) is Phase.LOSS_CATAPULT
+    assert classify(5.0, math.inf, 2.0, 10.0) is Phase.EARLY_SHARPENING
+    assert classify(0.1, 0.0, 0.0, 0.0) is Phase.DIVERGENT
+
+
+def test_where_the_sharpness_rises_and_the_loss_never_does_it_is_early_sharpening_and_no_catapult():
+    phases = [classify(c, c_loss=4.0, c_sharp=2.0, c_max=10.0) for c in (1.9, 2.0, 3.9, 4.0, 10.0)]
+    both = Phase.LOSS_AND_SHARPNESS_CATAPULT
+    assert phases == [Phase.SHARPNESS_REDUCTION, Phase.EARLY_SHARPENING, Phase.EARLY_SHARPENING, both, both]
+
+
+def test_divergence_wins_over_all_other_phases():
+    assert classify(5.0, c_loss=6.0, c_sharp=7.0, c_max=4.0) is Phase.DIVERGENT
+    assert classify(5.0, c_loss=1.0, c_sharp=2.0, c_max=4.0) is Phase.DIVERGENT
 
 
 @pytest.mark.parametrize("c", [0.0, -1.0, math.nan])
@@ -35,14 +48,3 @@ def test_c_must_be_above_zero(c):
 def test_unknown_constants_are_refused():
     with pytest.raises(ValueError, match="known"):
         classify(1.0, math.nan, 4.0, 10.0)
-
-
-def test_a_boundary_is_the_mean_over_initialisations():
-    assert boundary([1.0, 2.0, 6.0], ["", "", ""]) == 3.0
-
-
-def test_with_censored_initialisations_it_is_the_median():
-    assert boundary([1.0, 2.0, math.nan], ["", "", "high"]) == 2.0
-    assert boundary([3.0, math.nan, math.nan], ["", "high", "high"]) == math.inf
-    assert boundary([3.0, math.nan, math.nan], ["", "low", "low"]) == 0.0
-    assert boundary([4.0, math.nan], ["", "low"]) == 2.0

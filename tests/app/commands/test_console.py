@@ -13,11 +13,12 @@ def shown(renderable, width=80):
     return console.file.getvalue()
 
 
-def test_the_summary_shows_mean_quartiles_and_censored_counts():
+def test_the_summary_shows_boundaries_quartiles_and_censored_counts():
     summary = tables.summary(c_sharp=99, depths=(2,), widths=(8, 16))
     text = shown(constants_summary(summary))
     row = summary.set_index(["constant", "width"]).loc[("c_loss", 16)]
-    assert f"{row['mean']:.3g} ({row['q25']:.3g}-{row['q75']:.3g})" in text
+    assert f"{row['boundary']:.3g} ({row['boundary_q25']:.3g}-{row['boundary_q75']:.3g})" in text
+    assert "high (high-high)" in text
     assert "c_sharp: 3 high" in text
 
 

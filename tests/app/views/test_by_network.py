@@ -2,7 +2,7 @@ import numpy as np
 import tables
 
 from sharpness_phases.analysis.tables import summary_table
-from sharpness_phases.views.by_network import censored_sides, measured_constants, networks
+from sharpness_phases.views.by_network import censored_sides, measured_constants, networks, written
 
 
 def test_networks_come_by_depth_and_width_with_their_constants():
@@ -11,7 +11,9 @@ def test_networks_come_by_depth_and_width_with_their_constants():
     assert [(network.depth, network.width) for network in found] == [(d, w) for d in (2, 4) for w in (8, 16, 32)]
     row = summary.set_index(["depth", "width", "constant"]).loc[(2, 16, "c_loss")]
     c_loss = found[1].constants["c_loss"]
-    assert (c_loss.mean, c_loss.q25, c_loss.q75, c_loss.n) == (row["mean"], row["q25"], row["q75"], row["n"])
+    assert (c_loss.boundary, *c_loss.bar, c_loss.n) == tuple(
+        row[name] for name in ("boundary", "boundary_q25", "boundary_q75", "n")
+    )
     assert found[1].seeds == 3
 
 
@@ -23,6 +25,10 @@ def test_censored_initialisations_are_counted_by_side():
     assert censored_sides(network.constants["c_max"]) == ["1 low", "1 high"]
     assert network.constants["c_max"].n_censored == 2
     assert censored_sides(network.constants["c_loss"]) == []
+
+
+def test_a_censored_place_is_written_as_its_side():
+    assert [written(c) for c in (14.54, 0.0, np.inf, np.nan)] == ["14.5", "low", "high", "-"]
 
 
 def test_constants_that_were_not_asked_for_are_left_out():

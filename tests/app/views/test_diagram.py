@@ -1,11 +1,11 @@
 import numpy as np
-import pandas as pd
 import pytest
 import tables
 from pictures import overlapping
 
 from sharpness_phases.analysis.phases import Phase, classify
 from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
+from sharpness_phases.views.style import CONSTANT_MARKERS
 
 
 def texts(figure):
@@ -50,19 +50,20 @@ def test_over_depth_by_width_all_networks_share_a_panel():
 
 def test_a_known_barrier_has_markers_and_a_place_in_the_legend():
     summary = tables.summary(depths=(2,))
-    assert len(texts(PhaseDiagram(summary).draw())) == 8
+    before = len(texts(PhaseDiagram(summary).draw()))
     row = summary["constant"] == "c_barrier"
-    summary.loc[row, ["mean", "q25", "q75", "n"]] = [3.0, 2.9, 3.1, 3]
+    summary.loc[row, ["boundary", "boundary_q25", "boundary_q75", "n"]] = [3.0, 2.9, 3.1, 3]
     figure = PhaseDiagram(summary).draw()
     markers = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     assert [float(line.get_xdata()[0]) for line in markers] == [3.0] * 3
+    assert len(texts(figure)) >= before
     assert any("barrier" in text for text in texts(figure))
     assert overlapping(figure) == []
 
 
 def test_a_comparison_sheet_has_a_panel_for_every_experiment_on_one_range_of_c():
     wide, narrow = tables.summary(), tables.summary(widths=(8,))
-    narrow[["mean", "q25", "q75"]] *= 4
+    narrow[["boundary", "boundary_q25", "boundary_q75"]] *= 4
     figure = ComparisonSheet([("one", wide), ("other", narrow)]).draw()
     assert [ax.get_title() for ax in figure.axes] == ["one", "other"]
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
@@ -77,23 +78,23 @@ def test_a_comparison_of_nothing_is_refused():
             ComparisonSheet(summaries)
 
 
-def test_markers_stand_at_the_means_and_bars_reach_the_quartiles():
+def test_markers_stand_at_the_boundaries_and_bars_reach_the_quartiles():
     summary = tables.summary(depths=(2,))
     ax = PhaseDiagram(summary).draw().axes[0]
     points = [line for line in ax.lines if line.get_marker() not in ("None", "") and len(line.get_xdata()) == 1]
     drawn = sorted((float(p.get_ydata()[0]), float(p.get_xdata()[0])) for p in points)
     known = summary[summary["constant"].isin(["c_loss", "c_sharp", "c_max"])]
-    expected = sorted(zip(1 / known["width"], known["mean"], strict=True))
+    expected = sorted(zip(1 / known["width"], known["boundary"], strict=True))
     np.testing.assert_allclose(drawn, expected)
     bars = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
     for row in known.itertuples():
-        assert (row.q25, row.q75) in bars
+        assert (row.boundary_q25, row.boundary_q75) in bars
 
 
-def test_the_fitted_boundaries_pass_through_means_that_lie_on_a_line():
+def test_the_fits_pass_through_boundaries_that_lie_on_a_line():
     summary = tables.summary(depths=(2,))
     on_line = (summary["constant"] == "c_loss") & (summary["depth"] == 2)
-    summary.loc[on_line, "mean"] = 2.0 * (8 / summary.loc[on_line, "width"]) ** -0.5
+    summary.loc[on_line, "boundary"] = 2.0 * (8 / summary.loc[on_line, "width"]) ** -0.5
     fit = PhaseDiagram(summary).boundaries().set_index("constant").loc["c_loss"]
     # log2 c = 1 + 0.5 (log2 w - 3) with z = -log2 w
     assert [fit["a0"], fit["a1"], fit["a2"]] == pytest.approx([-0.5, -0.5, 0.0], abs=1e-9)
@@ -109,25 +110,47 @@ def test_the_phases_are_filled_from_left_to_right_and_c_equal_2_is_marked():
 
 def test_the_legend_names_every_phase_and_constant():
     legend = texts(PhaseDiagram(tables.summary()).draw())
-    assert {str(phase) for phase in Phase} <= set(legend)
+    assert {str(phase) for phase in Phase} | {"quartiles", "censored", "smooth fit"} <= set(legend)
     assert any("loss" in text for text in legend if "$" in text)
     assert "$c = 2$" in legend
 
 
-def test_an_initialisation_that_is_censored_makes_its_marker_hollow():
+def marker_of(ax, name):
+    """The lines of the markers of a constant."""
+    return [line for line in ax.lines if line.get_marker() == CONSTANT_MARKERS[name] and len(line.get_xdata()) == 1]
+
+
+@pytest.mark.parametrize(("place", "end"), [(0.0, 0), (np.inf, 1)])
+def test_a_censored_boundary_is_a_hollow_marker_at_that_end_of_the_range_with_an_arrow(place, end):
     summary = tables.summary(depths=(2,))
     row = (summary["constant"] == "c_sharp") & (summary["width"] == 8)
-    summary.loc[row, ["n_high", "n_censored"]] = 1
+    summary.loc[row, ["boundary", "boundary_q25", "boundary_q75"]] = place
     ax = PhaseDiagram(summary).draw().axes[0]
-    hollow = [line for line in ax.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata()) == 1]
-    assert len(hollow) == 1
+    hollow = [line for line in marker_of(ax, "c_sharp") if line.get_markerfacecolor() == "white"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in hollow] == [(ax.get_xlim()[end], 1 / 8)]
+    arrows = [text.xy for text in ax.texts if text.arrow_patch is not None]
+    assert arrows == [(ax.get_xlim()[end], 1 / 8)]
+
+
+def test_a_known_boundary_is_a_filled_marker_also_where_some_initialisations_are_censored():
+    summary = tables.summary(depths=(2,))
+    summary.loc[summary["constant"] == "c_sharp", ["n_high", "n_censored"]] = 1
+    ax = PhaseDiagram(summary).draw().axes[0]
+    assert all(line.get_markerfacecolor() != "white" for line in marker_of(ax, "c_sharp"))
+
+
+def test_a_bar_ends_at_the_range_where_a_quartile_is_censored():
+    summary = tables.summary(depths=(2,), widths=(8,))
+    summary.loc[summary["constant"] == "c_max", "boundary_q75"] = np.inf
+    ax = PhaseDiagram(summary).draw().axes[0]
+    assert max(line.get_xdata()[1] for line in ax.lines if len(line.get_xdata()) == 2) == ax.get_xlim()[1]
 
 
 def test_a_constant_that_is_censored_everywhere_is_left_out():
     summary = tables.summary(c_sharp=99)
     figure = PhaseDiagram(summary).draw()
     assert "c_sharp" not in set(PhaseDiagram(summary).boundaries()["constant"])
-    both = figure.axes[0].collections[2]
+    both = figure.axes[0].collections[list(Phase).index(Phase.LOSS_AND_SHARPNESS_CATAPULT)]
     at_height = {}
     for c, height in both.get_paths()[0].vertices:
         at_height.setdefault(height, set()).add(c)
@@ -170,26 +193,15 @@ def one_network(c_loss, c_sharp, c_max, width=8):
     """The summary of one network with these constants."""
     table = tables.summary(depths=(2,), widths=(width,))
     for name, value in (("c_loss", c_loss), ("c_sharp", c_sharp), ("c_max", c_max)):
-        table.loc[table["constant"] == name, ["mean", "median", "q25", "q75"]] = value
+        table.loc[table["constant"] == name, ["boundary", "boundary_q25", "boundary_q75"]] = value
     return table
 
 
-@pytest.mark.parametrize("constants", [(3.0, 5.0, 9.0), (7.0, 4.0, 9.0), (3.0, 12.0, 9.0), (12.0, 5.0, 9.0)])
+@pytest.mark.parametrize(
+    "constants", [(3.0, 5.0, 9.0), (7.0, 4.0, 9.0), (3.0, 12.0, 9.0), (12.0, 5.0, 9.0), (12.0, 10.0, 7.0)]
+)
 def test_the_filled_phases_are_those_of_the_classification_whatever_the_order_of_the_constants(constants):
     ax = PhaseDiagram(one_network(*constants)).draw().axes[0]
     low, high = ax.get_xlim()
     chosen = [c for c in (2.5, 3.5, 4.5, 6.0, 8.0, 10.0) if low < c < high]
     assert [filled_phase(ax, c, 1 / 8) for c in chosen] == [classify(c, *constants) for c in chosen]
-
-
-def test_where_most_initialisations_are_censored_the_one_that_is_known_bounds_no_phase():
-    summary = pd.concat([one_network(3.0, 6.0, 9.0, width) for width in (8, 64)])
-    mostly_low = (summary["constant"] == "c_sharp") & (summary["width"] == 8)
-    summary.loc[mostly_low, ["mean", "n", "n_low", "n_censored"]] = [1000.0, 1, 2, 2]
-    diagram = PhaseDiagram(summary)
-    ax = diagram.draw().axes[0]
-    assert filled_phase(ax, 2.5, 1 / 8) is Phase.LOSS_AND_SHARPNESS_CATAPULT
-    assert filled_phase(ax, 2.5, 1 / 64) is Phase.SHARPNESS_REDUCTION
-    assert filled_phase(ax, 4.0, 1 / 64) is Phase.LOSS_CATAPULT
-    fit = diagram.boundaries().set_index("constant").loc["c_sharp"]
-    assert 2.0 ** fit["a0"] == pytest.approx(6.0)

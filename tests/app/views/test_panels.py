@@ -1,9 +1,7 @@
 import numpy as np
-import pytest
 import tables
 
-from sharpness_phases.analysis.phases import Phase, classify
-from sharpness_phases.views.panels import Over, common_range, fitted_boundaries, heights_of, panels_of, phase_edges
+from sharpness_phases.views.panels import Over, common_range, panels_of
 
 
 def test_networks_are_distributed_by_what_is_fixed():
@@ -17,29 +15,14 @@ def test_networks_are_distributed_by_what_is_fixed():
 def test_the_range_holds_all_constants_and_c_equal_2_with_room_on_both_sides():
     panels = panels_of(tables.summary(), None)
     low, high = common_range(panels)
-    values = np.append(tables.summary()[["q25", "q75"]].to_numpy().ravel(), 2.0)
+    values = np.append(tables.summary()[["boundary_q25", "boundary_q75"]].to_numpy(float).ravel(), 2.0)
     assert low * 2**0.5 <= np.nanmin(values)
     assert np.nanmax(values) * 2**0.3 <= high
 
 
-def test_between_the_edges_lie_the_phases_of_the_classification():
-    (panel,) = panels_of(tables.summary(depths=(2,)), None)
-    heights = heights_of(panel)
-    shown = common_range([panel])
-    edges = np.array(phase_edges(panel, heights, shown))
-    fits = fitted_boundaries(panel)
-    bounds = [2.0 ** np.polyval(fits[name], np.log2(heights)) for name in ("c_loss", "c_sharp", "c_max")]
-    for number, phase in enumerate(Phase):
-        for i in np.flatnonzero(edges[number + 1] > edges[number] * 1.001):
-            middle = float(np.sqrt(edges[number, i] * edges[number + 1, i]))
-            assert classify(middle, *(float(bound[i]) for bound in bounds)) is phase
-
-
-@pytest.mark.parametrize(("censored", "end"), [("n_low", "low"), ("n_high", "high")])
-def test_a_mostly_censored_constant_lies_at_its_end_of_the_range(censored, end):
-    summary = tables.summary(depths=(2,), widths=(8,))
-    summary.loc[summary["constant"] == "c_max", ["n", censored, "n_censored"]] = [1, 2, 2]
-    (panel,) = panels_of(summary, None)
-    shown = common_range([panel])
-    *_, c_max, _ = phase_edges(panel, heights_of(panel), shown)
-    assert set(c_max) == {getattr(shown, end)}
+def test_censored_boundaries_do_not_widen_the_range():
+    summary = tables.summary()
+    before = common_range(panels_of(summary, None))
+    c_max = summary["constant"] == "c_max"
+    summary.loc[c_max & (summary["width"] == 8), ["boundary", "boundary_q25", "boundary_q75"]] = [np.inf, 0.0, np.inf]
+    assert common_range(panels_of(summary, None)) == before

@@ -44,7 +44,8 @@ def test_too_few_c_are_refused():
 def test_the_diagram_has_a_panel_for_every_depth_a_band_for_every_width_and_the_constants():
     table = saturated([(2, 8), (2, 16), (4, 8), (4, 16)])
     summary = tables.summary(widths=(8, 16))
-    summary.loc[summary["constant"] == "c_crit", ["mean", "q25", "q75", "n"]] = [2.0, 1.9, 2.1, 2]
+    interval = ["interval95_low", "interval95_high"]
+    summary.loc[summary["constant"] == "c_crit", ["boundary", *interval, "n"]] = [2.0, 1.9, 2.1, 2]
     drawn = SaturationDiagram(table, summary, "made up").draw()
     panels = drawn.axes[:2]
     assert [ax.get_title() for ax in panels] == ["depth 2", "depth 4"]

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from orbits import START, exact_orbit
 from pictures import overlapping, regime_figure, saturated, shown_texts
 
-from sharpness_phases.analysis.phases import BOUNDARIES
+from sharpness_phases.analysis.phases import BOUNDARIES, Phase
 from sharpness_phases.analysis.saturation import critical_table
 from sharpness_phases.analysis.uv_orbits import onsets, orbit_table, points_table
 from sharpness_phases.views.bifurcation import BifurcationFigure
@@ -93,9 +93,13 @@ def test_any_two_constants_are_told_apart_by_colour_and_by_marker(sight):
 
 @pytest.mark.parametrize("sight", SIGHTS)
 def test_boundaries_stand_out_from_the_phases_on_both_sides(sight):
-    fills = list(PHASE_FILLS.values())
-    for name, sides in zip(BOUNDARIES, pairwise(fills), strict=True):
-        assert all(distance(CONSTANT_COLORS[name], side, sight) > 30 for side in sides), name
+    reduction, loss, sharpening, both, divergent = Phase
+    sides = {"c_loss": (reduction, loss, sharpening, both), "c_sharp": (reduction, loss, sharpening, both)}
+    sides["c_max"] = (loss, sharpening, both, divergent)
+    for name, phase in [(constant, phase) for constant in BOUNDARIES for phase in sides[constant]]:
+        # c_loss meets the darker fill only where it lies above c_sharp, and there, too, is far beyond just noticeable.
+        enough = 20 if (name, phase) == ("c_loss", both) else 30
+        assert distance(CONSTANT_COLORS[name], PHASE_FILLS[phase], sight) > enough, (name, phase)
 
 
 @pytest.mark.parametrize("color", ["#1d6bb9", "#f2d36f", "#000000", "#ffffff"])

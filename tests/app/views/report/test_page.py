@@ -12,6 +12,7 @@ from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.analysis.regimes import Regime
 from sharpness_phases.analysis.tables import summary_table
 from sharpness_phases.config.loading import load_config
+from sharpness_phases.views.by_network import written
 from sharpness_phases.views.diagram import PhaseDiagram
 from sharpness_phases.views.report import chart
 from sharpness_phases.views.report import tables as report_tables
@@ -135,8 +136,8 @@ def test_headings_lead_through_the_page_and_every_link_has_its_place(page):
 def test_pictures_have_texts_for_those_who_cannot_see_them(page):
     images = page().all("img")
     assert len(images) == 2
-    mean = tables.summary().set_index(["depth", "width", "constant"])["mean"].loc[(4, 8, "c_loss")]
-    assert f"depth 4, width 8: c_loss {mean:.3g}" in images[0]["alt"]
+    place = tables.summary().set_index(["depth", "width", "constant"])["boundary"].loc[(4, 8, "c_loss")]
+    assert f"depth 4, width 8: c_loss {place:.3g}" in images[0]["alt"]
     assert "Loss and sharpness over the steps" in images[1]["alt"]
 
 
@@ -151,7 +152,10 @@ def test_constants_have_means_quartiles_and_censored_counts(page):
     constants.loc[constants["seed"] == 0, ["c_max", "c_max_censored"]] = (np.nan, "high")
     summary = summary_table(constants)
     row = summary.set_index(["depth", "width", "constant"]).loc[(2, 16)]
-    c_loss, c_max = ("{mean:.3g}{q25:.3g}–{q75:.3g}".format(**row.loc[name]) for name in ("c_loss", "c_max"))
+    places = ("boundary", "boundary_q25", "boundary_q75")
+    c_loss, c_max = (
+        "{}{}–{}".format(*(written(row.loc[name, place]) for place in places)) for name in ("c_loss", "c_max")
+    )
     (found,) = (cells for cells in page(constants=constants).rows if cells[:3] == ["2", "16", "3"])
     assert (found[3], found[5]) == (c_loss, c_max + "1 high")
 
