@@ -1,8 +1,8 @@
 """How often the adaptive search gives the constants of the whole grid.
 
 `python -m sharpness_phases.bench.agreement` carries out both on networks of many kinds: with both losses, momentum,
-tanh, narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit` measures a share of the
-whole grid's sharpnesses anew.
+tanh, narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit` measures a share of
+the whole grid's sharpnesses anew.
 """
 
 from __future__ import annotations
