@@ -9,6 +9,10 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.operator import Linearization, Scalar, Vector
 
+_SAME = 1e-4
+"""Relative difference up to which a loss is the mean of its parts: well above rounding in float32, and below what a sum
+makes, a factor of two."""
+
 OfAPart: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
 """Function (x, y) -> several quantities of these examples."""
 
@@ -28,6 +32,35 @@ class Parts(Protocol):
             A tensor for each quantity.
         """
         ...
+
+
+class NotAMean(ValueError):
+    """A loss that is no mean over its examples cannot be taken in chunks."""
+
+
+def require_mean(loss: Callable[[tf.Tensor, tf.Tensor], Scalar], x: tf.Tensor, y: tf.Tensor) -> None:
+    """Refuse a loss that is no mean over its examples, by a look at four of them; nothing is seen inside a graph.
+
+    Args:
+        loss: Function (x, y) -> loss of these examples.
+        x: Inputs, shape (B, ...).
+        y: Targets, shape (B, ...).
+
+    Raises:
+        NotAMean: If the loss of all four is not the mean of the loss of three and the loss of one, so weighted.
+    """
+    few = min(4, int(x.shape[0]))
+    if few < 2 or not tf.executing_eagerly():
+        return
+    parts = (slice(0, few), slice(0, few - 1), slice(few - 1, few))
+    whole, most, last = (float(loss(x[part], y[part])) for part in parts)
+    mean = ((few - 1) * most + last) / few
+    if abs(whole - mean) > _SAME * max(abs(whole), abs(mean)):
+        raise NotAMean(
+            "`chunk_size` needs a loss that is the mean over its examples, as the Hessian is made of those of chunks. "
+            f"Received: a loss of {whole:.6g} on {few} examples, whose parts give {mean:.6g} (as with "
+            "reduction='sum'). Use a mean, or no chunks."
+        )
 
 
 class Chunks:

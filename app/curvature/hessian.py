@@ -9,7 +9,7 @@ from typing import TypeAlias
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sharpness_phases.curvature.chunks import Chunks, MeanOver
+from sharpness_phases.curvature.chunks import Chunks, MeanOver, require_mean
 from sharpness_phases.curvature.operator import Linearization, Scalar, Vector
 
 Loss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], Scalar]
@@ -43,7 +43,8 @@ class HessianOperator:
         examples_at_once: Number of examples differentiated at once.
 
     Raises:
-        ValueError: If there are no variables, or `chunk_size` is below 1.
+        ValueError: If there are no variables, `chunk_size` is below 1, or the loss of examples that are taken in chunks
+            is not their mean.
 
     Example:
         The Hessian of L = mean (theta x)^2 / 2 over x = 1, 3 is mean x^2 = 5:
@@ -80,6 +81,7 @@ class HessianOperator:
         self.examples_at_once = min(chunk_size or examples, examples)
         self._mean = None
         if self.examples_at_once < examples:
+            require_mean(lambda x, y: self._loss(x, y)[0], self._x, self._y)
             chunks = Chunks(self._x, self._y, self.examples_at_once)
             self._mean = MeanOver(chunks, self._linearize, self.size, self.dtype)
 

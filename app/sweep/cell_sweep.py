@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from sharpness_phases.sweep.simulator import CellRunner, Simulator
 
 
+_SAME_LOSS, _SAME_SHARPNESS = 1e-4, 1e-2
+"""Relative differences of L_0 and lambda_0 up to which a network is the stored one. Chosen so: other machines differ by
+1e-6 in L_0, and by `sharpness.tolerance` in lambda_0, 1e-3; other initialisations by percents."""
+
+
 class RunKeeper(Protocol):
     """Where a cell's runs are kept, such as `sharpness_phases.store.runs.RunStore`."""
 
@@ -134,4 +139,19 @@ class CellSweep:
             if self.simulator is None:
                 self.simulator = Simulator(self._config)
             self._runs = CellRunner(self.simulator, self._config, self._cell)
+            self._require_the_stored_network(self._runs)
         return self._runs
+
+    def _require_the_stored_network(self, runs: CellRunner) -> None:
+        """Refuse to go on with another initialisation than that of the stored runs."""
+        stored = self._found(RunSpec(self._cell))
+        if stored is None:
+            return
+        now = runs.initial
+        pairs = ((stored.loss[0], now.loss, _SAME_LOSS), (stored.sharpness[0], now.sharpness, _SAME_SHARPNESS))
+        if any(abs(before - after) > share * abs(before) for before, after, share in pairs):
+            raise UserError(
+                f"{self._cell.name}: the stored runs began at L_0 = {stored.loss[0]:.6g} and lambda_0 = "
+                f"{stored.sharpness[0]:.6g}, the network built now at {now.loss:.6g} and {now.sharpness:.6g}: it "
+                "is another initialisation. Own models must take all their weights from `seed`; --fresh runs all anew"
+            )

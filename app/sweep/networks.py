@@ -12,6 +12,7 @@ from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.models import FAMILIES, family
 from sharpness_phases.models.initial import subtract_initial_output
 from sharpness_phases.runs.spec import Cell
+from sharpness_phases.training.measurement_set import require_one_precision
 
 _COPIES = 4
 """Vectors of as many numbers as there are weights that training and measuring need at least: the weights, those before
@@ -83,6 +84,10 @@ def _build_own(location: str, cell: Cell, input_shape: tuple[int, ...], classes:
         raise UserError(f"model.family: {location} failed for {cell.name}: {type(error).__name__}: {error}") from error
     shape = getattr(network, "output_shape", None)
     if isinstance(network, keras.Model) and shape is not None and tuple(shape) == (None, classes):
+        try:
+            require_one_precision(network)
+        except ValueError as error:
+            raise UserError(f"model.family: {location}: {error}") from None
         return network
     found = type(network).__name__
     if isinstance(network, keras.Model):

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.curvature.chunks import NotAMean
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.power import PowerIteration
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
@@ -100,10 +101,13 @@ class Simulator:
 
         Raises:
             MachineError: If it does not suffice for a few examples and vectors, either.
+            UserError: If it does not suffice for all examples, and the loss is not a mean over them.
         """
         while True:
             try:
                 return compute()
+            except NotAMean as error:
+                raise UserError(f"sharpness.chunk_size: {error}") from None
             except (tf.errors.ResourceExhaustedError, MemoryError):
                 examples = self._config.sharpness.examples
                 at_once = min(self._chunk_size or examples, examples)

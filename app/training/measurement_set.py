@@ -15,7 +15,8 @@ Examples: TypeAlias = np.ndarray | tf.Tensor
 def as_tensors(measurement: tuple[Examples, Examples], network: keras.Model) -> tuple[tf.Tensor, tf.Tensor]:
     """Check a measurement set and move it to the device.
 
-    A network with several inputs or outputs is refused by `require_one_array`, with a `ValueError`.
+    A network with several inputs or outputs is refused by `require_one_array`, one of mixed precision by
+    `require_one_precision`, each with a `ValueError`.
 
     Args:
         measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...).
@@ -28,6 +29,7 @@ def as_tensors(measurement: tuple[Examples, Examples], network: keras.Model) -> 
         ValueError: If `measurement` is not a pair of equal lengths, at least 1.
     """
     require_one_array(network)
+    require_one_precision(network)
     if not isinstance(measurement, tuple | list) or len(measurement) != 2:
         raise ValueError(f"`measurement` must be a pair (x, y). Received: {type(measurement).__name__}.")
     x, y = (tf.convert_to_tensor(part) for part in measurement)
@@ -54,6 +56,24 @@ def require_one_array(network: keras.Model) -> None:
             "The sharpness is measured of models with one input and one output array. "
             f"Received: {network.name} with {inputs} and {outputs}. Concatenate them, and split inside the model."
         )
+
+
+def require_one_precision(network: keras.Model) -> None:
+    """Refuse mixed precision: products in float16 overflow or vanish, and the loss scale of training is no part of H.
+
+    Args:
+        network: Any Keras model.
+
+    Raises:
+        ValueError: If a layer computes in another dtype than that of its weights.
+    """
+    for layer in network._flatten_layers():
+        if layer.weights and layer.compute_dtype != layer.variable_dtype:
+            raise ValueError(
+                "The sharpness is measured in the precision of the weights. Received: layer "
+                f"{layer.name!r} with weights in {layer.variable_dtype} that computes in {layer.compute_dtype}. Build "
+                "the network with the dtype policy 'float32' to measure it; what is found holds for mixed precision."
+            )
 
 
 def accuracy(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

@@ -260,3 +260,59 @@ def test_a_sharpness_that_is_not_defined_at_a_finite_loss_is_a_users_error(tmp_p
     monkeypatch.setattr(CellRunner, "trajectory", undefined)
     with pytest.raises(UserError, match="d2_w8_s0: at c = 1 the sharpness is not a number while the loss is finite"):
         sweep(tmp_path, "sweep.widths=[8]", "sweep.seeds=1")
+
+
+OWN = """
+import keras
+import numpy as np
+
+def mlp(width, depth, input_shape, classes, seed, policy=POLICY):
+    start = keras.initializers.RandomNormal(stddev=0.1, seed=SEED)
+    return keras.Sequential([
+        keras.Input(input_shape),
+        keras.layers.Flatten(),
+        keras.layers.Dense(width, activation="tanh", kernel_initializer=start, dtype=policy),
+        keras.layers.Dense(classes, kernel_initializer=start, dtype=policy),
+    ])
+
+def summed(y, outputs):
+    return keras.ops.sum(keras.ops.square(y - outputs))
+"""
+
+
+@pytest.fixture
+def own_code(tmp_path, monkeypatch):
+    """Writes own code into the current folder; each has a module of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name, seed="seed", policy="'float32'"):
+        (tmp_path / f"{name}.py").write_text(OWN.replace("SEED", seed).replace("POLICY", policy))
+        return ["sweep.widths=[8]", "sweep.seeds=1", f"model={{family: '{name}:mlp'}}"]
+
+    return write
+
+
+def test_a_network_that_ignores_its_seed_is_not_mixed_with_stored_runs_of_another_start(own_code, tmp_path):
+    overrides = own_code("unseeded", seed="int(np.random.default_rng().integers(1 << 30))")
+    sweep(tmp_path / "runs", *overrides)
+    with pytest.raises(UserError, match=r"d2_w8_s0.*another initialisation.*`seed`.*--fresh"):
+        sweep(tmp_path / "runs", *overrides, "sweep.lr_exponents.start=-1")
+
+
+@pytest.mark.slow
+def test_a_seeded_network_of_ones_own_goes_on_from_stored_runs(own_code, tmp_path):
+    overrides = own_code("seeded")
+    _, _, first = sweep(tmp_path / "runs", *overrides)
+    _, _, more = sweep(tmp_path / "runs", *overrides, "sweep.lr_exponents.start=-1")
+    assert 0 < more < first
+
+
+def test_mixed_precision_is_a_users_error(own_code, tmp_path):
+    with pytest.raises(UserError, match=r"model.family: mixed:mlp.*computes in float16"):
+        sweep(tmp_path / "runs", *own_code("mixed", policy="'mixed_float16'"))
+
+
+def test_chunks_of_a_loss_that_is_no_mean_are_a_users_error(own_code, tmp_path):
+    overrides = [*own_code("sums"), "loss=sums:summed", "sharpness.chunk_size=16"]
+    with pytest.raises(UserError, match=r"sharpness.chunk_size: .*mean over its examples"):
+        sweep(tmp_path / "runs", *overrides)
