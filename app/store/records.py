@@ -197,7 +197,9 @@ def _require_columns(file: pq.ParquetFile) -> None:
     ]
     if wrong:
         raise DamagedFile(f"other columns than those of a run: {', '.join(wrong)}")
-    if _names_in_arrow(file) != file.schema.names:  # one that is damaged would be taken for a missing column
+    names, leaves = _names_in_arrow(file), [file.schema.column(i).path for i in range(len(file.schema))]
+    of_leaves = [next((name for name in names if f"{leaf}.".startswith(f"{name}.")), leaf) for leaf in leaves]
+    if list(dict.fromkeys(of_leaves)) != names:  # one that is damaged would be taken for a missing column
         raise DamagedFile("two names for one column")
 
 
