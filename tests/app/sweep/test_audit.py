@@ -41,7 +41,7 @@ def test_an_experiment_is_audited_as_it_lies_in_its_folder(analyzer, tmp_path):
 
 
 def test_a_share_of_the_measurements_is_chosen_and_lambda_0_once(analyzer):
-    runs = analyzer[0].runs
+    runs = analyzer.runs
     everything = chosen_rows(runs, 1.0)
     assert everything["sharpness"].notna().all()
     assert (everything["step"] == 0).sum() == 1

@@ -111,7 +111,7 @@ def test_other_losses_networks_and_solvers_run_too(override, tmp_path):
 
 
 def test_a_network_without_positive_curvature_is_a_users_error(tmp_path):
-    config = load_config("quickstart", [*TINY, "model.output_scale=1e-30"])
+    config = load_config("quickstart", [*TINY, "model.output_scale=1e-45"])
     with pytest.raises(UserError, match="initial sharpness of d2_w8_s0"):
         CellSweep(config, Cell(2, 8, 0), RunStore(tmp_path)).complete()
 
