@@ -150,11 +150,20 @@ class SharpnessTracker:
             start, share = start + towards, 0.5  # ||z + v|| <= 2
         aim = Aim(threshold, share * self._overlap, share * self._side_overlap)
         result = self._solver.solve(here.matvec, start, aim)
-        return Measurement(here.loss, here.accuracy, result)
+        return Measurement(here.loss, here.accuracy, _where_finite(here.loss, result))
 
     def _solve_sample_at(self, index: Scalar, before: Vector) -> EigenResult:
         here = self.sample.linearize()  # type: ignore[union-attr]
         return self._sample_solver.solve(here.matvec, before + SAMPLE_RANDOM_SHARE * self._starts[index])
+
+
+def _where_finite(loss: Scalar, result: EigenResult) -> EigenResult:
+    """The result, with NaN for the eigenvalue if the loss is not finite; a Hessian may be finite even then."""
+    known = tf.math.is_finite(loss)
+    unknown = tf.constant(float("nan"), result.eigenvalue.dtype)
+    return result._replace(
+        eigenvalue=tf.where(known, result.eigenvalue, unknown), converged=tf.logical_and(result.converged, known)
+    )
 
 
 def sample_size(examples: int) -> int:
