@@ -92,17 +92,23 @@ def test_a_config_with_other_runs_is_refused_in_a_folder_that_has_some(override,
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.fixture(scope="module")
+def stored_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored") / "mine"
+    experiment(folder, *SMALL).run()
+    return folder
+
+
 @pytest.fixture
-def stored(tmp_path):
-    """A folder with one network's runs."""
-    experiment(tmp_path / "mine", *SMALL).run()
-    return tmp_path / "mine"
+def stored(stored_once, tmp_path):
+    """A folder with one network's runs, to do with as one likes."""
+    return shutil.copytree(stored_once, tmp_path / "mine")
 
 
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["sweep.seeds=2"],
+        pytest.param(["sweep.seeds=2"], marks=pytest.mark.slow),
         ["sweep.widths=[16]", "sweep.depths=[2,3]", "sweep.lr_exponents.stop=5.0"],
         ["analysis={loss_tolerance: 0.01, barrier: true}", "name=renamed", "tensorboard=true"],
         ["executor={kind: serial, cpus_per_run: 2.0}", "device.xla=never", "sharpness.chunk_size=32"],
@@ -118,6 +124,7 @@ def test_a_config_that_asks_for_more_of_the_same_runs_or_looks_at_them_otherwise
     assert load_config(stored / "config.yaml").changed(environment=None) == experiment(None, *SMALL, *overrides).config
 
 
+@pytest.mark.slow
 def test_a_config_without_runs_may_be_replaced(tmp_path):
     experiment(tmp_path, *SMALL, "training.steps=3").run()
     for path in (tmp_path / "runs").iterdir():
@@ -165,6 +172,7 @@ def test_a_second_config_is_refused_while_another_is_being_run_in_the_folder(ove
     assert "--fresh, once it has ended" in refusal
 
 
+@pytest.mark.slow
 def test_where_locks_are_refused_a_second_config_is_refused_as_soon_as_there_is_one(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise OSError(37, "No locks available")
@@ -213,6 +221,7 @@ def test_what_an_earlier_look_at_the_folder_has_shown_and_this_one_has_not_is_re
     assert (tmp_path / "phase_diagram.png").exists()
 
 
+@pytest.mark.slow
 def test_fresh_sets_old_runs_aside(tmp_path):
     small = ("sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false")
     experiment(tmp_path, *small).run()

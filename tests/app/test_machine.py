@@ -104,6 +104,7 @@ def exhausted_above(examples, monkeypatch):
     monkeypatch.setattr(SharpnessModel, "measure", measure)
 
 
+@pytest.mark.slow
 def test_out_of_memory_is_answered_by_smaller_chunks_and_said(tmp_path, monkeypatch, caplog):
     plain = experiment(tmp_path / "plain").run().critical_constants()
     exhausted_above(20, monkeypatch)

@@ -85,6 +85,7 @@ def upside_down(targets, outputs):
 """
 
 
+@pytest.mark.slow
 def test_an_initial_sharpness_that_is_not_as_exact_as_asked_is_told(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("sharpness_phases.sweep.simulator.build_solver", lambda *_: Lanczos(1e-6, max_products=2))
     Experiment.from_config("quickstart", [*SMALL, "sharpness.tolerance=1e-6"], tmp_path).run()

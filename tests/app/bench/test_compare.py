@@ -12,6 +12,9 @@ CONFIG = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "sweep.lr_exponents={start
 MEASURED_ON_ALL = ["data.train_examples=256", "sharpness.examples=256"]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def comparison():
     return next(compare(load_config("quickstart", [*CONFIG, *MEASURED_ON_ALL]), repeats=1))

@@ -115,6 +115,7 @@ def test_a_whole_run_prints_the_table_and_the_diagrams_path_and_nothing_of_tenso
     assert "--fresh" in refused.stderr
 
 
+@pytest.mark.slow
 def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_path):
     plan = phases("plan", "quickstart", *TINY, "--json", "plan.json", folder=tmp_path)
     assert plan.returncode == 0
@@ -133,6 +134,7 @@ def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_
 ASCII = os.environ | {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.slow
 def test_a_locale_without_utf_8_changes_no_file_and_ends_no_command(tmp_path):
     place = tmp_path / "wie\u00dfe"
     place.mkdir()
@@ -347,6 +349,7 @@ def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
     assert "outputs/three" in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_uv_model_is_held_against_its_exact_solution(tmp_path):
     arguments = ["-s", "sweep.widths=[8]", "-s", "sweep.seeds=1", "-s", "sweep.lr_exponents.stop=2.5"]
     result = phases("uv", *arguments, folder=tmp_path)

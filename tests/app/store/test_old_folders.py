@@ -65,6 +65,7 @@ def test_commands_that_read_move_and_write_no_run(command, old):
     assert done.stderr.count("schema version '2'") == 1
 
 
+@pytest.mark.slow
 def test_running_again_computes_what_cannot_be_used_and_loses_no_file(old, finished):
     damaged, other, *_ = sorted(before := runs(old))
     found = Experiment.open(old).run().critical_constants()

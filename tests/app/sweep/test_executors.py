@@ -149,6 +149,7 @@ def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, figure):
     assert within_one >= 0.95
 
 
+@pytest.mark.slow
 def test_c_barrier_is_found_where_the_config_asks_for_it(tmp_path):
     tables = []
     for search in ("adaptive", "exhaustive"):
@@ -162,6 +163,7 @@ def test_c_barrier_is_found_where_the_config_asks_for_it(tmp_path):
     pd.testing.assert_frame_equal(tables[0], tables[1])
 
 
+@pytest.mark.slow
 def test_the_saturation_is_measured_at_every_c_up_to_divergence_at_the_step_with_c_tau(tmp_path):
     saturation = ["sweep.widths=[8]", "sweep.seeds=1", "analysis.saturation=true", "analysis.saturation_time=20.0"]
     config, store, _ = sweep(tmp_path, *saturation)

@@ -58,6 +58,7 @@ def test_every_family_runs_on_every_prepared_data_set(family, loss, dataset, tmp
     assert len(run(tmp_path, family, *options).critical_constants()) == 1
 
 
+@pytest.mark.slow
 def test_the_uv_model_runs_on_its_one_point(tmp_path):
     table = run(tmp_path, "uv", *UV, "data.train_examples=null", width=64).critical_constants()
     assert len(table) == 1
@@ -131,6 +132,7 @@ def test_the_users_own_loss_class_runs(tmp_path):
     assert len(run(tmp_path, "fcn", "loss=keras.losses:LogCosh").critical_constants()) == 1
 
 
+@pytest.mark.slow
 def test_a_change_of_the_users_own_code_makes_new_runs(own, tmp_path):
     first = set(run(tmp_path / "out", f"{own}:wide").runs["run_id"])
     path = tmp_path / f"{own}.py"
@@ -149,6 +151,7 @@ def test_a_change_of_what_the_users_own_code_imports_makes_new_runs_that_it_comp
     assert (first.critical_constants()["lambda_0"] != second.critical_constants()["lambda_0"]).all()
 
 
+@pytest.mark.slow
 def test_code_that_is_changed_while_it_runs_ends_the_experiment_and_no_run_is_taken_for_one_of_the_other(own, tmp_path):
     path = tmp_path / f"{own}.py"
 

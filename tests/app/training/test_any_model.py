@@ -150,7 +150,14 @@ def test_several_inputs_are_refused_with_what_to_do():
         SharpnessModel(network, measurement=([X, X], Y))
 
 
-@pytest.mark.parametrize("network", [functional, Subclassed, lambda: FCN(width=6, depth=3).build((6,), 3, seed=0)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(functional, marks=pytest.mark.slow),
+        pytest.param(Subclassed, marks=pytest.mark.slow),
+        lambda: FCN(width=6, depth=3).build((6,), 3, seed=0),
+    ],
+)
 def test_a_saved_model_predicts_and_trains_on_as_if_it_had_not_been_saved(network, tmp_path):
     model = wrapped(
         network(), keras.optimizers.SGD(0.1, momentum=0.9), solver=Lanczos(1e-4, 50, 8), every=2, chunk_size=7
@@ -183,6 +190,7 @@ def test_measuring_after_loading_needs_a_set_and_says_so(tmp_path, caplog):
     assert "sharpness" in loaded.fit(X, Y, verbose=0).history
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_loaded_by_a_process_that_imports_nothing_else_of_the_project(tmp_path):
     model = wrapped(functional(), solver=PowerIteration(7, tolerance=0.1))
     model.fit(X, Y, verbose=0)

@@ -42,6 +42,7 @@ ALWAYS = {
 }
 
 
+@pytest.mark.slow
 def test_what_an_earlier_config_of_the_folder_had_to_show_is_removed_and_nothing_else(write, tmp_path):
     (tmp_path / "notes.png").touch()
     more = {"phase_diagram_over_depth.png", "phase_diagram_over_ratio.png", "regimes.png", "regimes.csv", "tensorboard"}
@@ -49,6 +50,7 @@ def test_what_an_earlier_config_of_the_folder_had_to_show_is_removed_and_nothing
     assert write(SHORT, depths=(2,)) == ALWAYS | {"notes.png"}
 
 
+@pytest.mark.slow
 def test_an_unusual_order_of_constants_is_warned_of(write, caplog):
     with caplog.at_level(logging.WARNING):
         write(SHORT, depths=(2,))

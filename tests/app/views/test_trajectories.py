@@ -31,5 +31,6 @@ def test_steps_that_were_not_measured_are_passed_over():
     assert all(np.isfinite(line.get_ydata()).all() for line in lines)
 
 
+@pytest.mark.slow
 def test_it_is_saved(tmp_path):
     assert TrajectoryFigure(tables.trajectories(), title="made up").save(tmp_path / "t.png").stat().st_size > 5000
