@@ -126,6 +126,17 @@ class EdgeSearch:
                 self._enclose_near(guess)
             self._narrow_down()
 
+    def climb(self, start: int, goes_on: Callable[[], bool] = lambda: True) -> None:
+        """Ask one index after the other, up to the first yes.
+
+        Args:
+            start: The first index to be asked.
+            goes_on: Whether another run may be asked.
+        """
+        for index in range(start, self._high + 1):
+            if not goes_on() or self.holds(index):
+                return
+
     def settle_doubts(self, goes_on: Callable[[], bool] = lambda: True) -> None:
         """Look into the gaps below the edge wherever a run came close to the threshold (see `Doubt`).
 

@@ -48,8 +48,8 @@ _MANNERS = {
 
 The splits follow the costs of the answers. A run that says yes to loss or sharpness often ends after one step, and
 costs a tenth of one that says no (docs/performance.md, "Yeses lead to the edge"): 0.75. A run that diverges ends early
-too, but later: 0.6. A line to theta_T is measured at the end of a whole run, whatever it says: 0.5. The two splits
-above 0.5 were chosen so: towards 1/2 there are more runs that say no, towards 1 more that say yes.
+too, but later: 0.6. The two were chosen so: towards 1/2 there are more runs that say no, towards 1 more that say yes. A
+barrier is looked for one c after the other from c_loss on; the split of 0.5 is for what is left.
 """
 
 
@@ -70,8 +70,9 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
 
     The low end comes first: a sharpness that grows there grows from the first step to the last, so that two
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
-    costs most, comes last. Doubts are settled when all edges are enclosed, and as long as the whole grid would take
-    more runs.
+    costs most, comes late. A line has a barrier, but for rare shapes, only where the loss has risen, and with
+    cross-entropy on single c that nothing around tells of: every c from c_loss on is asked, up to the first with one.
+    Doubts are settled when all edges are enclosed, and as long as the whole grid would take more runs.
 
     Args:
         grid: The c of the grid, increasing.
@@ -100,6 +101,7 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         found[Question.SHARPNESS].enclose(start)
         if barrier:
             found[Question.BARRIER] = _search(Question.BARRIER, end, oracle)
+            found[Question.BARRIER].climb(end if loss.edge is None else loss.edge, whole_grid_takes_more)
             found[Question.BARRIER].enclose(start)
         return found
 

@@ -55,10 +55,10 @@ def test_reading_moves_and_writes_no_run_and_says_what_it_leaves_out(old, finish
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["analyze", "plot"])
+@pytest.mark.parametrize("command", [["analyze"], ["plot", "--kind", "trajectories"]], ids=["analyze", "plot"])
 def test_commands_that_read_move_and_write_no_run(command, old):
     before = runs(old)
-    done = phases(command, old, folder=old.parent)
+    done = phases(*command, old, folder=old.parent)
     assert done.returncode == 0, done.stderr
     assert runs(old) == before
     assert not (old / "damaged").exists()

@@ -100,7 +100,7 @@ def test_a_folder_that_the_workers_do_not_share_is_told(cluster, tmp_path, monke
 
 
 def test_a_users_error_of_a_worker_is_told_as_at_home(cluster, tmp_path):
-    experiment = Experiment.from_config("quickstart", [*RAY, "model.output_scale=1e-30"], tmp_path / "new")
+    experiment = Experiment.from_config("quickstart", [*RAY, "model.output_scale=1e-45"], tmp_path / "new")
     with pytest.raises(UserError, match=r"^The initial sharpness of d2_w"):
         experiment.run()
     assert not (tmp_path / "new").exists()
