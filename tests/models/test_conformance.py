@@ -23,7 +23,7 @@ VARIANTS = ("fcn with bias, mup", "resnet with layer normalization")
 """Cases of a family that has a plainer one: they wait for `make test-all`, as other modes and losses of those do."""
 
 SLOW = pytest.mark.slow
-MODES = [pytest.param("eager", marks=SLOW), "graph", pytest.param("XLA", marks=SLOW)]
+MODES = [pytest.param("eager", marks=SLOW), "graph", pytest.param("XLA", marks=pytest.mark.long)]
 
 CLASSES = 3
 

@@ -22,7 +22,7 @@ def normalized(run):
     return np.interp(run["step"], run["step"][known], ratio)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_full_batch_gradient_descent_sharpens_progressively_then_stays_at_the_edge_of_stability(analyzer):
     table = analyzer.regime_table()
     runs = analyzer.runs[analyzer.runs["question"] == "whole"].groupby("run_id")
