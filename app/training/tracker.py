@@ -159,10 +159,10 @@ class SharpnessTracker:
 
 def _where_finite(loss: Scalar, result: EigenResult) -> EigenResult:
     """The result, with NaN for the eigenvalue if the loss is not finite; a Hessian may be finite even then."""
-    known = tf.math.is_finite(loss)
-    unknown = tf.constant(float("nan"), result.eigenvalue.dtype)
+    known, value = tf.math.is_finite(loss), tf.convert_to_tensor(result.eigenvalue)
+    unknown = tf.constant(float("nan"), value.dtype)
     return result._replace(
-        eigenvalue=tf.where(known, result.eigenvalue, unknown), converged=tf.logical_and(result.converged, known)
+        eigenvalue=tf.where(known, value, unknown), converged=tf.logical_and(result.converged, known)
     )
 
 
