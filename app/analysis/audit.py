@@ -72,7 +72,8 @@ def verdict(audited: pd.DataFrame) -> Verdict:
     """
     repeated = np.isclose(audited["loss_again"], audited["loss"], rtol=SAME_LOSS, atol=1e-12)
     counted = audited[repeated & np.isfinite(audited["truth"])]
-    error = (counted["stored"] - counted["truth"]).abs() / counted["truth"].abs()
+    apart = (counted["stored"] - counted["truth"]).abs()
+    error = (apart / counted["truth"].abs()).where(apart > 0, 0.0)  # a Hessian of zeros is right, too
     one_side = counted["limit"].notna()
     converged = counted["converged"].astype(bool) & counted["residual"].notna()
     kinds = {"converged": converged, "not converged": ~converged & ~one_side, "one side": ~converged & one_side}

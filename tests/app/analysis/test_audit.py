@@ -41,6 +41,10 @@ def test_a_converged_sharpness_that_is_off_by_more_than_it_claims_is_found():
     assert not result.holds
 
 
+def test_a_sharpness_of_zero_that_is_zero_is_right():
+    assert found({"stored": 0.0, "truth": 0.0}).errors[0].largest == 0
+
+
 def test_what_says_that_it_did_not_converge_claims_nothing():
     result = found({"stored": 0.3, "converged": False})
     assert result.holds
