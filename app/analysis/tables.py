@@ -19,7 +19,7 @@ from sharpness_phases.analysis.saturation import (
     saturation_curves,
 )
 from sharpness_phases.runs.questions import Criteria, Question
-from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.runs.trajectory import COLUMNS, PER_RUN, PER_STEP, Column, Trajectory
 
 RunLabels: TypeAlias = dict[str, Any]
 """The columns that are the same in all rows of a run: run_id, question, those of `CELL`, lr_exponent, c, diverged."""
@@ -91,17 +91,21 @@ def split_runs(runs: pd.DataFrame) -> Iterator[tuple[RunLabels, Trajectory]]:
     ids = runs["run_id"].to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
     ends = [*starts[1:], len(ids)]
-    steps = {name: runs[name].to_numpy() for name in ("loss", "accuracy", "sharpness", "residual", "hvps")}
-    steps["converged"] = runs["converged"].to_numpy(bool) if "converged" in runs else np.zeros(len(runs), bool)
-    nothing = np.full(len(runs), np.nan)
-    lines = [runs[name].to_numpy() if name in runs else nothing for name in ("barrier", "line_rise")]
+    values = {column.name: _values_of(runs, column) for column in COLUMNS if column.measured}
     described: list[RunLabels] = runs.iloc[starts][
         ["run_id", "question", *CELL, "lr_exponent", "c", "diverged"]
     ].to_dict("records")  # type: ignore[assignment]
     for labels, start, end in zip(described, starts, ends, strict=True):
-        arrays = {name: values[start:end] for name, values in steps.items()}
-        barrier, line_rise = (float(values[start]) for values in lines)
-        yield labels, Trajectory(**arrays, diverged=labels["diverged"], barrier=barrier, line_rise=line_rise)
+        measured: dict[str, Any] = {name: values[name][start:end] for name in PER_STEP}
+        measured |= {name: values[name][start].item() for name in PER_RUN}
+        yield labels, Trajectory(**measured)
+
+
+def _values_of(runs: pd.DataFrame, column: Column) -> np.ndarray:
+    """A column of a table of runs; where it is missing, what stands for that."""
+    if column.name not in runs and column.missing is not None:
+        return np.full(len(runs), column.missing)
+    return runs[column.name].to_numpy(column.type)
 
 
 def constants_table(runs: pd.DataFrame, exponents: Sequence[float], criteria: Criteria) -> pd.DataFrame:

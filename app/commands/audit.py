@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sharpness_phases.commands.options import AllowCode, Config, JsonFile, Output, Overrides, experiment_of
-from sharpness_phases.commands.output import out, progress_console, write_json
+from sharpness_phases.commands.output import one_by_one, out, write_json
 
 if TYPE_CHECKING:
     from sharpness_phases.analysis.audit import Verdict
-
-T = TypeVar("T")
 
 Share = Annotated[float, typer.Option("--share", min=1e-6, max=1.0, help="Share of the stored sharpnesses.")]
 ChoiceSeed = Annotated[int, typer.Option("--seed", min=0, help="Fixes which of them.")]
@@ -33,7 +31,7 @@ def audit(
     from sharpness_phases.commands.console import plain_table
 
     experiment = experiment_of(config, overrides, output, allow_custom_code)
-    found, path = experiment.audit(share, seed, _shown)
+    found, path = experiment.audit(share, seed, partial(one_by_one, "sharpnesses"))
     rows = [
         [e.kind, f"{e.number}", *(_share_of(value) for value in (e.median, e.q95, e.q99, e.largest)), f"{e.beyond}"]
         for e in found.errors
@@ -46,14 +44,6 @@ def audit(
     write_json(json_file, named | found._asdict() | {"errors": [each._asdict() for each in found.errors]})
     if not found.holds:
         raise typer.Exit(1)
-
-
-def _shown(audited: Iterable[T], count: int) -> Iterable[T]:
-    """What is audited one by one, with a bar on a terminal."""
-    from rich.progress import track
-
-    console = progress_console()
-    return track(audited, "sharpnesses", count, console=console, disable=not console.is_terminal, transient=True)
 
 
 def _share_of(error: float) -> str:

@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -17,6 +19,8 @@ logger = logging.getLogger("sharpness_phases")
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+T = TypeVar("T")
 
 STANDARD_OUTPUT = Path("-")
 """What stands for standard output where a file is named."""
@@ -38,6 +42,23 @@ def show_messages(level: int = logging.INFO) -> None:
 def progress_console() -> Console:
     """Where progress is shown; nowhere, if only errors are asked for."""
     return err if logger.isEnabledFor(logging.INFO) else Console(stderr=True, quiet=True)
+
+
+def one_by_one(what: str, values: Iterable[T], count: int | None = None) -> Iterable[T]:
+    """Values one by one, with a bar on a terminal.
+
+    Args:
+        what: What they are, for the bar.
+        values: The values.
+        count: Their number, where it cannot be asked for.
+
+    Returns:
+        The same values.
+    """
+    from rich.progress import track
+
+    console = progress_console()
+    return track(values, what, count, console=console, disable=not console.is_terminal, transient=True)
 
 
 def write_json(path: Path | None, content: object, more: bool = False) -> None:

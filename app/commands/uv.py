@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from sharpness_phases.commands.options import OptionalConfig, Output, Overrides, experiment_of
-from sharpness_phases.commands.output import out, progress_console
+from sharpness_phases.commands.output import one_by_one, out, progress_console
 from sharpness_phases.commands.run import told_how_to_go_on, words_of
 from sharpness_phases.errors import UserError
 from sharpness_phases.views.pictures import PHASE_DIAGRAM
@@ -95,7 +95,7 @@ def _beyond_the_edge(target: float, folder: Path) -> None:
         raise UserError(f"--target: Y must be a number with {allowed}; got {target:g}")
     from sharpness_phases.experiment import run_uv_target
 
-    found = run_uv_target(target, folder, _shown)
+    found = run_uv_target(target, folder, partial(one_by_one, "learning rates"))
     rows = [[onset.name, f"{onset.exact:.6f}", _bracket(onset)] for onset in found.onsets]
     names = ("what begins", "exact g", "seen between g")
     out.print(plain_table("The uv model with a target: thresholds", names, rows))
@@ -109,14 +109,6 @@ def _beyond_the_edge(target: float, folder: Path) -> None:
     out.print(plain_table("Training against the exact recursion, largest error of r = f / y", errors, rows))
     for title, paths in (("Bifurcation diagram", found.pictures), ("Tables", found.tables)):
         out.print(f"{title}: {', '.join([str(paths[0]), *(path.name for path in paths[1:])])}", markup=False)
-
-
-def _shown(values: Sequence[float]) -> Iterable[float]:
-    """The values one by one, with a bar on a terminal."""
-    from rich.progress import track
-
-    console = progress_console()
-    return track(values, description="learning rates", console=console, disable=not console.is_terminal, transient=True)
 
 
 def _bracket(onset: Onset) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -20,6 +18,7 @@ from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
+from sharpness_phases.training.device import double_precision
 from sharpness_phases.training.runner import InitialState
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
@@ -188,26 +187,10 @@ def _product(here: Linearization, dtype: tf.DType) -> Product:
 
 def _in_double_precision(simulator: Simulator, config: ExperimentConfig, cell: Cell) -> SharpnessModel:
     """The cell's network and loss in float64, as far as the user's own code does not fix another precision."""
-    with _float64():
+    with double_precision():
         network = simulator.network(cell)
-        x, y = simulator.measurement
-        model = SharpnessModel(
-            network,
-            measurement=(x.astype(np.float64) if x.dtype.kind == "f" else x, y),
-            every=0,
-            chunk_size=config.sharpness.chunk_size,
-            verify=False,
-        )
+        chunk_size = config.sharpness.chunk_size
+        model = SharpnessModel(network, simulator.measurement, every=0, chunk_size=chunk_size, verify=False)
         model.compile(loss=build_loss(config.loss, "float64"), jit_compile=False)
         model.tracker  # noqa: B018  # built in this precision
     return model
-
-
-@contextmanager
-def _float64() -> Iterator[None]:
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)

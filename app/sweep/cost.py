@@ -15,8 +15,8 @@ from sharpness_phases.runs.spec import Cell, saturation_steps
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
 from sharpness_phases.training.device import counted_flops
+from sharpness_phases.training.line import LINE_POINTS
 from sharpness_phases.training.objective import Objective
-from sharpness_phases.training.runner import LINE_POINTS
 
 _ADAPTIVE_RUNS = 14
 """Training runs that an adaptive search takes for an initialisation.

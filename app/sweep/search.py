@@ -95,7 +95,7 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     def others() -> dict[Question, EdgeSearch]:
         end = len(grid) - 1 if divergence.edge is None else divergence.edge
         loss = _search(Question.LOSS, end, oracle)
-        loss.enclose(_index_of(grid, USUAL_C_LOSS))
+        loss.enclose(_usual_index(Question.LOSS, grid))
         start = end if loss.edge is None else loss.edge + round(USUAL_SHARE_OF_C_SHARP * (end - loss.edge))
         found = {Question.LOSS: loss, Question.SHARPNESS: _search(Question.SHARPNESS, end, oracle, known_of_sharpness)}
         found[Question.SHARPNESS].enclose(start)
@@ -105,7 +105,7 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
             found[Question.BARRIER].enclose(start)
         return found
 
-    divergence.enclose(_index_of(grid, USUAL_DIVERGING_C))
+    divergence.enclose(_usual_index(Question.DIVERGENCE, grid))
     searches, enclosed_at = others(), divergence.edge
     divergence.settle_doubts(whole_grid_takes_more)
     if divergence.edge != enclosed_at:  # nothing beyond it counts
@@ -127,8 +127,7 @@ def edge_of(question: Question, grid: Sequence[float], high: int, oracle: Oracle
     Returns:
         The index; None if the condition holds at no index asked.
     """
-    usual = USUAL_DIVERGING_C if question is Question.DIVERGENCE else USUAL_C_LOSS
-    return _search(question, high, oracle).first(_index_of(grid, usual))
+    return _search(question, high, oracle).first(_usual_index(question, grid))
 
 
 def _search(
@@ -145,6 +144,7 @@ def _search(
     )
 
 
-def _index_of(grid: Sequence[float], c: float) -> int:
-    """Index of the first grid point at or above c, or the last one."""
-    return next((i for i, value in enumerate(grid) if value >= c), len(grid) - 1)
+def _usual_index(question: Question, grid: Sequence[float]) -> int:
+    """Index at or above which training usually diverges or the loss rises; the last one, if the grid ends before."""
+    usual = USUAL_DIVERGING_C if question is Question.DIVERGENCE else USUAL_C_LOSS
+    return next((index for index, c in enumerate(grid) if c >= usual), len(grid) - 1)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -22,6 +20,7 @@ from sharpness_phases.analysis.uv_orbits import (
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.models.uv import UV
 from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.training.device import double_precision
 from sharpness_phases.training.losses import HalfMeanSquaredError
 from sharpness_phases.training.runner import InitialState, TrajectoryRunner
 from sharpness_phases.training.sharpness_model import SharpnessModel
@@ -77,7 +76,7 @@ class TargetRuns:
             )
         self.start = Start(target, width, START)
         factory = UV(width, dtype="float64")
-        with _float64():
+        with double_precision():
             self._runner = _runner(factory, target)
             self._initial = self._runner.initial_state(factory.balanced_weights(START * target, seed=0))
 
@@ -107,12 +106,12 @@ class TargetRuns:
             state, taken = self._state(), taken + VISITED
 
     def _train(self, state: InitialState, rate: float, steps: int, measured: bool) -> Trajectory:
-        with _float64():
+        with double_precision():
             return self._runner.run(state, rate, np.zeros((steps, 1), np.int64), np.full(steps, measured))
 
     def _state(self) -> InitialState:
         """The present weights, with loss and sharpness, to go on from."""
-        with _float64():
+        with double_precision():
             return self._runner.initial_state(self._runner.model.network.get_weights())
 
 
@@ -125,14 +124,3 @@ def _runner(factory: UV, target: float) -> TrajectoryRunner:
     # Compiled by XLA, a step of so small a network takes half as long, also on a CPU.
     model.compile(optimizer=keras.optimizers.SGD(0.0), loss=HalfMeanSquaredError(dtype="float64"), jit_compile=True)
     return TrajectoryRunner(model, x, y)
-
-
-@contextmanager
-def _float64() -> Iterator[None]:
-    """Have Keras keep learning rates and sums of losses in float64, too, which no dtype of a layer or loss decides."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 
@@ -21,6 +23,17 @@ def set_precision(tensor_float_32: bool) -> None:
         tensor_float_32: Whether factors may be rounded so.
     """
     tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """Have Keras build and compute in float64, learning rates and sums of losses, too, where nothing else is said."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
 
 
 def uses_xla(setting: str) -> bool:

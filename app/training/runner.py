@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, cast
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from sharpness_phases.curvature.operator import EigenResult, Operator, Scalar, Vector
+from sharpness_phases.curvature.operator import EigenResult, Scalar, Vector
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
+from sharpness_phases.training.line import Line, LineFromStart
 from sharpness_phases.training.measurement_set import Examples
+from sharpness_phases.training.nearest_weights import NearestWeights
 from sharpness_phases.training.sharpness_model import SharpnessModel
 from sharpness_phases.training.tracker import Measurement
-
-LINE_POINTS = 101
-"""Points of the line from theta_0 to theta_T on which a barrier is looked for (Kalra & Barkeshli 2023, Sec. 2.1)."""
 
 _STEPS_AT_ONCE = 64
 """Steps of one compiled loop, between two looks from outside, such as for Ctrl-C. Chosen: a step of a small network
@@ -47,18 +45,6 @@ class _Row(NamedTuple):
     residual: Scalar | np.ndarray
     converged: Scalar | np.ndarray
     products: Scalar | np.ndarray
-
-
-class _Line(NamedTuple):
-    """What the line from the initial weights to the last ones passes.
-
-    Attributes:
-        highest: Its largest loss; NaN where it was not looked at.
-        rise: The largest rise along it.
-    """
-
-    highest: float = float("nan")
-    rise: float = float("nan")
 
 
 class StepPlan(NamedTuple):
@@ -146,7 +132,7 @@ class TrajectoryRunner:
         self._loop = tf.function(self._take_steps, input_signature=[_LOOP_ARGUMENT])
         self._scouting = tf.function(self._take_estimated_steps, input_signature=[_LOOP_ARGUMENT])
         self._nearest: NearestWeights | None = None
-        self._line = tf.function(self._losses_on_line)
+        self._line = LineFromStart(model)
 
     def initial_state(self, weights: list[np.ndarray], noise_seed: int = 0) -> InitialState:
         """Measure loss and sharpness before training.
@@ -210,7 +196,7 @@ class TrajectoryRunner:
         rows = [np.array([first])]
         measured = np.ones(len(batches), bool) if measure is None else measure
         limits = (min(loss_limit, DIVERGENCE_LOSS), sharpness_limit)
-        line, ended = _Line(), has_diverged(initial.loss)
+        line, ended = Line(), has_diverged(initial.loss)
         begun = not ended and self._take_shared_step(initial, batches[0])
         for begin, end in _blocks(len(batches), barrier_after):
             if ended:
@@ -218,7 +204,7 @@ class TrajectoryRunner:
             taken, ended = self._carry_out(batches[begin:end], measured[begin:end], limits, begin, begun and begin == 0)
             rows.append(taken)
             if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
-                line = self._look_at_line(initial)
+                line = self._line.look(initial.weights, initial.loss)
         table = _Row(*np.concatenate(rows).T)
         if not np.any(table.sharpness[1:] > sharpness_limit):
             self._confirm_the_nearest(table, sharpness_limit)
@@ -365,34 +351,6 @@ class TrajectoryRunner:
         )
         return rows.stack(), steps, stopped
 
-    def _look_at_line(self, initial: InitialState) -> _Line:
-        """Look at the line to the present weights, which stay.
-
-        Args:
-            initial: Where the line begins.
-
-        Returns:
-            What is seen at `LINE_POINTS` equidistant points; at the first one L_0 as it was measured, since computed in
-            another way it might exceed L_0 by rounding.
-        """
-        network = self.model.network
-        end = network.get_weights()
-        losses = self._line([tf.constant(array) for array in initial.weights], [tf.constant(array) for array in end])
-        network.set_weights(end)
-        seen = np.append(initial.loss, np.nan_to_num(losses.numpy(), nan=np.inf, posinf=np.inf))
-        return _Line(float(seen.max()), float(np.max(seen - np.minimum.accumulate(seen))))
-
-    def _losses_on_line(self, start: list[Tensor], end: list[Tensor]) -> Tensor:
-        """The losses behind the first point, in one compiled loop."""
-
-        def loss_at(share: Scalar) -> Scalar:
-            for weight, a, b in zip(self.model.network.weights, start, end, strict=True):
-                weight.assign(a + tf.cast(share, a.dtype) * (b - a))
-            return tf.cast(self.model.loss_on_measurement(), tf.float64)
-
-        shares = tf.constant(np.linspace(0.0, 1.0, LINE_POINTS)[1:])
-        return tf.map_fn(loss_at, shares, parallel_iterations=1)
-
     def _reset(self, initial: InitialState, learning_rate: float) -> None:
         self.model.network.set_weights(initial.weights)
         for index, state in enumerate(self._noise):  # which are no weights to Keras
@@ -421,48 +379,6 @@ class TrajectoryRunner:
     @property
     def _dtype(self) -> tf.DType:
         return self.model.tracker.operator.dtype
-
-
-class NearestWeights:
-    """The weights of the step at which a run came nearest to a limit, by its estimates.
-
-    Args:
-        network: The network that is trained.
-        operator: Its Hessian.
-
-    Attributes:
-        weights: Copies of its weights at that step.
-        step: Its number; -1 if there is none.
-        estimate: The estimate there.
-        scale: The sharpness over that of the sample, when both were measured last.
-        top: The sample's last top eigenvector.
-    """
-
-    def __init__(self, network: keras.Model, operator: Operator) -> None:
-        self._of_network = network.weights
-        self.weights = [tf.Variable(weight.value, trainable=False) for weight in network.weights]
-        self.step = tf.Variable(-1, trainable=False)
-        self.estimate = tf.Variable(-float("inf"), trainable=False, dtype=tf.float64)
-        self.scale = tf.Variable(float("nan"), trainable=False, dtype=tf.float64)
-        self.top = tf.Variable(tf.zeros([operator.size], operator.dtype), trainable=False)
-
-    def reset(self, scale: float) -> None:
-        """Forget the last run."""
-        self.step.assign(-1)
-        self.estimate.assign(-float("inf"))
-        self.scale.assign(scale)
-        self.top.assign(tf.zeros_like(self.top))
-
-    def see(self, step: Scalar, estimate: Scalar) -> None:
-        """Keep the present weights if the estimate is the largest so far; callable inside a `tf.function`."""
-
-        def keep() -> Scalar:
-            for copy, weight in zip(self.weights, self._of_network, strict=True):
-                copy.assign(weight.value)
-            self.estimate.assign(estimate)
-            return self.step.assign(step)
-
-        tf.cond(estimate > self.estimate, keep, lambda: tf.identity(self.step))
 
 
 def _measured_row(found: Measurement, spent: Scalar | float = 0.0) -> Tensor:
