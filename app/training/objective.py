@@ -11,6 +11,7 @@ import tensorflow as tf
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.measurement_set import Examples, accuracy
+from sharpness_phases.training.right_derivatives import BatchNorm, measured
 
 OutputLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], Scalar]
 """Function (targets, outputs) -> mean loss, such as a Keras loss object."""
@@ -32,11 +33,16 @@ class ComputesLoss(Protocol):
 
 
 class Objective:
-    """Mean loss L(theta) of a network in inference mode, as a function of the examples, at the present weights theta.
+    """Mean loss L(theta) of a network, as a function of the examples, at the present weights theta.
+
+    The network is in inference mode, but for batch normalisation, and its second derivatives are right where
+    TensorFlow's are not (`sharpness_phases.training.right_derivatives`).
 
     Args:
         network: A Keras model with one input and one output array.
         loss: Function (targets, outputs) -> mean loss.
+        batch_norm: "batch": batch normalisation that is not frozen normalises by the mean and variance of the examples,
+            as in training; "inference": by its moving statistics. These never change.
 
     Example:
         The Hessian of L = mean (theta x)^2 / 2 over x = 1, 3 is mean x^2 = 5:
@@ -49,9 +55,10 @@ class Objective:
         array([5.], dtype=float32)
     """
 
-    def __init__(self, network: keras.Model, loss: OutputLoss) -> None:
+    def __init__(self, network: keras.Model, loss: OutputLoss, batch_norm: BatchNorm = "batch") -> None:
         self._network = network
         self._output_loss = loss
+        self._batch_norm: BatchNorm = batch_norm
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -59,12 +66,14 @@ class Objective:
         return [variable.value for variable in self._network.trainable_variables]
 
     def outputs(self, x: tf.Tensor) -> tf.Tensor:
-        """The network's outputs (B, ...) for inputs (B, ...), in inference mode."""
-        return self._network(x, training=False)
+        """The network's outputs (B, ...) for inputs (B, ...)."""
+        with measured(self._batch_norm):
+            return self._network(x, training=False)
 
     def loss_of_outputs(self, x: tf.Tensor, y: tf.Tensor, outputs: tf.Tensor) -> Scalar:
         """L of examples whose outputs are known."""
-        return self._output_loss(y, outputs)
+        with measured(self._batch_norm):
+            return self._output_loss(y, outputs)
 
     def loss(self, x: tf.Tensor, y: tf.Tensor) -> Scalar:
         """L of inputs x and targets y, both (B, ...); callable inside a `tf.function`, differentiable."""
@@ -99,12 +108,15 @@ class CompiledObjective(Objective):
     Args:
         network: Computes the outputs.
         model: Computes the loss from them: the network itself, or a model that wraps it.
+        batch_norm: As for `Objective`.
     """
 
-    def __init__(self, network: keras.Model, model: ComputesLoss) -> None:
-        super().__init__(network, lambda y, outputs: model.compute_loss(y=y, y_pred=outputs, training=False))
+    def __init__(self, network: keras.Model, model: ComputesLoss, batch_norm: BatchNorm = "batch") -> None:
+        loss = lambda y, outputs: model.compute_loss(y=y, y_pred=outputs, training=False)  # noqa: E731
+        super().__init__(network, loss, batch_norm)
         self._model = model
 
     def loss_of_outputs(self, x: tf.Tensor, y: tf.Tensor, outputs: tf.Tensor) -> Scalar:
         """L of examples whose outputs are known; a model's own loss may ask for the inputs, too."""
-        return self._model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
+        with measured(self._batch_norm):
+            return self._model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
