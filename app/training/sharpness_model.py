@@ -16,6 +16,7 @@ from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
 from sharpness_phases.training.measurement_set import Examples, as_tensors
 from sharpness_phases.training.objective import CompiledObjective
+from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
 from sharpness_phases.training.second_derivatives import check_second_derivatives
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
 from sharpness_phases.training.tracker import Measurement, SharpnessTracker
@@ -87,6 +88,7 @@ class SharpnessModel(keras.Model):
         chunk_size: int | None = None,
         verify: bool = True,
         seed: int = 0,
+        batch_norm: BatchNorm = "batch",
         **kwargs: Setting,
     ) -> None:
         super().__init__(**kwargs)
@@ -98,8 +100,9 @@ class SharpnessModel(keras.Model):
         self._chunk_size = chunk_size
         self._verify, self._verified = verify, False
         self._seed = seed
+        self._batch_norm = require_batch_norm(batch_norm)
         self._measurement = None if measurement is None else as_tensors(measurement, network)
-        self._objective = CompiledObjective(network, self)
+        self._objective = CompiledObjective(network, self, self._batch_norm)
         self._measuring: SharpnessTracker | None = None
         self._lost_measurement = False
 
@@ -217,6 +220,7 @@ class SharpnessModel(keras.Model):
             "chunk_size": self._chunk_size,
             "verify": self._verify,
             "seed": self._seed,
+            "batch_norm": self._batch_norm,
             "measures": self._measurement is not None or self._lost_measurement,
         }
 
@@ -256,13 +260,7 @@ class SharpnessModel(keras.Model):
         objective = self._objective
         variables = objective.variables
         if self._verify and not self._verified:
-            self._verified = check_second_derivatives(
-                self.network,
-                variables,
-                lambda few: objective.hessian(x[few], y[few]),
-                len(x),
-                self._seed,
-            )
+            self._verified = check_second_derivatives(self.network, objective, x, y, self._batch_norm)
         jit = bool(self.jit_compile)
         tracker = SharpnessTracker(
             objective.loss_and_accuracy, variables, x, y, self.solver, self._chunk_size, self._seed, jit
