@@ -3,14 +3,14 @@
 `tf.nn.moments`, from which Keras' normalisation layers take mean and variance, stops a gradient that only first-order
 derivatives may drop; the gradient of bilinear resizing is treated as a constant; softsign and the other ways to resize
 have gradients without a gradient. The substitutes have the same values and first derivatives. They stand in only while
-this project computes a loss (`measured`), and in the thread that does.
+this project computes a loss (`measured`), and in the thread that does; what was traced before is traced anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import keras
 import tensorflow as tf
@@ -25,6 +25,8 @@ ones."""
 LinearMap: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 """A linear function of a tensor."""
 
+_Function = type(tf.function(lambda: None))
+_call_function = _Function.__call__
 _softsign = tf.nn.softsign
 _batch_normalization = keras.layers.BatchNormalization.call
 _resize = {name: getattr(gen_image_ops, name) for name in ("resize_bilinear", "resize_bicubic")}
@@ -183,6 +185,15 @@ def _right_scale(
     return _linear(lambda x: _scale(x, size, scale, translation, kernel_type, antialias, name), adjoint)(images)
 
 
+def _traced_anew(function: AnyFunction, *arguments: Any, **keywords: Any) -> Any:
+    """Call a `tf.function` of the user's as if for the first time: what it was traced to holds TensorFlow's moments."""
+    python = function.python_function
+    if (getattr(python, "__module__", None) or "").split(".")[0] in ("keras", "tensorflow"):
+        return _call_function(function, *arguments, **keywords)  # Keras' own, such as of grouped convolution, are right
+    anew = tf.function(python, autograph=function._autograph, jit_compile=function._jit_compile)
+    return _call_function(anew, *arguments, **keywords)
+
+
 def _with_batch_statistics(
     layer: keras.layers.BatchNormalization,
     inputs: tf.Tensor,
@@ -200,6 +211,7 @@ _RIGHT = (
     *(Substitution(gen_image_ops, kind, _right_resize(kind)) for kind in _resize),
     Substitution(gen_image_ops, "resize_nearest_neighbor", _right_nearest),
     Substitution(gen_image_ops, "scale_and_translate", _right_scale),
+    Substitution(_Function, "__call__", _traced_anew),
 )
 
 _WITH_BATCH_STATISTICS = (Substitution(keras.layers.BatchNormalization, "call", _with_batch_statistics),)
