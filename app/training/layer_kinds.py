@@ -70,7 +70,18 @@ ACTIVATIONS = frozenset(
     "log_softmax exponential hard_sigmoid hard_silu".split()
 )
 
-_OPERATIONS = ("Add", "Subtract", "Multiply", "Divide", "Reshape", "Transpose", "Mean", "Concatenate", "Matmul", "GetItem")
+_OPERATIONS = (
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Divide",
+    "Reshape",
+    "Transpose",
+    "Mean",
+    "Concatenate",
+    "Matmul",
+    "GetItem",
+)
 """Operations between the layers of a functional model, as in `2 * x + y`, that are right."""
 
 
@@ -106,11 +117,13 @@ def kind_of(layer: keras.layers.Layer) -> str | None:
         layer: A layer or model.
 
     Returns:
-        Its settings and the shapes that it was built for, as text; None where Keras cannot tell them.
+        Its settings, and for a layer that is not Keras' own the shapes that it was built for, as text; None where Keras
+        cannot tell them.
     """
     try:
         config = {key: value for key, value in layer.get_config().items() if key != "name"}
-        return json.dumps([config, layer.get_build_config()], sort_keys=True)
+        shapes = None if type(layer).__module__.startswith("keras.") else layer.get_build_config()
+        return json.dumps([config, shapes], sort_keys=True)
     except (TypeError, ValueError, NotImplementedError):
         return None  # a layer of the user's, with arguments that are no plain values
 

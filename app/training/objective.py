@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Protocol, TypeAlias
 
 import keras
 import tensorflow as tf
 
+from sharpness_phases.curvature.chunks import Chunks, NotAMean, require_mean
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.measurement_set import Examples, accuracy
-from sharpness_phases.training.right_derivatives import BatchNorm, measured
+from sharpness_phases.training.right_derivatives import BatchNorm, measured, trained_batch_normalization
 
 OutputLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], Scalar]
 """Function (targets, outputs) -> mean loss, such as a Keras loss object."""
@@ -99,7 +101,49 @@ class Objective:
             The operator, at the weights as they are whenever it is linearised.
         """
         loss = self.loss_and_accuracy if with_accuracy else self.loss
-        return HessianOperator(loss, self.variables, x, y, chunk_size, with_accuracy)
+        of_chunks = self.depends_on_chunks(x, y, chunk_size)
+        return HessianOperator(loss, self.variables, x, y, chunk_size, with_accuracy, of_chunks)
+
+    def loss_and_accuracy_of_set(self, x: Examples, y: Examples, chunk_size: int | None) -> tuple[Scalar, Scalar]:
+        """L and the accuracy of examples that are taken in chunks, the means over chunks where these decide them."""
+        if not self.depends_on_chunks(x, y, chunk_size):
+            return self.loss_and_accuracy(x, y)
+        dtype = self.variables[0].dtype
+
+        def of_a_chunk(x: tf.Tensor, y: tf.Tensor) -> tuple[Scalar, Scalar]:
+            loss, share = self.loss_and_accuracy(x, y)
+            return tf.cast(loss, dtype), tf.cast(share, dtype)
+
+        loss, share = Chunks(x, y, chunk_size or len(x)).mean(of_a_chunk, ([], []), dtype)
+        return loss, share
+
+    def depends_on_chunks(self, x: Examples, y: Examples, chunk_size: int | None) -> bool:
+        """Whether L is another one for each `chunk_size`: batch normalisation takes the statistics of a chunk.
+
+        Args:
+            x: Inputs, shape (B, ...).
+            y: Targets, shape (B, ...).
+            chunk_size: Number of examples differentiated at once; None for all.
+
+        Returns:
+            False also where all examples are one chunk.
+
+        Raises:
+            NotAMean: If so and chunks are not equally large, or the loss is no mean even with fixed statistics.
+        """
+        if chunk_size is None or chunk_size >= len(x) or self._batch_norm != "batch":
+            return False
+        if not (layers := trained_batch_normalization(self._network)):
+            return False
+        if len(x) % chunk_size:
+            raise NotAMean(
+                f"Batch normalisation ({layers[0].name}) takes mean and variance of each chunk, which must be equally "
+                f"large: `chunk_size` must divide the number of examples, {len(x)}. Received: {chunk_size}."
+            )
+        with_fixed_statistics = copy(self)
+        with_fixed_statistics._batch_norm = "inference"
+        require_mean(with_fixed_statistics.loss, x, y)
+        return True
 
 
 class CompiledObjective(Objective):

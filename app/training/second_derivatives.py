@@ -64,7 +64,9 @@ def check_second_derivatives(
     if batch_norm == "batch":
         _refuse_renormalization(network)
     few = slice(0, CHECKED_EXAMPLES)
-    layers = [layer for layer in network._flatten_layers() if not is_known_right(layer) and not _was_right(layer, batch_norm)]
+    layers = [
+        layer for layer in network._flatten_layers() if not is_known_right(layer) and not _was_right(layer, batch_norm)
+    ]
     undecided = []
     for call in calls_of(layers, lambda: objective.outputs(x[few])) if layers else []:
         if _was_right(call.layer, batch_norm):
