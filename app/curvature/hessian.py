@@ -35,7 +35,7 @@ class HessianOperator:
         y: Targets, shape (B, ...).
         chunk_size: Number of examples differentiated at once; None for all.
         with_accuracy: Whether `loss` returns a pair.
-        mean_of_chunks: Whether L is the mean of the losses of chunks, also where these are no means over their examples.
+        mean_of_chunks: Whether L is the mean of the losses of chunks, even if these are no means over examples.
 
     Attributes:
         variables: The variables theta.

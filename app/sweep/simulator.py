@@ -15,9 +15,9 @@ from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.chunks import NotAMean
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.power import PowerIteration
+from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
 from sharpness_phases.errors import MachineError, UserError
-from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.runs.identity import own_code
 from sharpness_phases.runs.spec import Cell, RunSpec, cells, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
@@ -95,6 +95,8 @@ class Simulator:
     def within_memory(self, compute: Callable[[], T]) -> T:
         """Compute; where memory does not suffice, again with half as many examples at once and half the basis.
 
+        Where it does not suffice for a few examples and vectors, either, it ends with `MachineError`.
+
         Args:
             compute: What; it asks for the runner itself.
 
@@ -102,7 +104,6 @@ class Simulator:
             Its result, which these numbers change by rounding only, or within the solver's tolerance.
 
         Raises:
-            MachineError: If it does not suffice for a few examples and vectors, either.
             UserError: If it does not suffice for all examples, and the loss is not a mean over them.
         """
         while True:

@@ -1,4 +1,4 @@
-"""Hessian-vector products compared with central differences of the gradient: a computation that shares no derivative."""
+"""Hessian-vector products compared with central differences of the gradient, which take no second derivative."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STEPS = {
     tf.float32: Steps((1e-3, 3e-4, 1e-4, 3e-5), 2e-3),
     tf.float64: Steps((1e-3, 1e-4, 1e-5, 1e-6, 1e-7), 1e-4),
 }
-"""Noise of float32 is ~2e-4 in networks. In float64 it is below 1e-6 at every step but the last, at which fewer than one
+"""Noise of float32 is ~2e-4 in networks. In float64 it is below 1e-6 at every step, and at the last one fewer than one
 of a million kinks lies between the two gradients; the smallest fault known, of a group normalisation, is 2e-3."""
 
 _SETTLED_STEPS = 3
@@ -51,8 +51,8 @@ class Comparison(NamedTuple):
 def compare_products(operator: HessianOperator, variables: Sequence[tf.Variable], seed: int = 0) -> Comparison:
     """Compare a Hessian-vector product along a random vector with central differences of the gradient.
 
-    Differences are taken at decreasing steps: a gradient that jumps where a ReLU switches spoils large steps, and is not
-    the product's fault. The product is right if one step agrees with it, and wrong if the differences settle on
+    Differences are taken at decreasing steps: a gradient that jumps where a ReLU switches spoils large steps, and is
+    not the product's fault. The product is right if one step agrees with it, and wrong if the differences settle on
     something else.
 
     Args:

@@ -65,10 +65,28 @@ WITH_ACTIVATION = (
 """Right with an activation of Keras' own."""
 
 ACTIVATIONS = frozenset(
-    getattr(keras.activations, name)
-    for name in "linear relu relu6 leaky_relu elu selu gelu silu mish tanh sigmoid softplus softsign softmax "
-    "log_softmax exponential hard_sigmoid hard_silu".split()
+    {
+        keras.activations.linear,
+        keras.activations.relu,
+        keras.activations.relu6,
+        keras.activations.leaky_relu,
+        keras.activations.elu,
+        keras.activations.selu,
+        keras.activations.gelu,
+        keras.activations.silu,
+        keras.activations.mish,
+        keras.activations.tanh,
+        keras.activations.sigmoid,
+        keras.activations.hard_sigmoid,
+        keras.activations.hard_silu,
+        keras.activations.softplus,
+        keras.activations.softsign,
+        keras.activations.softmax,
+        keras.activations.log_softmax,
+        keras.activations.exponential,
+    }
 )
+"""Activations of Keras' that are right, softsign by its substitute."""
 
 _OPERATIONS = (
     "Add",
@@ -104,7 +122,7 @@ def _only_connects(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.Sequential):
         return type(layer).call is keras.Sequential.call
     functional = next((kind for kind in type(layer).__mro__ if kind.__name__ == "Functional"), None)
-    if functional is None or type(layer).call is not functional.call:
+    if functional is None or type(layer).call is not getattr(functional, "call", None):
         return False
     between = [each for each in layer.operations if not isinstance(each, keras.layers.Layer)]
     return all(type(each).__name__ in _OPERATIONS for each in between)

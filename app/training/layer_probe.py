@@ -59,7 +59,7 @@ def _probe_copy(call: LayerCall, batch_norm: BatchNorm) -> Comparison | None:
             copy(*arguments, **keywords)
         _copy_weights(call.layer, copy)
         return _compare(copy, arguments, keywords, batch_norm)
-    except Exception as error:  # noqa: BLE001  # a layer of the user's may raise anything in a precision not its own
+    except Exception as error:  # a layer of the user's may raise anything in a precision not its own
         logger.debug("No copy of %s in float64: %s", call.layer.name, error)
         return None
 

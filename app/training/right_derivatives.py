@@ -98,7 +98,7 @@ def _moments(
 
 
 def _right_softsign(features: tf.Tensor, name: str | None = None) -> tf.Tensor:
-    """x / (1 + |x|), whose derivative 1 / (1 + |x|)^2 is written in operations that have one."""
+    """Softsign x / (1 + |x|), whose derivative 1 / (1 + |x|)^2 is written in operations that have one."""
 
     @tf.custom_gradient
     def softsign(x: tf.Tensor) -> tuple[tf.Tensor, LinearMap]:
@@ -185,7 +185,7 @@ def _right_scale(
     return _linear(lambda x: _scale(x, size, scale, translation, kernel_type, antialias, name), adjoint)(images)
 
 
-def _traced_anew(function: AnyFunction, *arguments: Any, **keywords: Any) -> Any:
+def _traced_anew(function: Any, *arguments: Any, **keywords: Any) -> Any:
     """Call a `tf.function` of the user's as if for the first time: what it was traced to holds TensorFlow's moments."""
     python = function.python_function
     if (getattr(python, "__module__", None) or "").split(".")[0] in ("keras", "tensorflow"):

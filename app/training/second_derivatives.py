@@ -46,7 +46,8 @@ def check_second_derivatives(
     """Refuse a network or a loss whose second derivatives are wrong.
 
     Each kind of layer that is not known is tried once, on its own, with a smooth function in place of each kinked one,
-    and so is the loss as a function of the network's outputs.
+    and so is the loss as a function of the network's outputs. A layer or loss that is wrong, or that stops gradients by
+    its definition, ends with `SecondDerivativeError`.
 
     Args:
         network: A Keras model that is built.
@@ -58,8 +59,6 @@ def check_second_derivatives(
     Returns:
         Whether all were found right; False where noise hid the answer.
 
-    Raises:
-        SecondDerivativeError: If a layer or the loss is wrong, or stops gradients by its definition.
     """
     if batch_norm == "batch":
         _refuse_renormalization(network)
@@ -89,7 +88,8 @@ def _refuse_renormalization(network: keras.Model) -> None:
     wrong = [layer.name for layer in trained_batch_normalization(network) if getattr(layer, "renorm", False)]
     if wrong:
         raise SecondDerivativeError(
-            f"Batch renormalisation stops gradients by its definition, so that its loss has no Hessian: {', '.join(wrong)}. "
+            "Batch renormalisation stops gradients by its definition, so that its loss has no Hessian: "
+            f"{', '.join(wrong)}. "
             'Measure with moving statistics (`batch_norm="inference"`), or train with `renorm=False`.'
         )
 
