@@ -108,13 +108,13 @@ class Objective:
         """L and the accuracy of examples that are taken in chunks, the means over chunks where these decide them."""
         if not self.depends_on_chunks(x, y, chunk_size):
             return self.loss_and_accuracy(x, y)
-        dtype = self.variables[0].dtype
+        dtype = tf.as_dtype(self.variables[0].dtype)
 
         def of_a_chunk(x: tf.Tensor, y: tf.Tensor) -> tuple[Scalar, Scalar]:
             loss, share = self.loss_and_accuracy(x, y)
             return tf.cast(loss, dtype), tf.cast(share, dtype)
 
-        loss, share = Chunks(x, y, chunk_size or len(x)).mean(of_a_chunk, ([], []), dtype)
+        loss, share = Chunks(x, y, chunk_size or int(x.shape[0])).mean(of_a_chunk, ([], []), dtype)
         return loss, share
 
     def depends_on_chunks(self, x: Examples, y: Examples, chunk_size: int | None) -> bool:
@@ -131,14 +131,15 @@ class Objective:
         Raises:
             NotAMean: If so and chunks are not equally large, or the loss is no mean even with fixed statistics.
         """
-        if chunk_size is None or chunk_size >= len(x) or self._batch_norm != "batch":
+        examples = int(x.shape[0])
+        if chunk_size is None or chunk_size >= examples or self._batch_norm != "batch":
             return False
         if not (layers := trained_batch_normalization(self._network)):
             return False
-        if len(x) % chunk_size:
+        if examples % chunk_size:
             raise NotAMean(
                 f"Batch normalisation ({layers[0].name}) takes mean and variance of each chunk, which must be equally "
-                f"large: `chunk_size` must divide the number of examples, {len(x)}. Received: {chunk_size}."
+                f"large: `chunk_size` must divide the number of examples, {examples}. Received: {chunk_size}."
             )
         with_fixed_statistics = copy(self)
         with_fixed_statistics._batch_norm = "inference"
