@@ -153,3 +153,23 @@ def test_the_basis_of_lanczos_that_does_not_fit_is_answered_too():
         return "done"
 
     assert simulator.within_memory(compute) == "done"
+
+
+def test_memory_that_does_not_suffice_leaves_chunks_alone_where_they_decide_the_loss(tmp_path, monkeypatch):
+    from sharpness_phases.config.loading import load_config
+
+    (tmp_path / "with_statistics.py").write_text(
+        "import keras\n"
+        "def build(*, input_shape, classes, **settings):\n"
+        "    layers = [keras.layers.Flatten(), keras.layers.BatchNormalization(), keras.layers.Dense(classes)]\n"
+        "    return keras.Sequential([keras.Input(input_shape), *layers])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    own = ["model={family: 'with_statistics:build'}", "sharpness.chunk_size=32"]
+    simulator = Simulator(load_config("quickstart", [*SMALL, *own]))
+
+    def compute():
+        raise MemoryError
+
+    with pytest.raises(MachineError, match="even with 32 measurement examples.*batch normalisation"):
+        simulator.within_memory(compute)
