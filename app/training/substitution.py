@@ -27,6 +27,20 @@ class Substitution(NamedTuple):
     substitute: AnyFunction
 
 
+class _Installed(NamedTuple):
+    """The function that looks at the thread.
+
+    Attributes:
+        function: It.
+        original: What it stands for.
+        users: How many `with` in all threads need it.
+    """
+
+    function: AnyFunction
+    original: AnyFunction
+    users: int
+
+
 class _Here(threading.local):
     """What this thread has replaced."""
 
@@ -36,8 +50,7 @@ class _Here(threading.local):
 
 _here = _Here()
 _lock = threading.Lock()
-_installed: dict[tuple[int, str], int] = {}
-"""How many `with` in all threads need the function that looks at the thread."""
+_installed: dict[tuple[int, str], _Installed] = {}
 
 
 @contextmanager
@@ -73,21 +86,27 @@ def _key(each: Substitution) -> tuple[int, str]:
 def _install(each: Substitution) -> None:
     with _lock:
         key = _key(each)
-        _installed[key] = _installed.get(key, 0) + 1
-        if _installed[key] > 1:
-            return
-        original = getattr(each.owner, each.name)
+        if key not in _installed:
+            original = getattr(each.owner, each.name)
+            _installed[key] = _Installed(_looking_at_the_thread(key, original), original, 0)
+            setattr(each.owner, each.name, _installed[key].function)
+        _installed[key] = _installed[key]._replace(users=_installed[key].users + 1)
 
-        @functools.wraps(original)
-        def function(*args: Any, **kwargs: Any) -> Any:
-            return _here.table.get(key, original)(*args, **kwargs)
 
-        setattr(each.owner, each.name, function)
+def _looking_at_the_thread(key: tuple[int, str], original: AnyFunction) -> AnyFunction:
+    @functools.wraps(original)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return _here.table.get(key, original)(*args, **kwargs)
+
+    return function
 
 
 def _remove(each: Substitution) -> None:
     with _lock:
         key = _key(each)
-        _installed[key] -= 1
-        if _installed[key] == 0:
-            setattr(each.owner, each.name, getattr(each.owner, each.name).__wrapped__)
+        found = _installed[key] = _installed[key]._replace(users=_installed[key].users - 1)
+        if found.users:
+            return
+        del _installed[key]
+        if getattr(each.owner, each.name) is found.function:  # else somebody has wrapped it, and it passes all through
+            setattr(each.owner, each.name, found.original)
