@@ -31,8 +31,8 @@ _found_right = set[tuple[type, str, BatchNorm]]()
 """Kinds of layers that this process has tried and found right."""
 
 _WAY_OUT = (
-    "Mean and variance with `keras.ops.mean` and `keras.ops.var` have right derivatives; freeze a layer whose gradient "
-    "is meant to be stopped (`layer.trainable = False`). `verify=False` measures anyway."
+    "Leave out `stop_gradient` where only first derivatives do not need it; mean and variance with `keras.ops.mean` and "
+    "`keras.ops.var` have right derivatives. `verify=False` measures anyway: what is then found is not the Hessian's."
 )
 
 
