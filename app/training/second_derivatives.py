@@ -31,7 +31,7 @@ _found_right = set[tuple[type, str, BatchNorm]]()
 """Kinds of layers that this process has tried and found right."""
 
 _WAY_OUT = (
-    "Leave out `stop_gradient` where only first derivatives do not need it; mean and variance with `keras.ops.mean` and "
+    "Leave out `stop_gradient` where first derivatives do not need it; mean and variance with `keras.ops.mean` and "
     "`keras.ops.var` have right derivatives. `verify=False` measures anyway: what is then found is not the Hessian's."
 )
 
