@@ -1,9 +1,15 @@
-"""`phases` in a process of its own, as users and their machines treat it."""
+"""`phases` in a process of its own, as users and their machines treat it, and in this one, where that is no matter."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from unittest.mock import patch
+
+from sharpness_phases.commands.main import main
 
 
 def phases(*arguments, folder, **options):
@@ -16,6 +22,31 @@ def phases(*arguments, folder, **options):
         check=False,
         **options,
     )
+
+
+def phases_here(*arguments, folder):
+    """Run a command to its end in this process, which spares the imports: the status and what it prints, as `phases`."""
+    out, err, words = io.StringIO(), io.StringIO(), ["phases", *map(str, arguments)]
+    with _logging_as_before(), chdir(folder), patch.object(sys, "argv", words):
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as end:
+                status = end.code
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _logging_as_before():
+    """A command changes how this process logs: undo it, for the tests that come."""
+    loggers = [logging.getLogger(name) for name in ("sharpness_phases", "tensorflow")]
+    saved = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, level, propagate in saved:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
 
 
 def start(*arguments, folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE):

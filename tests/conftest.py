@@ -8,8 +8,10 @@ from hypothesis import settings
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side: more threads each would wait for each other
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+# The matrices here are small. Threads that share them wait for each other in a loop, the longer the busier the machine:
+# on two busy cores NumPy's `eigh` of 71 x 71 numbers took 200 ms with two threads, and 3 ms with one.
+for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+    os.environ.setdefault(threads, "1")
 
 settings.register_profile("no deadlines", deadline=None)  # a busy machine is no fault
 settings.load_profile("no deadlines")
