@@ -27,6 +27,15 @@ def prepared_data() -> str:
     return str(PREPARED)
 
 
+@pytest.fixture(scope="module")
+def kept_networks():
+    """The module's experiments share compiled networks; for one that is not about tracing."""
+    from kept_networks import kept
+
+    with kept():
+        yield
+
+
 @pytest.fixture
 def figure(record_property):
     """Tell a figure that was measured: it stands in the summary, wherever the test ran."""
