@@ -15,17 +15,16 @@ test: $(VENV)/.installed-test
 
 # All but the long ones: `test`, then what is slow. `make test test-all` runs nothing twice.
 test-all: test
-	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not long" $(COVERAGE)
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not long"
 
 # The tests that take minutes: fifty kills, thousands of configs, every bit flipped.
 test-long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m long
 
-# All but the long ones, with what they reach of the parts that must be right; each has a floor.
-coverage: export COVERAGE := --cov --cov-append --cov-report=
+# The tests of `test`, with what they reach of the parts that must be right; each has a floor.
+coverage: export COVERAGE := --cov --cov-report=
 coverage: $(VENV)/.installed-test
-	$(BIN)/coverage erase
-	$(MAKE) test test-all
+	$(MAKE) test
 	$(BIN)/coverage report
 	for part in curvature analysis sweep; do $(BIN)/coverage report --include="app/$$part/*" --fail-under=90 || exit 1; done
 

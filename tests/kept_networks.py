@@ -6,6 +6,7 @@ are assigned before every run, as between the initialisations of one experiment.
 
 import hashlib
 import json
+import re
 from contextlib import contextmanager
 from functools import partial
 from unittest.mock import patch
@@ -15,6 +16,9 @@ from sharpness_phases.training.runner import TrajectoryRunner
 
 _MOST = 12
 """Runners that are kept, for the sake of memory."""
+
+_OTHERS_CODE = re.compile(r'"class_name": "function"|"module": "(?!keras|sharpness_phases)')
+"""Functions and classes whose code may change under the same name: nothing compiled of them is kept."""
 
 _kept = {}
 
@@ -34,6 +38,8 @@ def kept():
 
 def _runner(measurement, model, x, y):
     key = _description(model, (x, y, *measurement))
+    if _OTHERS_CODE.search(key[0]):
+        return TrajectoryRunner(model, x, y)
     if key not in _kept:
         while len(_kept) >= _MOST:
             del _kept[next(iter(_kept))]

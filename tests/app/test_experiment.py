@@ -332,7 +332,7 @@ def everything(tmp_path_factory):
     folder = tmp_path_factory.mktemp("everything") / "all"
     overrides = ["sweep.depths=[2,3]", "sweep.widths=[16]", "sweep.search=exhaustive", "training.steps=30"]
     overrides += ["analysis={transient_steps: 4, barrier: true, saturation: true, saturation_time: 20.0}"]
-    overrides += ["sharpness.every=5", "sweep.lr_exponents.step=1.0"]
+    overrides += ["sharpness.every=5", "sweep.lr_exponents.step=1.0", "tensorboard=false"]
     return experiment(folder, *overrides).run(), folder
 
 

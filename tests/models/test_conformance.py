@@ -1,5 +1,7 @@
 """Every registered family keeps these promises: a new family only adds an entry to `CASES`."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -58,12 +60,20 @@ def some_rows(operator):
     return np.random.default_rng(0).choice(operator.size, min(operator.size, 60), replace=False)
 
 
+@cache
+def dense_problem(family, loss):
+    """Operators in float32 and in float64 at the same weights, and some rows of the dense Hessian with their indices."""
+    rounded, operator = hessian(family, loss, "float32"), hessian(family, loss, "float64")
+    for variable, same in zip(operator.variables, rounded.variables, strict=True):
+        variable.assign(tf.cast(same, tf.float64))
+    rows = some_rows(operator)
+    return rounded, operator, dense_hessian(operator, rows), rows
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=SLOW)])
 def test_products_agree_with_the_dense_hessian(family, loss, mode):
-    operator = hessian(family, loss, "float64")
-    rows = some_rows(operator)
-    dense = dense_hessian(operator, rows)
+    _, operator, dense, rows = dense_problem(family, loss)
     product = {
         "eager": lambda v: operator.linearize().matvec(v),
         "graph": tf.function(lambda v: operator.linearize().matvec(v)),
@@ -98,11 +108,7 @@ def test_products_agree_with_differences_of_the_gradient(family, loss, mode, act
 @pytest.mark.parametrize("mode", MODES[1:])
 @pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=SLOW)])
 def test_float32_products_are_as_exact_as_float32_allows(family, loss, mode):
-    operator, exact = hessian(family, loss, "float32"), hessian(family, loss, "float64")
-    for variable, same in zip(exact.variables, operator.variables, strict=True):
-        variable.assign(tf.cast(same, tf.float64))
-    rows = some_rows(exact)
-    dense = dense_hessian(exact, rows)
+    operator, _, dense, rows = dense_problem(family, loss)
     product = tf.function(lambda v: operator.linearize().matvec(v), jit_compile=mode == "XLA")
     v = np.random.default_rng(0).standard_normal(operator.size)
     error = product(tf.constant(v, tf.float32)).numpy()[rows] - dense @ v

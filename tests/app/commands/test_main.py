@@ -20,6 +20,8 @@ from sharpness_phases.config.loading import dump_config, load_config
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.views.tensorboard import write_tensorboard
 
+pytestmark = pytest.mark.usefixtures("kept_networks")
+
 _OVERRIDES = (
     "sweep.widths=[8]",
     "sweep.depths=[2]",

@@ -7,6 +7,8 @@ from sharpness_phases import experiment
 from sharpness_phases.commands.main import app
 from sharpness_phases.errors import MachineError, UserError
 
+pytestmark = pytest.mark.usefixtures("kept_networks")
+
 SMALL = ["-s", "sweep.widths=[4]", "-s", "sweep.seeds=3", "-s", "tensorboard=false"]
 
 
