@@ -9,6 +9,8 @@ import sys
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
+import pytest
+
 from sharpness_phases.commands.main import main
 
 
@@ -25,24 +27,22 @@ def phases(*arguments, folder, **options):
 
 
 def phases_here(*arguments, folder):
-    """Run a command to its end in this process, which spares the imports: the status and what it prints, as `phases`."""
+    """Run a command to its end in this process, which spares the imports; the result is that of `phases`."""
     out, err, words = io.StringIO(), io.StringIO(), ["phases", *map(str, arguments)]
-    with _logging_as_before(), chdir(folder), patch.object(sys, "argv", words):
-        with redirect_stdout(out), redirect_stderr(err):
-            try:
-                main()
-            except SystemExit as end:
-                status = end.code
-    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+    with _as_a_process_of_its_own(words, folder), redirect_stdout(out), redirect_stderr(err):
+        with pytest.raises(SystemExit) as end:
+            main()
+    return subprocess.CompletedProcess(words, end.value.code, out.getvalue(), err.getvalue())
 
 
 @contextmanager
-def _logging_as_before():
-    """A command changes how this process logs: undo it, for the tests that come."""
+def _as_a_process_of_its_own(words, folder):
+    """Arguments and current folder of a process; how a command makes this one log is undone, for the tests that come."""
     loggers = [logging.getLogger(name) for name in ("sharpness_phases", "tensorflow")]
     saved = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
     try:
-        yield
+        with chdir(folder), patch.object(sys, "argv", words):
+            yield
     finally:
         for logger, handlers, level, propagate in saved:
             logger.handlers, logger.propagate = handlers, propagate

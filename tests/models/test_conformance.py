@@ -62,7 +62,7 @@ def some_rows(operator):
 
 @cache
 def dense_problem(family, loss):
-    """Operators in float32 and in float64 at the same weights, and some rows of the dense Hessian with their indices."""
+    """Operators in float32 and in float64 at the same weights, some rows of the dense Hessian, and their indices."""
     rounded, operator = hessian(family, loss, "float32"), hessian(family, loss, "float64")
     for variable, same in zip(operator.variables, rounded.variables, strict=True):
         variable.assign(tf.cast(same, tf.float64))
