@@ -29,15 +29,19 @@ def phases(*arguments, folder, **options):
 def phases_here(*arguments, folder):
     """Run a command to its end in this process, which spares the imports; the result is that of `phases`."""
     out, err, words = io.StringIO(), io.StringIO(), ["phases", *map(str, arguments)]
-    with _as_a_process_of_its_own(words, folder), redirect_stdout(out), redirect_stderr(err):
-        with pytest.raises(SystemExit) as end:
-            main()
+    with (
+        _as_a_process_of_its_own(words, folder),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
+    ):
+        main()
     return subprocess.CompletedProcess(words, end.value.code, out.getvalue(), err.getvalue())
 
 
 @contextmanager
 def _as_a_process_of_its_own(words, folder):
-    """Arguments and current folder of a process; how a command makes this one log is undone, for the tests that come."""
+    """Arguments and current folder of a process; how a command makes this one log is undone."""
     loggers = [logging.getLogger(name) for name in ("sharpness_phases", "tensorflow")]
     saved = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
     try:
