@@ -119,13 +119,13 @@ def test_a_whole_run_prints_the_table_and_the_diagrams_path_and_nothing_of_tenso
 
 @pytest.mark.slow
 def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_path):
-    plan = phases("plan", "quickstart", *TINY, "--json", "plan.json", folder=tmp_path)
+    plan = phases_here("plan", "quickstart", *TINY, "--json", "plan.json", folder=tmp_path)
     assert plan.returncode == 0
     assert "6,352" in plan.stdout
     written = json.loads((tmp_path / "plan.json").read_text())
     assert written["networks"][0]["parameters"] == 784 * 8 + 8 * 10
     assert written["runs"] == sum(network["runs"] for network in written["networks"])
-    sharpness = phases("sharpness", "quickstart", *TINY, "--json", "-", folder=tmp_path)
+    sharpness = phases_here("sharpness", "quickstart", *TINY, "--json", "-", folder=tmp_path)
     assert sharpness.returncode == 0
     [network] = json.loads(sharpness.stdout)["networks"]
     assert network["learning_rate_at_c_2"] == network["learning_rate_at_edge"] == 2 / network["lambda_0"]
@@ -157,7 +157,7 @@ def test_a_locale_without_utf_8_changes_no_file_and_ends_no_command(tmp_path):
 @pytest.mark.slow
 def test_a_network_that_is_too_large_for_any_machine_is_refused_in_words(tmp_path):
     for command in ("run", "plan", "sharpness"):
-        result = phases(command, "quickstart", "-s", "sweep.widths=[1000000]", folder=tmp_path)
+        result = phases_here(command, "quickstart", "-s", "sweep.widths=[1000000]", folder=tmp_path)
         assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1), result.stderr
         assert "d4_w1000000_s0 is too large for this machine: it needs at least" in result.stderr
         assert "Lower sweep.widths" in result.stderr
@@ -327,9 +327,9 @@ def test_every_shipped_config_is_listed_with_a_line(tmp_path):
 
 @pytest.mark.slow
 def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
-    assert phases("run", "quickstart", *TINY, "-s", "name=one", folder=tmp_path).returncode == 0
+    assert phases_here("run", "quickstart", *TINY, "-s", "name=one", folder=tmp_path).returncode == 0
     shutil.copytree(tmp_path / "outputs" / "one", tmp_path / "outputs" / "two")
-    result = phases("compare", "outputs/one", "outputs/two", folder=tmp_path)
+    result = phases_here("compare", "outputs/one", "outputs/two", folder=tmp_path)
     assert result.returncode == 0
     assert result.stdout.split() == ["Comparison:", "outputs/comparison.png"]
     (tmp_path / "file").touch()
@@ -344,7 +344,7 @@ def test_experiments_are_compared_and_a_folder_that_is_none_is_named(tmp_path):
 @pytest.mark.slow
 def test_the_uv_model_is_held_against_its_exact_solution(tmp_path):
     arguments = ["-s", "sweep.widths=[8]", "-s", "sweep.seeds=1", "-s", "sweep.lr_exponents.stop=2.5"]
-    result = phases("uv", *arguments, folder=tmp_path)
+    result = phases_here("uv", *arguments, folder=tmp_path)
     assert result.returncode == 0
     rows = [line.split() for line in result.stdout.splitlines() if line.split()[:1] == ["8"]]
     assert [row[3] for row in rows] == ["0"]  # grid steps apart

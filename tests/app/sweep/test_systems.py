@@ -55,7 +55,7 @@ def test_every_family_runs_with_every_loss(family, loss, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "cifar10"])
-@pytest.mark.parametrize("loss", ["mse", "xent"])
+@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.long)])
 @pytest.mark.parametrize("family", NETWORKS)
 def test_every_family_runs_on_every_prepared_data_set(family, loss, dataset, tmp_path, prepared_data):
     options = (f"loss={loss}", f"data.dataset={dataset}", f"data.data_dir={prepared_data}")
