@@ -19,7 +19,7 @@ settings.load_profile("no deadlines")
 
 
 def pytest_collection_finish():
-    """Let the garbage collector pass over what the imports made: 400,000 objects, 0.3 s for each new network of Keras."""
+    """Let the garbage collector pass over what imports made: 400,000 objects, 0.3 s for each new network of Keras."""
     gc.collect()
     gc.freeze()
 
