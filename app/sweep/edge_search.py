@@ -96,6 +96,11 @@ class EdgeSearch:
         return self._answers[index].holds
 
     @property
+    def runs_to_enclose(self) -> int:
+        """How many more indices it takes to enclose the edge by halves, at most."""
+        return math.ceil(math.log2(max(1, self.above - self.below)))
+
+    @property
     def edge(self) -> int | None:
         """The smallest index known to say yes; None if there is none."""
         return self.above if self.above <= self._high else None
@@ -124,7 +129,13 @@ class EdgeSearch:
         if not self.holds(0):
             if self._is_open() and self._foot_of_rise() is None:
                 self._enclose_near(guess)
-            self._narrow_down()
+            self.narrow_down()
+
+    def narrow_down(self) -> None:
+        """Ask between `below` and `above`, along the rise or where the gap is split, until they are neighbours."""
+        while self._is_open():
+            foot, split = self._foot_of_rise(), self.below + math.ceil(self._split * (self.above - self.below))
+            self.holds(self._between(split if foot is None else foot))
 
     def climb(self, start: int, goes_on: Callable[[], bool] = lambda: True) -> None:
         """Ask one index after the other, up to the first yes.
@@ -179,12 +190,6 @@ class EdgeSearch:
             if self.holds(self._between(self.below + stride)):
                 return
             stride += (stride + 1) // 2
-
-    def _narrow_down(self) -> None:
-        """Ask between `below` and `above`, along the rise or where the gap is split, until they are neighbours."""
-        while self._is_open():
-            foot, split = self._foot_of_rise(), self.below + math.ceil(self._split * (self.above - self.below))
-            self.holds(self._between(split if foot is None else foot))
 
     def _foot_of_rise(self) -> int | None:
         """Where the straight line through the lowest two yeses meets the threshold, at an excess of 1.

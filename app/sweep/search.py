@@ -71,8 +71,9 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     The low end comes first: a sharpness that grows there grows from the first step to the last, so that two
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
     costs most, comes late. A line has a barrier, but for rare shapes, only where the loss has risen, and with
-    cross-entropy on single c that nothing around tells of: every c from c_loss on is asked, up to the first with one.
-    Doubts are settled when all edges are enclosed, and as long as the whole grid would take more runs.
+    cross-entropy on single c that nothing around tells of: every c from just below c_loss on is asked, up to the first
+    with one, as long as enough runs are left to enclose it by halves. Doubts are settled when all edges are enclosed,
+    and as long as the whole grid would take more runs.
 
     Args:
         grid: The c of the grid, increasing.
@@ -89,8 +90,8 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
 
     divergence = _search(Question.DIVERGENCE, len(grid) - 1, oracle)
 
-    def whole_grid_takes_more() -> bool:
-        return oracle.count < (len(grid) if divergence.edge is None else divergence.edge + 1)
+    def whole_grid_takes_more(reserve: int = 0) -> bool:
+        return oracle.count + reserve < (len(grid) if divergence.edge is None else divergence.edge + 1)
 
     def others() -> dict[Question, EdgeSearch]:
         end = len(grid) - 1 if divergence.edge is None else divergence.edge
@@ -100,9 +101,10 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         found = {Question.LOSS: loss, Question.SHARPNESS: _search(Question.SHARPNESS, end, oracle, known_of_sharpness)}
         found[Question.SHARPNESS].enclose(start)
         if barrier:
-            found[Question.BARRIER] = _search(Question.BARRIER, end, oracle)
-            found[Question.BARRIER].climb(end if loss.edge is None else loss.edge, whole_grid_takes_more)
-            found[Question.BARRIER].enclose(start)
+            line = found[Question.BARRIER] = _search(Question.BARRIER, end, oracle)
+            from_loss = end if loss.edge is None else loss.edge
+            line.climb(max(0, from_loss - 1), lambda: whole_grid_takes_more(reserve=line.runs_to_enclose))
+            line.narrow_down()
         return found
 
     divergence.enclose(_usual_index(Question.DIVERGENCE, grid))

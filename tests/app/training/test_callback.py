@@ -56,10 +56,10 @@ def test_it_measures_at_the_weights_between_two_steps_and_not_means_of_the_epoch
 @pytest.mark.parametrize(
     ("unit", "every", "steps"),
     [
-        ("epochs", 1, [0, 3, 6, 9, 12]),
+        pytest.param("epochs", 1, [0, 3, 6, 9, 12], marks=pytest.mark.slow),
         ("epochs", 2, [0, 6, 12]),
         ("steps", 5, [0, 5, 10]),
-        ("steps", 100, [0]),
+        pytest.param("steps", 100, [0], marks=pytest.mark.slow),
     ],
 )
 def test_it_measures_before_training_and_after_every_kth_step_or_epoch(unit, every, steps):
@@ -87,8 +87,8 @@ def test_the_threshold_is_the_edge_at_the_learning_rate_that_was_in_force():
 @pytest.mark.parametrize(
     ("optimizer", "edge"),
     [
-        (keras.optimizers.SGD(0.1, momentum=0.9), 38.0),
-        (keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), 3.8 / 0.28),
+        pytest.param(keras.optimizers.SGD(0.1, momentum=0.9), 38.0, marks=pytest.mark.slow),
+        pytest.param(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), 3.8 / 0.28, marks=pytest.mark.slow),
         (keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=2.0), 1.9 * 18),
         (keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([4], [0.2, 0.1])), 20.0),
     ],
