@@ -110,9 +110,16 @@ def _difference(
 
 
 def _has_settled(differences: Sequence[np.ndarray], error: float) -> bool:
-    """Whether the last differences agree with each other four times better than with the product."""
+    """Whether the last differences agree with each other four times better than with the product.
+
+    Differences of zero may be steps that rounding swallowed.
+    """
     *before, now = differences
-    return len(differences) == _SETTLED_STEPS and all(_relative(now, other) <= error / 4 for other in before)
+    return (
+        bool(np.any(now))
+        and len(differences) == _SETTLED_STEPS
+        and all(_relative(now, other) <= error / 4 for other in before)
+    )
 
 
 def _rms(array: np.ndarray) -> np.floating:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sharpness_phases.curvature.hessian import HessianOperator
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 CHECKED_EXAMPLES = 4
 """Examples on which layers are tried: few, as a comparison takes up to ten gradients and one product."""
+
+_LARGE_TARGETS = 10.0
+"""Length of the targets of one example up to which outputs stay as they are: they may have to be probabilities."""
 
 _found_right = set[tuple[type, str, BatchNorm]]()
 """Kinds of layers that this process has tried and found right."""
@@ -109,10 +113,18 @@ def _refuse(found: Comparison, where: str) -> None:
 
 def _compare_loss(objective: Objective, x: tf.Tensor, y: tf.Tensor) -> Comparison:
     """The comparison for the Hessian of the loss by the network's outputs."""
-    given = objective.outputs(x)
-    outputs = tf.Variable(given)
+    outputs = tf.Variable(_comparable(objective.outputs(x), y))
 
     def loss(x: tf.Tensor, y: tf.Tensor) -> Scalar:
         return objective.loss_of_outputs(x, y, tf.convert_to_tensor(outputs))
 
     return compare_products(HessianOperator(loss, [outputs], x, y), [outputs])
+
+
+def _comparable(outputs: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """The outputs, or where targets are far larger, others as large as these, so that rounding swallows no step."""
+    size, targets = (float(tf.norm(tf.cast(part, tf.float64))) / int(part.shape[0]) ** 0.5 for part in (outputs, y))
+    if not y.dtype.is_floating or targets <= max(_LARGE_TARGETS, size):
+        return outputs
+    noise = np.random.default_rng(0).standard_normal(outputs.shape)
+    return outputs + tf.constant(targets * noise, outputs.dtype)

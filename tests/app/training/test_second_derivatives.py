@@ -177,6 +177,14 @@ def test_losses_that_are_right_pass(loss):
     assert check(network_with(), loss)
 
 
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e6, 1e10])
+def test_large_targets_are_not_the_losss_fault(size):
+    network = network_with()
+    x, y = classification(4, dtype=np.float32)
+    objective = Objective(network, HalfMeanSquaredError())
+    assert check_second_derivatives(network, objective, tf.constant(x), tf.constant(np.float32(size) * y), "batch")
+
+
 def test_kinds_are_known_again_by_what_they_compute_and_not_by_their_name(monkeypatch):
     tried = []
 
