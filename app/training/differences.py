@@ -110,10 +110,7 @@ def _difference(
 
 
 def _has_settled(differences: Sequence[np.ndarray], error: float) -> bool:
-    """Whether the last differences agree with each other four times better than with the product.
-
-    Differences of zero may be steps that rounding swallowed.
-    """
+    """Whether the last differences agree with each other four times better than with the product."""
     *before, now = differences
     return (
         bool(np.any(now))
