@@ -92,3 +92,20 @@ def test_a_barrier_at_a_single_c_is_found():
         return index in (29, 43) if question is Question.BARRIER else index >= edges[question]
 
     assert adaptive(grid, Asked(holds), barrier=True)[Question.BARRIER] == 29
+
+
+def test_a_barrier_on_the_island_where_the_loss_first_rises_is_found():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+    edges = {Question.DIVERGENCE: 55, Question.SHARPNESS: 20, Question.ONSET: 20}
+
+    def holds(index, question):
+        if question in (Question.LOSS, Question.BARRIER):
+            return index == 38 or index >= 44
+        return index >= edges[question]
+
+    class NearTheIsland(Asked):
+        def ask(self, index, question):
+            return super().ask(index, question)._replace(closeness=0.75 if 37 <= index < 44 else 0.0)
+
+    found = adaptive(grid, NearTheIsland(holds), barrier=True)
+    assert (found[Question.LOSS], found[Question.BARRIER]) == (38, 38)
