@@ -25,6 +25,13 @@ _WORTH = 14.0
 that explains no more than the rise drawn back to the transient does is none. With 8, noise makes plateaus."""
 
 _TURN = 2.5  # a fall that ends at t and turns into a rise before 2.5 t has no plateau between, if it is short as well
+_VALLEY = (0.15, 14.0, 2.5)
+"""A plateau lies between transient and rise where log r is within the first of its minimum, beyond the noise; if a
+constant that bends into a rise makes the residual smaller than a line does by the second, in units of its own variance;
+and if it bends at 2.5 t or later, t being its first step. With (0.15, 8, 2) and (0.2, 8, 1.5), two and four labelled
+runs more are wrong."""
+
+_FEWEST = 8  # blocks in which a bend is looked for
 _ROUNDING = 0.005  # spread of log r that no fit needs to explain
 
 
@@ -52,6 +59,7 @@ def refined(found: np.ndarray, blocks: Blocks, trend: Trend, settings: RegimeSet
     found = _long_enough(found, settings.shortest // 2)
     found = _arrivals(found, blocks, settings)
     found = _bends(found, blocks, settings)
+    found = _valley(found, blocks, trend)
     return _long_enough(found, settings.shortest)
 
 
@@ -132,6 +140,47 @@ def _bends(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.nd
         out[bend : after.start] = after.label
         out[after.start : bend] = before.label
     return out
+
+
+def _valley(found: np.ndarray, blocks: Blocks, trend: Trend) -> np.ndarray:
+    """A transient that turns into a rise has a plateau between, if r stays near its minimum before it bends up."""
+    stretches = list(_stretches(found))
+    if [stretch.label for stretch in stretches[:2]] != [TRANSIENT, SHARPENING]:
+        return found
+    border = stretches[0].stop
+    stop = min(stretches[1].stop, border + LOOK_AHEAD)
+    first = _bottom(blocks, trend, stop)
+    if stop - first < _FEWEST:
+        return found
+    candidates = range(first + 2, stop - 3)
+    residuals = [_bent(blocks, first, bend, stop) for bend in candidates]
+    best = int(np.argmin(residuals))
+    bend, variance = candidates[best], residuals[best] / (stop - first) + _ROUNDING**2
+    _, worth, turn = _VALLEY
+    gain = (_misfit(blocks, first, stop, 1) - residuals[best]) / variance
+    if gain < worth or blocks.step[bend] < turn * (blocks.step[first] + 1):
+        return found
+    out = found.copy()
+    out[first:bend] = SATURATION
+    out[bend:border] = SHARPENING
+    return out
+
+
+def _bottom(blocks: Blocks, trend: Trend, stop: int) -> int:
+    """The block from which r, before `stop`, is near its minimum, and the loss no longer above L_0; 1 at least."""
+    level = _level(blocks)[:stop]
+    lowest = int(np.argmin(level))
+    band = max(_VALLEY[0], float(np.median(trend.wide_noise[:stop])))
+    away = (level[:lowest] > level[lowest] + band) | (blocks.lifted[:lowest] > 0.5)
+    return max(1, int(np.flatnonzero(away)[-1]) + 1 if away.any() else 1)
+
+
+def _bent(blocks: Blocks, start: int, bend: int, stop: int) -> float:
+    """Sum of squared residuals around a constant that goes on as a rising line, without a step."""
+    t = np.maximum(blocks.step[start:stop] - blocks.step[bend], 0.0)
+    value = blocks.value[start:stop]
+    value, t = value - value.mean(), t - t.mean()
+    return float(value @ value) - max(0.0, float(t @ value)) ** 2 / float(t @ t)
 
 
 def _level(blocks: Blocks) -> np.ndarray:

@@ -35,8 +35,9 @@ _EDGE_FIRST, _DECLINE_FIRST = 1.0, 16.0
 end is a slow fall itself, of an exponential one for 50 to 70 blocks. With 3 or 6 for the first, up to three short
 stays at the edge are lost; from 10 to 24 for the second, as many labels are right."""
 
-_UNSURE, _LEAST_WEIGHT = 0.15, 0.1
-"""Where the error of g is `_UNSURE`, a block weighs half; at least `_LEAST_WEIGHT`. 0.05 to 0.3 do as well."""
+_UNSURE, _LEAST_WEIGHT = 0.15, 0.2
+"""Where the error of g is `_UNSURE`, a block weighs half; at least `_LEAST_WEIGHT`. With 0.08 or 0.3 for the first, two
+or three labelled runs more are wrong; with 0.1 for the second, one of 100 drawn runs more."""
 
 _STILL_FALLING = 0.4
 """Cost of a block of the transient in which r falls, though slowly, for each |g|: a fall of two e-folds after the

@@ -11,7 +11,7 @@ from sharpness_phases.analysis.regime_borders import refined
 from sharpness_phases.analysis.regime_pass import STATES, labels
 from sharpness_phases.analysis.regime_terms import Regime, RegimeSettings, Segment
 from sharpness_phases.analysis.regime_trend import blocks_of, trend_of
-from sharpness_phases.runs.trajectory import Trajectory, has_diverged
+from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory
 
 __all__ = ["Regime", "RegimeSettings", "Segment", "agreement", "regimes"]
 
@@ -70,7 +70,7 @@ def _edges(edge: float | np.ndarray, count: int) -> np.ndarray:
 def _departure(run: Trajectory) -> int:
     """The step from which the loss is above all recent losses, for good; the number of steps if it never leaves."""
     count = run.steps + 1
-    if not (run.diverged or has_diverged(float(run.loss[-1]))):
+    if not (run.diverged or _blows_up(run)):
         return count
     loss = np.where(np.isfinite(run.loss), run.loss, np.inf)
     lowest_from = np.minimum.accumulate(loss[::-1])[::-1]
@@ -80,6 +80,12 @@ def _departure(run: Trajectory) -> int:
         if lowest_from[step] > recent.max():
             return step if step > 1 else 0
     return count - 1
+
+
+def _blows_up(run: Trajectory) -> bool:
+    """Whether the last loss is not finite, or too large beside L_0: the scale of the loss does not matter."""
+    first, last = float(run.loss[0]), float(run.loss[-1])
+    return not np.isfinite(last) or last > DIVERGENCE_LOSS * first > 0
 
 
 def _before_departure(ratio: np.ndarray, loss: np.ndarray, settings: RegimeSettings) -> list[Segment]:

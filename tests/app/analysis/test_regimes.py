@@ -3,8 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from drawn_runs import drawn_runs
+from expert_runs import expert_runs
 from labelled_runs import ALL, agreeing, is_right
 from made_up import trajectory
+from regimes_right import right_ones
 
 from sharpness_phases.analysis.regimes import Regime, RegimeSettings, Segment, agreement, regimes
 
@@ -52,6 +54,19 @@ def test_of_runs_drawn_at_random_most_come_out_right():
     runs = drawn_runs(60, seed=3)
     wrong = wrong_ones(runs)
     assert len(wrong) <= 0.15 * len(runs), wrong
+
+
+def test_of_runs_as_another_expert_writes_them_down_most_come_out_right():
+    runs = expert_runs(120, seed=4)
+    wrong = wrong_ones(runs)
+    assert len(wrong) <= 0.25 * len(runs), wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("draw", "least"), [(drawn_runs, 0.88), (expert_runs, 0.72)])
+def test_of_many_runs_most_come_out_right(draw, least):
+    runs = [each for seed in (5, 6) for each in draw(300, seed)]
+    assert right_ones(runs) >= least * len(runs)
 
 
 def test_segments_cover_all_steps_without_gaps_and_neighbours_differ():
@@ -204,6 +219,23 @@ def test_the_labels_do_not_depend_on_the_scale_of_the_loss_or_the_sharpness():
     run = four_regimes(0.01)
     scaled = trajectory(100 * run.loss, 1024 * run.sharpness)
     assert regimes(scaled, 1024 * EDGE) == regimes(run, EDGE)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_a_run_diverges_beside_its_first_loss_and_not_beyond_a_number(factor):
+    run = four_regimes(0.01)
+    scaled = trajectory(factor * run.loss, run.sharpness)
+    assert regimes(scaled, EDGE) == regimes(run, EDGE)
+    loss = np.append(run.loss, [1e2, 1e4, 1e6])
+    sharpness = np.append(run.sharpness, [EDGE, EDGE, EDGE])
+    assert regimes(trajectory(factor * loss, sharpness), EDGE)[-1] == (Regime.DIVERGENT, 1040, 1043)
+
+
+@pytest.mark.parametrize("noise", [0.03, 0.05])
+def test_a_short_plateau_in_noise_between_a_transient_and_a_rise_is_seen(noise):
+    parts = [np.geomspace(1.2, 0.4, 5), np.full(20, 0.4), np.linspace(0.4, 0.95, 30), np.full(50, 0.98)]
+    found = [names(long_run(np.concatenate(parts), noise, seed=seed)) for seed in range(20)]
+    assert found.count(FOUR) >= 17
 
 
 def test_a_sharpness_of_zero_has_labels():
