@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sharpness_phases.recommend import recommend_learning_rate
     from sharpness_phases.training.callback import SharpnessCallback
     from sharpness_phases.training.losses import HalfMeanSquaredError
+    from sharpness_phases.training.optimizers import stability_edge
     from sharpness_phases.training.sharpness_model import SharpnessModel
 
 _PUBLIC = {  # a name's module; a further name stands above and in __all__, too
@@ -33,6 +34,7 @@ _PUBLIC = {  # a name's module; a further name stands above and in __all__, too
     "SharpnessCallback": "sharpness_phases.training.callback",
     "SharpnessModel": "sharpness_phases.training.sharpness_model",
     "recommend_learning_rate": "sharpness_phases.recommend",
+    "stability_edge": "sharpness_phases.training.optimizers",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "SharpnessCallback",
     "SharpnessModel",
     "recommend_learning_rate",
+    "stability_edge",
 ]
 
 

@@ -9,7 +9,7 @@ import keras
 
 from sharpness_phases.curvature.operator import Solver
 from sharpness_phases.training.measurement_set import Examples
-from sharpness_phases.training.optimizers import rule_of
+from sharpness_phases.training.optimizers import HESSIAN, stability_edge
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 logger = logging.getLogger(__name__)
@@ -136,14 +136,14 @@ class SharpnessCallback(keras.callbacks.Callback):
         assert self._measuring is not None
         found = self._measuring.measure()
         learning_rate = float(self.model.optimizer.learning_rate)
-        sharpness, threshold = float(found.sharpness.eigenvalue), self._edge(learning_rate)
+        sharpness, threshold = float(found.sharpness.eigenvalue), self._edge()
         self.history.append(Measured(self._steps(), float(found.loss), sharpness, learning_rate, threshold))
 
-    def _edge(self, learning_rate: float) -> float | None:
-        """The edge of the model's optimizer at a rate; None, said once, where it is not known."""
-        rule = rule_of(self.model.optimizer)
-        if rule is not None:
-            return float(rule.edge(learning_rate))
+    def _edge(self) -> float | None:
+        """The edge of the model's optimizer at its present rate; None, said once, where it is not one of H."""
+        found = stability_edge(self.model.optimizer)
+        if found.operator == HESSIAN and found.edge is not None:
+            return found.edge
         if not self._said_unknown:
             self._said_unknown = True
             logger.warning(
