@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.runs.edge import EdgeRule
 from sharpness_phases.training.preconditioners import Preconditioner, has_preconditioner
 
@@ -101,7 +102,7 @@ def stability_edge(
         >>> round(found.edge, 6), found.words
         (7.6, '2(1 + m)/η')
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = inner_optimizer(optimizer)
     rule = edge_rule(inner)
     if rule is None:
         return StabilityEdge(None, None, _why_not_known(inner))
@@ -122,6 +123,28 @@ def stability_edge(
     else:
         return unknown
     return unknown._replace(preconditioner=found.values.numpy(), at_floor=float(found.at_floor))
+
+
+def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer itself, or the one inside a `LossScaleOptimizer`."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def edge_now(optimizer: keras.optimizers.Optimizer) -> Scalar | None:
+    """The edge at the rate of the coming step; callable inside a `tf.function`.
+
+    Args:
+        optimizer: Any Keras optimizer.
+
+    Returns:
+        A scalar tensor of float32, as `EdgeRule.edge` has it; None where the edge is not known.
+    """
+    inner = inner_optimizer(optimizer)
+    rule = edge_rule(inner)
+    if rule is None:
+        return None
+    rate = tf.cast(tf.convert_to_tensor(inner.learning_rate), tf.float32)
+    return tf.maximum(rule.factor * (2 / rate - rule.weight_decay), 0.0)
 
 
 def edge_rule(optimizer: keras.optimizers.Optimizer) -> EdgeRule | None:

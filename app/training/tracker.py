@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
-from sharpness_phases.curvature.operator import Aim, EigenResult, Scalar, Solver, Vector
+from sharpness_phases.curvature.operator import Aim, EigenResult, Operator, Scalar, Solver, Vector
+from sharpness_phases.curvature.preconditioned import Diagonal, PreconditionedOperator
 from sharpness_phases.curvature.starts import SIDE_FAILURE, RandomStarts, least_overlap
 from sharpness_phases.training.measurement_set import Examples
 
@@ -74,10 +75,13 @@ class SharpnessTracker:
         chunk_size: Number of examples differentiated at once; None for all.
         seed: Fixes the start vectors.
         compiled: Whether the two solvers are compiled by XLA.
+        diagonal: P of an optimizer's preconditioner, from the gradient: measured is P^-1/2 H P^-1/2 in the place of the
+            Hessian H. None for H.
 
     Attributes:
-        operator: The Hessian on the measurement set.
-        sample: The Hessian on the sample; None where there are too few examples, or the solver is not `Lanczos`.
+        hessian: The Hessian on the measurement set.
+        operator: What is measured: the Hessian, or the preconditioned one.
+        sample: The same on the sample; None where there are too few examples, or the solver is not `Lanczos`.
     """
 
     def __init__(
@@ -90,22 +94,25 @@ class SharpnessTracker:
         chunk_size: int | None = None,
         seed: int = 0,
         compiled: bool = False,
+        diagonal: Diagonal | None = None,
     ) -> None:
         x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        self.operator = HessianOperator(loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True)
+        self.hessian = HessianOperator(loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True)
+        self.operator = _preconditioned(self.hessian, diagonal)
         self._solver = solver
         self._starts = RandomStarts(self.operator.size, self.operator.dtype, seed)
         size = self.operator.size
         self._overlap, self._side_overlap = least_overlap(size), least_overlap(size, SIDE_FAILURE)
         self._solve = tf.function(self._solve_at, jit_compile=compiled)
         self._evaluate = tf.function(lambda: loss_and_accuracy(x, y), jit_compile=compiled)
-        self.sample: HessianOperator | None = None
+        self.sample: Operator | None = None
         self.sample_share = 0.0
         few = sample_size(len(x))
         if few and isinstance(solver, Lanczos):
             apart = len(x) // few  # examples may be sorted by class
             few_x, few_y = (part[::apart][:few] for part in (x, y))
-            self.sample = HessianOperator(lambda x, y: loss_and_accuracy(x, y)[0], variables, few_x, few_y, chunk_size)
+            of_few = HessianOperator(lambda x, y: loss_and_accuracy(x, y)[0], variables, few_x, few_y, chunk_size)
+            self.sample = _preconditioned(of_few, diagonal)
             self.sample_share = few / len(x)
             self._sample_solver = Lanczos(SAMPLE_TOLERANCE, basis_size=solver.basis_size)
             self._solve_sample = tf.function(self._solve_sample_at, jit_compile=compiled)
@@ -155,6 +162,10 @@ class SharpnessTracker:
     def _solve_sample_at(self, index: Scalar, before: Vector) -> EigenResult:
         here = self.sample.linearize()  # type: ignore[union-attr]
         return self._sample_solver.solve(here.matvec, before + SAMPLE_RANDOM_SHARE * self._starts[index])
+
+
+def _preconditioned(hessian: HessianOperator, diagonal: Diagonal | None) -> Operator:
+    return hessian if diagonal is None else PreconditionedOperator(hessian, diagonal)
 
 
 def _where_finite(loss: Scalar, result: EigenResult) -> EigenResult:
