@@ -55,6 +55,18 @@ class EdgeRule(NamedTuple):
         edge = np.maximum(self.factor * plain, 0.0)
         return edge if edge.ndim else float(edge)
 
+    def rate(self, c: Rate, sharpness: float) -> Rate:
+        """The learning rate on the one axis of all optimizers: eta = c eta_edge / 2, with edge(eta_edge) = lambda.
+
+        Args:
+            c: The learning-rate constant, in units of half the edge: at c = 2 training begins at its edge.
+            sharpness: lambda, of the optimizer's operator, before training; above 0.
+
+        Returns:
+            eta, of the shape of c; exactly c / lambda for plain gradient descent.
+        """
+        return c / (sharpness / self.factor + self.weight_decay)
+
     @property
     def factor(self) -> float:
         """The edge over 2 / eta - gamma; 1 for plain gradient descent."""

@@ -7,6 +7,7 @@ Hessian is P^-1/2 H P^-1/2. P is what the update rules of Keras divide by, const
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -76,6 +77,9 @@ class Preconditioner:
             )
         self._optimizer = optimizer
         self._places = [known[key] for key in keys]
+        size = sum(math.prod(variable.shape) for variable in variables)
+        self._first = tf.Variable(tf.zeros([size], variables[0].dtype), trainable=False)
+        self._expects_first = tf.Variable(False, trainable=False)
         self._rule = _RULES[type(optimizer)]
 
     def of_last_step(self) -> Diagonal:
@@ -94,10 +98,16 @@ class Preconditioner:
         before = self._moments()
         return self._rule(self._optimizer, _updated(self._optimizer, before, tf.cast(gradient, before.second.dtype)))
 
+    def expect(self, gradient: Vector) -> None:
+        """Say what gradient the first update is made by, shape (n,): that of the first batch."""
+        self._first.assign(gradient)
+        self._expects_first.assign(True)
+
     def __call__(self, gradient: Vector) -> Diagonal:
-        """P of the last update; before the first, P of an update by this gradient, shape (n,)."""
+        """P of the last update; before the first, of one by the expected gradient, or else by this one, (n,)."""
         fresh = tf.equal(tf.convert_to_tensor(self._optimizer.iterations), 0)
-        return tf.cond(fresh, lambda: self.of_next_step(gradient), self.of_last_step)
+        first = tf.where(self._expects_first, self._first, tf.cast(gradient, self._first.dtype))
+        return tf.cond(fresh, lambda: self.of_next_step(first), self.of_last_step)
 
     def _moments(self) -> Moments:
         optimizer = self._optimizer
@@ -116,6 +126,19 @@ class Preconditioner:
 def has_preconditioner(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether an optimizer's preconditioner is known; that of subclasses, whose rule may differ, is not."""
     return type(optimizer) in _RULES
+
+
+def reset_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
+    """Put an optimizer's state back to that before the first step; its learning rate, if it is a variable, to 0.
+
+    Args:
+        optimizer: Any Keras optimizer that begins with zeros, but for Nadam's product of momenta, which is 1.
+    """
+    for variable in optimizer.variables:
+        variable.assign(tf.zeros_like(variable.value))
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner, keras.optimizers.Nadam) and inner.built:
+        inner._u_product.assign(tf.ones_like(inner._u_product.value))
 
 
 def _updated(optimizer: keras.optimizers.Optimizer, before: Moments, gradient: Vector) -> Moments:

@@ -115,6 +115,7 @@ class SharpnessModel(keras.Model):
         self._verify, self._verified = verify, False
         self._seed = seed
         self._preconditioned = preconditioned
+        self._live: Preconditioner | None = None
         self._measurement = None if measurement is None else as_tensors(measurement, network)
         self._objective = CompiledObjective(network, self)
         self._measuring: SharpnessTracker | None = None
@@ -205,9 +206,8 @@ class SharpnessModel(keras.Model):
         found = stability_edge(self.optimizer)
         if found.operator != PRECONDITIONED:
             return found
-        live = Preconditioner(inner_optimizer(self.optimizer), hessian.variables)
-        begun = int(self.optimizer.iterations) > 0
-        diagonal = live.of_last_step() if begun else live.of_next_step(hessian.linearize().gradient)
+        live = self._live or Preconditioner(inner_optimizer(self.optimizer), hessian.variables)
+        diagonal = live.of_last_step() if int(self.optimizer.iterations) else live(hessian.linearize().gradient)
         return found._replace(preconditioner=diagonal.values.numpy(), at_floor=float(diagonal.at_floor))
 
     def evaluate_measurement(self) -> tuple[Scalar, Scalar]:
@@ -306,15 +306,21 @@ class SharpnessModel(keras.Model):
         self._last = tf.Variable(tf.constant(float("nan"), tracker.operator.dtype), trainable=False)
         return tracker
 
+    @property
+    def preconditioner(self) -> Preconditioner | None:
+        """The live preconditioner that `sharpness` uses; None where H is measured."""
+        self.tracker  # noqa: B018  # builds it
+        return self._live
+
     def _diagonal(self, variables: list[tf.Variable]) -> Diagonal | None:
         """P of the compiled optimizer, from the gradient; None where H is measured."""
-        optimizer = inner_optimizer(self.optimizer)
+        optimizer, self._live = inner_optimizer(self.optimizer), None
         if not (self._preconditioned and has_preconditioner(optimizer)):
             return None
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
-        preconditioner = Preconditioner(optimizer, variables)
-        return lambda gradient: preconditioner(gradient).values
+        live = self._live = Preconditioner(optimizer, variables)
+        return lambda gradient: live(gradient).values
 
     def _is_held_against_its_edge(self) -> bool:
         """Whether the edge of the optimizer is one of what is measured."""

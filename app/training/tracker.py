@@ -81,7 +81,8 @@ class SharpnessTracker:
     Attributes:
         hessian: The Hessian on the measurement set.
         operator: What is measured: the Hessian, or the preconditioned one.
-        sample: The same on the sample; None where there are too few examples, or the solver is not `Lanczos`.
+        sample: The Hessian on the sample; None where there are too few examples, the solver is not `Lanczos`, or there
+            is a preconditioner, which would have to be put back with the weights to confirm what was estimated.
     """
 
     def __init__(
@@ -98,21 +99,22 @@ class SharpnessTracker:
     ) -> None:
         x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self.hessian = HessianOperator(loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True)
-        self.operator = _preconditioned(self.hessian, diagonal)
+        self.operator: Operator = self.hessian
+        if diagonal is not None:
+            self.operator = PreconditionedOperator(self.hessian, diagonal)
         self._solver = solver
         self._starts = RandomStarts(self.operator.size, self.operator.dtype, seed)
         size = self.operator.size
         self._overlap, self._side_overlap = least_overlap(size), least_overlap(size, SIDE_FAILURE)
         self._solve = tf.function(self._solve_at, jit_compile=compiled)
         self._evaluate = tf.function(lambda: loss_and_accuracy(x, y), jit_compile=compiled)
-        self.sample: Operator | None = None
+        self.sample: HessianOperator | None = None
         self.sample_share = 0.0
         few = sample_size(len(x))
-        if few and isinstance(solver, Lanczos):
+        if few and isinstance(solver, Lanczos) and diagonal is None:
             apart = len(x) // few  # examples may be sorted by class
             few_x, few_y = (part[::apart][:few] for part in (x, y))
-            of_few = HessianOperator(lambda x, y: loss_and_accuracy(x, y)[0], variables, few_x, few_y, chunk_size)
-            self.sample = _preconditioned(of_few, diagonal)
+            self.sample = HessianOperator(lambda x, y: loss_and_accuracy(x, y)[0], variables, few_x, few_y, chunk_size)
             self.sample_share = few / len(x)
             self._sample_solver = Lanczos(SAMPLE_TOLERANCE, basis_size=solver.basis_size)
             self._solve_sample = tf.function(self._solve_sample_at, jit_compile=compiled)
@@ -162,10 +164,6 @@ class SharpnessTracker:
     def _solve_sample_at(self, index: Scalar, before: Vector) -> EigenResult:
         here = self.sample.linearize()  # type: ignore[union-attr]
         return self._sample_solver.solve(here.matvec, before + SAMPLE_RANDOM_SHARE * self._starts[index])
-
-
-def _preconditioned(hessian: HessianOperator, diagonal: Diagonal | None) -> Operator:
-    return hessian if diagonal is None else PreconditionedOperator(hessian, diagonal)
 
 
 def _where_finite(loss: Scalar, result: EigenResult) -> EigenResult:

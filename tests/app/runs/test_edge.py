@@ -70,3 +70,18 @@ def test_the_constant_and_the_words_follow():
 def test_a_rule_has_its_formula_in_words(rule, edge, words):
     assert rule.edge(0.01) == pytest.approx(edge)
     assert rule.in_words == words
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [EdgeRule(), EdgeRule(0.9), EdgeRule(0.9, True, weight_decay=3.0), EdgeRule(0.9, averages=True, weight_decay=0.1)],
+    ids=["plain", "heavy ball", "Nesterov with decay", "AdamW"],
+)
+def test_training_begins_at_its_edge_where_c_is_two_whatever_the_optimizer(rule):
+    assert rule.edge(rule.rate(2.0, 17.0)) == pytest.approx(17.0)
+    assert rule.rate(0.5, 17.0) == pytest.approx(rule.rate(2.0, 17.0) / 4)
+
+
+def test_the_axis_of_plain_descent_is_the_rate_times_the_sharpness_to_the_last_bit():
+    c, sharpness = 2.0 ** np.arange(-3, 6, 0.1), 7.123456789
+    np.testing.assert_array_equal(EdgeRule().rate(c, sharpness), c / sharpness)
