@@ -12,6 +12,7 @@ from sharpness_phases.curvature.operator import Solver
 from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.optimizers import HESSIAN, StabilityEdge, stability_edge
+from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class SharpnessCallback(keras.callbacks.Callback):
         solver: Eigenvalue solver; `Lanczos()` by default.
         chunk_size: Number of measurement examples differentiated at once, to bound memory; None for all.
         verify: Check the model's second derivatives before training, as `SharpnessModel` does.
+        batch_norm: Whether batch normalisation that trains uses the statistics of the measurement set ("batch"), as
+            training uses those of its batch, or its moving ones ("inference"); see `SharpnessModel`.
         preconditioned: Whether to measure P^-1/2 H P^-1/2 where the optimizer has a preconditioner P; False for H.
 
     Attributes:
@@ -79,7 +82,7 @@ class SharpnessCallback(keras.callbacks.Callback):
             row for each.
 
     Raises:
-        ValueError: If `every` is below 1 or `unit` unknown.
+        ValueError: If `every` is below 1, or `unit` or `batch_norm` unknown.
 
     Example:
         >>> x, y = keras.random.normal((64, 8), seed=0), keras.random.normal((64, 2), seed=1)
@@ -101,6 +104,7 @@ class SharpnessCallback(keras.callbacks.Callback):
         solver: Solver | None = None,
         chunk_size: int | None = None,
         verify: bool = True,
+        batch_norm: BatchNorm = "batch",
         preconditioned: bool = True,
     ) -> None:
         super().__init__()
@@ -116,6 +120,7 @@ class SharpnessCallback(keras.callbacks.Callback):
             "solver": solver,
             "chunk_size": chunk_size,
             "verify": verify,
+            "batch_norm": require_batch_norm(batch_norm),
             "preconditioned": preconditioned,
         }
         self._measuring: SharpnessModel | None = None
