@@ -1,0 +1,231 @@
+"""Critical and directional sharpness: how far the compiled optimizer's next step may go before the loss rises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import keras
+import tensorflow as tf
+
+from sharpness_phases.training.batches import Batch, Data, one_batch
+from sharpness_phases.training.first_rise import FirstRise, first_rise
+from sharpness_phases.training.next_update import Gradients, SavedState, next_update, state_put_back
+
+TOLERANCE = 1 / 16
+"""Relative width of the last interval around eta_c, as its authors have it: five bisections of a factor of two."""
+
+NEARNESS = 1 / 1024
+"""Half the distance of the two slopes that a second difference is made of, as a share of eta_c: the slope changes by
+about 0.4% between them, above the 1e-6 of float32, and few kinks lie between."""
+
+_NO_SECOND_DERIVATIVES = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+)
+"""Layers whose second derivatives TensorFlow computes wrongly without an error; their first ones are right."""
+
+_Function = TypeVar("_Function", bound=Callable)
+
+
+class CriticalLearningRate(NamedTuple):
+    """How far the next step may go.
+
+    Attributes:
+        step: Optimizer steps taken before.
+        loss: Loss L(w) on the batch that L is of, in training mode.
+        learning_rate: The optimizer's present rate eta.
+        eta_c: The smallest rate at which the next step raises L; 0 where `censored` is "low", infinity where "high".
+        lambda_c: Critical sharpness 2 / eta_c, in units of the sharpness of the preconditioned Hessian.
+        lambda_dir: Directional sharpness D.HD / D.g; NaN where D.g is 0.
+        forwards: Forward passes that the search took.
+        island: Whether the loss was seen to rise and to fall below L(w) again at rates below one at which it rises.
+        censored: "" if eta_c is known; "low" if the update leads uphill, so that no rate is safe; "high" if the loss
+            does not rise at any rate looked at.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    eta_c: float
+    lambda_c: float
+    lambda_dir: float
+    forwards: int
+    island: bool
+    censored: str
+
+    def __str__(self) -> str:
+        """The answer in a sentence."""
+        if math.isnan(self.eta_c):
+            return f"The loss is {self.loss:g}: no step can be judged."
+        if self.censored == "low":
+            return "The next update leads uphill: the loss rises at every learning rate."
+        if self.censored == "high":
+            return "The loss does not rise at any learning rate that was looked at."
+        island = ", and rises and falls again at some rates below" if self.island else ""
+        return (
+            f"The next step raises the loss from a learning rate of {self.eta_c:.3g} on (now {self.learning_rate:.3g})"
+            f"{island}; critical sharpness {self.lambda_c:.3g}, directional sharpness {self.lambda_dir:.3g}, "
+            f"{self.forwards} forward passes."
+        )
+
+
+def critical_learning_rate(
+    model: keras.Model,
+    data: Data,
+    examples: int | None = None,
+    against: Data | None = None,
+    tolerance: float = TOLERANCE,
+) -> CriticalLearningRate:
+    """Find the learning rate from which the next step of a compiled model raises its loss.
+
+    With D the update that the compiled optimizer would make next, per unit of its rate - momentum, moments, bias
+    correction, clipping and weight decay included -
+
+        eta_c = min{eta > 0 : L(w - eta D) > L(w)},   lambda_c = 2 / eta_c,   lambda_dir = D.HD / D.g
+
+    (Kalra et al. 2026, arXiv 2601.16979). D and L are of the same batch, every rate starts from the same weights with
+    the same dropout mask, and normalisation uses the batch's statistics, as in training. D is the whole next update at
+    the present rate eta, divided by eta: what is scaled is the step as it would be made, its weight decay and its
+    velocity with it; where the rate is 0 (a warm-up), the update at rate 1.
+
+    eta_c says how far *one* step is safe. It is no sharpness: away from the edge of stability lambda_c is 5 to 1800
+    times smaller, so that training may be unstable over many steps at a rate below eta_c. Choose a rate by the smaller
+    of eta_c and the edge (`SharpnessModel`, `SharpnessCallback`).
+
+    Weights, the optimizer's state, moving statistics, seeds and metrics are as before, to the last bit, also after an
+    exception. A model and an optimizer that have no variables yet are built, as `fit` would.
+
+    Args:
+        model: A Keras model, compiled with the loss and the optimizer that are to be trained with.
+        data: The batch: (x, y) or (x, y, sample_weight) of arrays, nested as the model takes them, or a
+            `tf.data.Dataset` or `keras.utils.PyDataset`, whose first batch it is.
+        examples: Number of examples; None for all of the arrays or the first batch.
+        against: Data of another task: D is of `data` and L of these, which tells how far a step of fine-tuning may go
+            before the old task suffers.
+        tolerance: Relative width of the interval around eta_c, in (0, 1).
+
+    Returns:
+        eta_c and what was found with it.
+
+    Raises:
+        ValueError: If the model is not compiled with a loss, `tolerance` is out of range, or the loss is not finite.
+
+    Example:
+        On a quadratic loss eta_c = 2 g.g / g.Hg for gradient descent, here with H = 1/2 in the direction of g:
+
+        >>> import numpy as np
+        >>> x, y = np.eye(4, dtype="float32"), np.ones((4, 1), "float32")
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.compile(keras.optimizers.SGD(0.1), "mse")
+        >>> found = critical_learning_rate(model, (x, y))
+        >>> round(found.eta_c, 2), round(found.lambda_dir, 3), model.optimizer.iterations.numpy() == 0
+        (4.0, 0.5, True)
+    """
+    if not 0 < tolerance < 1:
+        raise ValueError(f"`tolerance` must lie between 0 and 1. Received: {tolerance!r}.")
+    batch = one_batch(data, examples)
+    other = None if against is None else one_batch(against, examples, "against")
+    found = NextStep(model, batch, other, tolerance).measure()
+    if not math.isfinite(found.loss):
+        raise ValueError(
+            f"The loss at the present weights is {found.loss:g}; it must be finite. Look for NaN in the data, and "
+            "standardise inputs and targets."
+        )
+    return found
+
+
+class NextStep:
+    """The next step of a compiled model on one batch, measured whenever asked; its functions are traced once.
+
+    Args:
+        model: A Keras model, compiled with a loss.
+        batch: The examples of D, and of L if there is no `against`.
+        against: The examples of L.
+        tolerance: Relative width of the interval around eta_c.
+
+    Raises:
+        ValueError: If the model is not compiled with a loss.
+    """
+
+    def __init__(
+        self, model: keras.Model, batch: Batch, against: Batch | None = None, tolerance: float = TOLERANCE
+    ) -> None:
+        own_loss = type(model).compute_loss is not keras.Model.compute_loss
+        if not model.compiled or not (model.loss or own_loss):
+            raise ValueError(
+                "The critical learning rate is of a model compiled with a loss and an optimizer: call "
+                f"model.compile(optimizer=..., loss=...) first. Received: {model.name}, which is not."
+            )
+        self._model, self._batch, self._against, self._tolerance = model, batch, against or batch, tolerance
+        model._symbolic_build(data_batch=tuple(batch))  # what is built already stays; variables cannot be made in graphs
+        if not model.trainable_variables:
+            raise ValueError(f"{model.name} has no trainable weights: no step changes its loss.")
+        self._gradients = self._compiled(self._gradients_of)
+        self._loss = self._compiled(self._loss_along)
+        self._slope = self._compiled(self._slope_along)
+        self._curvature = self._compiled(self._curvature_along)
+        self._by_differences = _needs_differences(model)
+
+    def measure(self, start: float | None = None) -> CriticalLearningRate:
+        """Find eta_c at the present weights and state.
+
+        Args:
+            start: Where the search begins, such as the last eta_c; then no islands are looked for below the crossing.
+                None: at the present rate.
+
+        Returns:
+            What was found; all state is as before.
+        """
+        with state_put_back(self._model):
+            optimizer, weights = self._model.optimizer, self._model.trainable_variables
+            self._rest = SavedState(self._model.non_trainable_variables + self._seeds())
+            gradients = self._at_rest(self._gradients, self._batch)
+            direction, rate = next_update(optimizer, weights, gradients)
+            values = [tf.identity(weight.value) for weight in weights]
+            slope = float(self._at_rest(self._slope, self._against, values, direction, 0.0))
+            found = self._search(values, direction, slope, start or rate or 1.0, scan=start is None)
+            curvature = self._second_derivative(values, direction, found.eta if found.eta > 0 else rate or 1.0)
+            steps = int(optimizer.iterations)
+        eta_c, lambda_dir = found.eta, curvature / slope if slope else math.nan
+        lambda_c = math.inf if eta_c == 0 else 2 / eta_c
+        return CriticalLearningRate(
+            steps, found.loss, rate, eta_c, lambda_c, lambda_dir, found.forwards, found.island, found.censored
+        )
+
+    def _search(
+        self, values: list[tf.Tensor], direction: list[tf.Tensor], slope: float, start: float, scan: bool
+    ) -> FirstRise:
+        """eta_c along D; where D leads uphill, or nowhere, there is nothing to search."""
+        dtype: list[str] = []
+
+        def loss_at(eta: float) -> float:
+            loss = self._at_rest(self._loss, self._against, values, direction, eta)
+            dtype.append(loss.dtype.name)
+            return float(loss)
+
+        loss = loss_at(0.0)
+        if math.isfinite(loss) and not slope > 0:
+            moves = any(bool(tf.reduce_any(part != 0)) for part in direction)
+            return FirstRise(0.0 if moves else math.inf, "low" if moves else "high", False, 1, loss)
+        return first_rise(
+            lambda eta: loss if eta == 0 else loss_at(eta), start, self._tolerance, scan, dtype[0]
+        )
+
+    def _second_derivative(self, values: list[tf.Tensor], direction: list[tf.Tensor], near: float) -> float:
+        """D.HD, by one product; by a difference of slopes where TensorFlow's second derivatives are wrong or missing."""
+        if not self._by_differences:
+            try:
+                return float(self._at_rest(self._curvature, self._against, values, direction, 0.0))
+            except LookupError:  # a gradient without a gradient of its own
+                self._by_differences = True
+        step = NEARNESS * (near if math.isfinite(near) else 1.0)
+        behind, ahead = (float(self._at_rest(self._slope, self._against, values, direction, eta)) for eta in (-step, step))
+        return (behind - ahead) / (2 * step)
+
+    def _seeds(self) -> list[keras.Variable]:
+        """Variables of the model that are no weights: states of random generators."""
+        weights = {id(weight) for weight in self._model.weights}
+        return [variable for variable in self._model.variables if id(variable) not in weights]
