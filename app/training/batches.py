@@ -10,6 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+Array: TypeAlias = np.ndarray | tf.Tensor
+"""One array (B, ...)."""
+
 Nested: TypeAlias = "np.ndarray | tf.Tensor | Mapping[str, Nested] | list[Nested] | tuple[Nested, ...]"
 """An array (B, ...), or lists, tuples and dicts of arrays of equal length."""
 
@@ -80,7 +83,7 @@ def _joined(batches: Iterable[tuple[Nested, ...]], examples: int | None, name: s
     return keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *taken)
 
 
-def _leaves(nested: object) -> list[Nested]:
+def _leaves(nested: object) -> list[Array]:
     """The arrays of nested lists, tuples and dicts."""
     return [leaf for leaf in keras.tree.flatten(nested) if leaf is not None]
 
@@ -88,7 +91,7 @@ def _leaves(nested: object) -> list[Nested]:
 def _first(batch: Batch, examples: int | None, name: str) -> Batch:
     """The first examples of a batch, as tensors."""
 
-    def tensor(part: Nested | None) -> tf.Tensor | None:
+    def tensor(part: Array | None) -> tf.Tensor | None:
         if part is None:
             return None
         cast = keras.backend.floatx() if isinstance(part, np.ndarray) and part.dtype == np.float64 else None

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from sharpness_phases.training.batches import Batch, Data, one_batch
 from sharpness_phases.training.first_rise import FirstRise, first_rise
-from sharpness_phases.training.next_update import Gradients, SavedState, next_update, state_put_back
+from sharpness_phases.training.next_update import Gradients, next_update
+from sharpness_phases.training.saved_state import SavedState, raw, shared_seeds, state_put_back
 
 TOLERANCE = 1 / 16
 """Relative width of the last interval around eta_c, as its authors have it: five bisections of a factor of two."""
@@ -20,14 +21,17 @@ NEARNESS = 1 / 1024
 """Half the distance of the two slopes that a second difference is made of, as a share of eta_c: the slope changes by
 about 0.4% between them, above the 1e-6 of float32, and few kinks lie between."""
 
-_NO_SECOND_DERIVATIVES = (
+_WRONG_SECOND_DERIVATIVES = (
     keras.layers.BatchNormalization,
     keras.layers.LayerNormalization,
     keras.layers.GroupNormalization,
 )
 """Layers whose second derivatives TensorFlow computes wrongly without an error; their first ones are right."""
 
-_Function = TypeVar("_Function", bound=Callable)
+_NO_PRODUCT = (LookupError, ValueError, tf.errors.UnimplementedError, tf.errors.InvalidArgumentError)
+"""What TensorFlow raises for an operation that can be differentiated once only, in graphs and under XLA."""
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 class CriticalLearningRate(NamedTuple):
@@ -160,13 +164,15 @@ class NextStep:
                 f"model.compile(optimizer=..., loss=...) first. Received: {model.name}, which is not."
             )
         self._model, self._batch, self._against, self._tolerance = model, batch, against or batch, tolerance
-        model._symbolic_build(data_batch=tuple(batch))  # what is built already stays; variables cannot be made in graphs
+        model._symbolic_build(
+            data_batch=tuple(batch)
+        )  # what is built already stays; variables cannot be made in graphs
         if not model.trainable_variables:
             raise ValueError(f"{model.name} has no trainable weights: no step changes its loss.")
         self._gradients = self._compiled(self._gradients_of)
         self._loss = self._compiled(self._loss_along)
         self._slope = self._compiled(self._slope_along)
-        self._curvature = self._compiled(self._curvature_along)
+        self._derivatives = self._compiled(self._derivatives_along)
         self._by_differences = _needs_differences(model)
 
     def measure(self, start: float | None = None) -> CriticalLearningRate:
@@ -181,13 +187,14 @@ class NextStep:
         """
         with state_put_back(self._model):
             optimizer, weights = self._model.optimizer, self._model.trainable_variables
-            self._rest = SavedState(self._model.non_trainable_variables + self._seeds())
-            gradients = self._at_rest(self._gradients, self._batch)
+            self._rest = SavedState([*self._model.non_trainable_variables, *shared_seeds()])
+            gradients = self._gradients(self._batch)
             direction, rate = next_update(optimizer, weights, gradients)
             values = [tf.identity(weight.value) for weight in weights]
-            slope = float(self._at_rest(self._slope, self._against, values, direction, 0.0))
+            slope, curvature = self._derivatives_here(values, direction)
             found = self._search(values, direction, slope, start or rate or 1.0, scan=start is None)
-            curvature = self._second_derivative(values, direction, found.eta if found.eta > 0 else rate or 1.0)
+            if curvature is None:
+                curvature = self._curvature_by_differences(values, direction, found.eta or rate)
             steps = int(optimizer.iterations)
         eta_c, lambda_dir = found.eta, curvature / slope if slope else math.nan
         lambda_c = math.inf if eta_c == 0 else 2 / eta_c
@@ -199,33 +206,119 @@ class NextStep:
         self, values: list[tf.Tensor], direction: list[tf.Tensor], slope: float, start: float, scan: bool
     ) -> FirstRise:
         """eta_c along D; where D leads uphill, or nowhere, there is nothing to search."""
-        dtype: list[str] = []
 
-        def loss_at(eta: float) -> float:
-            loss = self._at_rest(self._loss, self._against, values, direction, eta)
-            dtype.append(loss.dtype.name)
-            return float(loss)
+        def loss_at(eta: float) -> tf.Tensor:
+            return self._along(self._loss, values, direction, eta)
 
         loss = loss_at(0.0)
         if math.isfinite(loss) and not slope > 0:
             moves = any(bool(tf.reduce_any(part != 0)) for part in direction)
-            return FirstRise(0.0 if moves else math.inf, "low" if moves else "high", False, 1, loss)
+            return FirstRise(0.0 if moves else math.inf, "low" if moves else "high", False, 1, float(loss))
         return first_rise(
-            lambda eta: loss if eta == 0 else loss_at(eta), start, self._tolerance, scan, dtype[0]
+            lambda eta: float(loss_at(eta) if eta else loss), start, self._tolerance, scan, loss.dtype.name
         )
 
-    def _second_derivative(self, values: list[tf.Tensor], direction: list[tf.Tensor], near: float) -> float:
-        """D.HD, by one product; by a difference of slopes where TensorFlow's second derivatives are wrong or missing."""
+    def _derivatives_here(self, values: list[tf.Tensor], direction: list[tf.Tensor]) -> tuple[float, float | None]:
+        """D.g and D.HD at w; None where TensorFlow's second derivatives are wrong or missing."""
         if not self._by_differences:
             try:
-                return float(self._at_rest(self._curvature, self._against, values, direction, 0.0))
-            except LookupError:  # a gradient without a gradient of its own
+                slope, curvature = self._along(self._derivatives, values, direction, 0.0)
+                return float(slope), float(curvature)
+            except _NO_PRODUCT:
                 self._by_differences = True
-        step = NEARNESS * (near if math.isfinite(near) else 1.0)
-        behind, ahead = (float(self._at_rest(self._slope, self._against, values, direction, eta)) for eta in (-step, step))
+        return float(self._along(self._slope, values, direction, 0.0)), None
+
+    def _curvature_by_differences(self, values: list[tf.Tensor], direction: list[tf.Tensor], near: float) -> float:
+        """D.HD from the change of the slope D.g around w, on the scale of a rate."""
+        step = NEARNESS * (near if 0 < near < math.inf else 1.0)
+        behind, ahead = (float(self._along(self._slope, values, direction, eta)) for eta in (-step, step))
         return (behind - ahead) / (2 * step)
 
-    def _seeds(self) -> list[keras.Variable]:
-        """Variables of the model that are no weights: states of random generators."""
-        weights = {id(weight) for weight in self._model.weights}
-        return [variable for variable in self._model.variables if id(variable) not in weights]
+    def _along(
+        self,
+        function: tf.types.experimental.GenericFunction,
+        values: list[tf.Tensor],
+        direction: list[tf.Tensor],
+        eta: float,
+    ) -> tf.Tensor:
+        """Call a function of w - eta D, with the random states and moving statistics of the next training step."""
+        self._rest.put_back()
+        return function(self._against, values, direction, tf.constant(eta, tf.float64))
+
+    def _compiled(self, function: _Function) -> _Function:
+        """A function traced once, as the model's own training step is."""
+        model = self._model
+        if model.run_eagerly:
+            return function
+        traced = tf.function(function, jit_compile=bool(model.jit_compile))
+        traced._omit_frequent_tracing_warning = True  # one trace for each batch that is asked about is no mistake
+        return traced
+
+    def _variables(self) -> list[tf.Variable]:
+        return [raw(weight) for weight in self._model.trainable_variables]
+
+    def _loss_of(self, batch: Batch) -> tf.Tensor:
+        """The compiled loss at the variables' values, in training mode."""
+        model = self._model
+        outputs = model(batch.x, training=True) if model._call_has_training_arg else model(batch.x)
+        return model._compute_loss(
+            x=batch.x, y=batch.y, y_pred=outputs, sample_weight=batch.sample_weight, training=True
+        )
+
+    def _gradients_of(self, batch: Batch) -> Gradients:
+        """The gradient that the optimizer gets."""
+        with tf.GradientTape() as tape:
+            loss = self._model.optimizer.scale_loss(self._loss_of(batch))
+        return tape.gradient(loss, self._variables())
+
+    def _loss_along(
+        self, batch: Batch, values: list[tf.Tensor], direction: list[tf.Tensor], eta: tf.Tensor
+    ) -> tf.Tensor:
+        """L(w - eta D)."""
+        self._move(values, direction, eta)
+        return self._loss_of(batch)
+
+    def _slope_along(
+        self, batch: Batch, values: list[tf.Tensor], direction: list[tf.Tensor], eta: tf.Tensor
+    ) -> tf.Tensor:
+        """D.g(w - eta D), summed in float64."""
+        self._move(values, direction, eta)
+        with tf.GradientTape() as tape:
+            loss = self._loss_of(batch)
+        return _dot(tape.gradient(loss, self._variables()), direction)
+
+    def _derivatives_along(
+        self, batch: Batch, values: list[tf.Tensor], direction: list[tf.Tensor], eta: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """D.g and D.HD at w - eta D, with H D the gradient of D.g (Pearlmutter 1994)."""
+        self._move(values, direction, eta)
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                loss = self._loss_of(batch)
+            slope = _dot(inner.gradient(loss, self._variables()), direction)
+        return slope, _dot(outer.gradient(slope, self._variables()), direction)
+
+    def _move(self, values: list[tf.Tensor], direction: list[tf.Tensor], eta: tf.Tensor) -> None:
+        """Set the weights to w - eta D, rounded once."""
+        for weight, value, part in zip(self._variables(), values, direction, strict=True):
+            moved = tf.cast(value, tf.float64) - eta * tf.cast(part, tf.float64)
+            weight.assign(tf.cast(moved, weight.dtype))
+
+
+def _dot(gradients: Gradients, direction: list[tf.Tensor]) -> tf.Tensor:
+    """The product of a gradient and a direction in all weights, in float64; no gradient counts as zero."""
+    parts = [
+        tf.reduce_sum(tf.cast(tf.convert_to_tensor(gradient), tf.float64) * tf.cast(part, tf.float64))
+        for gradient, part in zip(gradients, direction, strict=True)
+        if gradient is not None
+    ]
+    return tf.add_n(parts) if parts else tf.constant(0.0, tf.float64)
+
+
+def _needs_differences(model: keras.Model) -> bool:
+    """Whether a layer has second derivatives that are wrong or missing in TensorFlow: normalisation, resizing."""
+    layers = model._flatten_layers(include_self=False)
+    return any(
+        isinstance(layer, _WRONG_SECOND_DERIVATIVES) or getattr(layer, "interpolation", None) is not None
+        for layer in layers
+    )

@@ -109,7 +109,7 @@ def first_rise(
     if not math.isfinite(line.loss):
         return FirstRise(math.nan, "", False, line.forwards, line.loss)
     lower, upper = _bracket(line, start)
-    if scan and 0 < lower and upper < math.inf:
+    if scan and lower > 0 and upper < math.inf:
         lower, upper = _before(line, lower, upper)
     if lower == 0 or upper == math.inf:
         eta, censored = (0.0, "low") if lower == 0 else (math.inf, "high")

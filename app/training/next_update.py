@@ -1,4 +1,4 @@
-"""The update that a compiled optimizer would make next, without making it; and a model's whole state, put back."""
+"""The update that a compiled optimizer would make next, without making it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeAlias
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common import global_state
+
+from sharpness_phases.training.saved_state import SavedState, optimizer_variables, raw
 
 Gradients: TypeAlias = Sequence["tf.Tensor | tf.IndexedSlices | None"]
 """One gradient for each variable, as a tape gives it."""
@@ -17,74 +18,6 @@ Gradients: TypeAlias = Sequence["tf.Tensor | tf.IndexedSlices | None"]
 SAME = 4
 """Units in the last place by which an update read from the weights may differ from the exact one: the weights are
 rounded once by each of decay and update, and the difference that the update is read from once more."""
-
-
-class SavedState:
-    """Values of variables, to be put back to the last bit.
-
-    Args:
-        variables: Keras' or TensorFlow's.
-    """
-
-    def __init__(self, variables: Sequence[keras.Variable | tf.Variable]) -> None:
-        self._saved = [(variable, tf.identity(variable)) for variable in map(_raw, variables)]
-
-    def put_back(self) -> None:
-        """Assign the values of then."""
-        for variable, value in self._saved:
-            variable.assign(value)
-
-
-def _raw(variable: keras.Variable | tf.Variable) -> tf.Variable:
-    return variable.value if isinstance(variable, keras.Variable) else variable
-
-
-@contextmanager
-def state_put_back(model: keras.Model) -> Iterator[None]:
-    """Put back what training changes, at the end and after any exception.
-
-    That is weights, moving statistics, random seeds (Keras' global one, too), metrics, and all variables of the
-    optimizer with its step count. Random numbers drawn by `tf.random` without Keras' seed generators have no state that
-    could be put back.
-
-    Args:
-        model: A compiled Keras model.
-
-    Yields:
-        Nothing.
-    """
-    variables = [*model.variables, *model.metrics_variables, *optimizer_variables(model.optimizer)]
-    shared = global_state.get_global_attribute("global_seed_generator")
-    saved = SavedState([*variables, *([] if shared is None else [shared.state])])
-    try:
-        yield
-    finally:
-        saved.put_back()
-
-
-def optimizer_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable | tf.Variable]:
-    """All variables of an optimizer, also those it keeps in attributes, lists and dicts without having added them.
-
-    Args:
-        optimizer: Any; those inside it count, as in a `LossScaleOptimizer`.
-
-    Returns:
-        Each once.
-    """
-    found = list(optimizer.variables)
-    skipped = {id(variable) for variable in _trained(optimizer)}
-    for attribute in vars(optimizer).values():
-        for leaf in keras.tree.flatten(attribute) if isinstance(attribute, list | tuple | dict) else [attribute]:
-            if isinstance(leaf, keras.optimizers.Optimizer):
-                found += optimizer_variables(leaf)
-            elif isinstance(leaf, keras.Variable | tf.Variable) and id(leaf) not in skipped:
-                found.append(leaf)
-    return list({id(variable): variable for variable in found}.values())
-
-
-def _trained(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """The weights that it trains, to which it keeps references."""
-    return list(getattr(optimizer, "_trainable_variables", []))
 
 
 class NextUpdate(NamedTuple):
@@ -124,7 +57,7 @@ def next_update(
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     learning_rate = float(optimizer.learning_rate)
-    weights = [_raw(variable) for variable in variables]
+    weights = [raw(variable) for variable in variables]
     saved = SavedState([*weights, *optimizer_variables(optimizer)])
     before = [tf.identity(weight) for weight in weights]
     try:
