@@ -180,7 +180,7 @@ class NextStep:
 
         Args:
             start: Where the search begins, such as the last eta_c; then no islands are looked for below the crossing.
-                None: at the present rate.
+                None: at the eta_c of a quadratic loss with these derivatives.
 
         Returns:
             What was found; all state is as before.
@@ -192,7 +192,8 @@ class NextStep:
             direction, rate = next_update(optimizer, weights, gradients)
             values = [tf.identity(weight.value) for weight in weights]
             slope, curvature = self._derivatives_here(values, direction)
-            found = self._search(values, direction, slope, start or rate or 1.0, scan=start is None)
+            begin = start or _guess(values, direction, slope, curvature, rate)
+            found = self._search(values, direction, slope, begin, scan=start is None)
             if curvature is None:
                 curvature = self._curvature_by_differences(values, direction, found.eta or rate)
             steps = int(optimizer.iterations)
@@ -313,6 +314,20 @@ def _dot(gradients: Gradients, direction: list[tf.Tensor]) -> tf.Tensor:
         if gradient is not None
     ]
     return tf.add_n(parts) if parts else tf.constant(0.0, tf.float64)
+
+
+def _guess(
+    values: list[tf.Tensor], direction: list[tf.Tensor], slope: float, curvature: float | None, rate: float
+) -> float:
+    """Where to begin: the eta_c of a quadratic loss; without a curvature, or with a negative one, the present rate.
+
+    A rate that would move the weights by more than their own size, over all weights, is cut to that: from 1e30 no
+    crossing would be found by halving.
+    """
+    if curvature is not None and curvature > 0 and slope > 0 and math.isfinite(slope / curvature):
+        return 2 * slope / curvature
+    size = math.sqrt(float(_dot(values, values)) / (float(_dot(direction, direction)) or 1.0))
+    return min(rate or math.inf, size) if 0 < size < math.inf else rate or 1.0
 
 
 def _needs_differences(model: keras.Model) -> bool:
