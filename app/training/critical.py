@@ -170,6 +170,7 @@ class NextStep:
         if not model.trainable_variables:
             raise ValueError(f"{model.name} has no trainable weights: no step changes its loss.")
         self._gradients = self._compiled(self._gradients_of)
+        self._apply = self._compiled(self._step_with)
         self._loss = self._compiled(self._loss_along)
         self._slope = self._compiled(self._slope_along)
         self._derivatives = self._compiled(self._derivatives_along)
@@ -189,7 +190,7 @@ class NextStep:
             optimizer, weights = self._model.optimizer, self._model.trainable_variables
             self._rest = SavedState([*self._model.non_trainable_variables, *shared_seeds()])
             gradients = self._gradients(self._batch)
-            direction, rate = next_update(optimizer, weights, gradients)
+            direction, rate = next_update(optimizer, weights, gradients, self._apply)
             values = [tf.identity(weight.value) for weight in weights]
             slope, curvature = self._derivatives_here(values, direction)
             begin = start or _guess(values, direction, slope, curvature, rate)
@@ -251,7 +252,8 @@ class NextStep:
         model = self._model
         if model.run_eagerly:
             return function
-        traced = tf.function(function, jit_compile=bool(model.jit_compile))
+        # No autograph, as in Keras' own training step: it would wrap errors, also those of `_NO_PRODUCT`.
+        traced = tf.function(function, jit_compile=bool(model.jit_compile), autograph=False)
         traced._omit_frequent_tracing_warning = True  # one trace for each batch that is asked about is no mistake
         return traced
 
@@ -271,6 +273,10 @@ class NextStep:
         with tf.GradientTape() as tape:
             loss = self._model.optimizer.scale_loss(self._loss_of(batch))
         return tape.gradient(loss, self._variables())
+
+    def _step_with(self, gradients: Gradients) -> None:
+        """The optimizer's step."""
+        self._model.optimizer.apply(gradients, self._model.trainable_variables)
 
     def _loss_along(
         self, batch: Batch, values: list[tf.Tensor], direction: list[tf.Tensor], eta: tf.Tensor
@@ -319,10 +325,11 @@ def _dot(gradients: Gradients, direction: list[tf.Tensor]) -> tf.Tensor:
 def _guess(
     values: list[tf.Tensor], direction: list[tf.Tensor], slope: float, curvature: float | None, rate: float
 ) -> float:
-    """Where to begin: the eta_c of a quadratic loss; without a curvature, or with a negative one, the present rate.
+    """Where to begin.
 
-    A rate that would move the weights by more than their own size, over all weights, is cut to that: from 1e30 no
-    crossing would be found by halving.
+    Returns:
+        The eta_c of a quadratic loss; without a curvature, or with a negative one, the present rate. A rate that would
+        move the weights by more than their own size is cut to that: from 1e30 no crossing would be found by halving.
     """
     if curvature is not None and curvature > 0 and slope > 0 and math.isfinite(slope / curvature):
         return 2 * slope / curvature

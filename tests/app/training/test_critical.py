@@ -233,8 +233,17 @@ def dense_along(model, x, y, h=1e-2):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [keras.layers.BatchNormalization, keras.layers.LayerNormalization, None])
-def test_the_directional_sharpness_is_right_through_normalisation(kind):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        keras.layers.BatchNormalization,
+        keras.layers.LayerNormalization,
+        lambda dtype: keras.layers.Activation("softsign", dtype=dtype),  # TensorFlow has no second derivative
+        None,
+    ],
+    ids=["batch normalisation", "layer normalisation", "softsign", "none"],
+)
+def test_the_directional_sharpness_is_right_where_tensorflows_second_derivatives_are_not(kind):
     x, y = classification(24)
     keras.utils.set_random_seed(2)
     middle = [] if kind is None else [kind(dtype="float64")]
@@ -244,6 +253,55 @@ def test_the_directional_sharpness_is_right_through_normalisation(kind):
     model.compile(keras.optimizers.SGD(0.1), loss, jit_compile=False)
     found = critical_learning_rate(model, (tf.constant(x), tf.constant(y)))
     assert found.lambda_dir == pytest.approx(dense_along(model, x, y), rel=1e-4)
+
+
+def recurrent():
+    layers = [keras.layers.Embedding(20, 4), keras.layers.LSTM(5), keras.layers.Dense(3)]
+    return keras.Sequential([keras.Input((7,)), *layers]), RNG.integers(20, size=(24, 7))
+
+
+def convolutional():
+    layers = [
+        keras.layers.Conv2D(4, 3, activation="relu"),
+        keras.layers.BatchNormalization(),
+        keras.layers.MaxPooling2D(),
+        keras.layers.Flatten(),
+        keras.layers.Dense(3),
+    ]
+    return keras.Sequential([keras.Input((8, 8, 2)), *layers]), RNG.standard_normal((24, 8, 8, 2)).astype("float32")
+
+
+def mixed():
+    hidden = keras.layers.Dense(8, activation="tanh", dtype="mixed_float16")
+    return keras.Sequential([keras.Input((6,)), hidden, keras.layers.Dense(3)]), X[:, :1] * np.ones((1, 6), "float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "optimizer"),
+    [
+        (recurrent, lambda: keras.optimizers.Adam(1e-3)),
+        (convolutional, lambda: keras.optimizers.RMSprop(1e-3)),
+        (convolutional, lambda: keras.optimizers.Lion(1e-3)),
+        (mixed, lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3))),
+    ],
+)
+def test_a_step_that_is_really_made_lowers_the_loss_below_eta_c_and_raises_it_above(make, optimizer):
+    keras.utils.set_random_seed(6)
+    model, x = make()
+    labels = np.random.default_rng(7).integers(3, size=len(x))
+    model.compile(optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    model.fit(x, labels, epochs=2, verbose=0)
+    found = critical_learning_rate(model, (x, labels))
+    variables = [*model.variables, *model.optimizer.variables]
+    saved = [variable.numpy() for variable in variables]
+    for factor, rises in ((0.9, False), (1.1, True)):
+        for variable, value in zip(variables, saved, strict=True):
+            variable.assign(value)
+        model.optimizer.learning_rate = factor * found.eta_c
+        before, after = (float(model.train_on_batch(x, labels)) for _ in range(2))  # each before its step
+        assert before == pytest.approx(found.loss, rel=1e-5)
+        assert (after > before) == rises
 
 
 def test_data_may_be_arrays_data_sets_or_sequences_and_nested():
