@@ -266,7 +266,7 @@ class Experiment:
             found = pd.DataFrame(list(shown(audit(self.config, runs, rows), len(rows))), columns=list(Audited._fields))
             path = self.folder / "audit.csv"
             write_text(path, found.to_csv(index=False))
-        return verdict(found), path
+        return verdict(found, self.config.sharpness.tolerance), path
 
     def _cells_of(self, shard: tuple[int, int]) -> list[Cell]:
         index, of = shard

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
     from sharpness_phases.curvature.operator import Solver
+    from sharpness_phases.training.right_derivatives import BatchNorm
     from sharpness_phases.training.runner import InitialState, TrajectoryRunner
 
 
@@ -33,6 +34,7 @@ class _Settings(TypedDict):
     chunk_size: int | None
     verify: bool
     seed: int
+    batch_norm: BatchNorm
 
 
 def recommend_learning_rate(
@@ -45,6 +47,7 @@ def recommend_learning_rate(
     chunk_size: int | None = None,
     verify: bool = True,
     seed: int = 0,
+    batch_norm: BatchNorm = "batch",
 ) -> LearningRateAdvice:
     """Find a learning rate for a compiled model from its present weights.
 
@@ -70,6 +73,8 @@ def recommend_learning_rate(
         chunk_size: Number of them differentiated at once, to bound memory; None for all.
         verify: Check the model's second derivatives first, as `SharpnessModel` does.
         seed: Fixes the measurement set and the batches.
+        batch_norm: Whether batch normalisation that trains uses the statistics of the measurement set ("batch") or its
+            moving ones ("inference"); see `SharpnessModel`.
 
     Returns:
         The advice.
@@ -96,7 +101,13 @@ def recommend_learning_rate(
             raise UserError(f"{name} must be an integer of at least 1; got {value!r}")
     count, batch_size = len(x), min(batch_size, len(x))
     measured = measurement_indices(count, min(examples, count), seed)
-    settings: _Settings = {"solver": solver, "chunk_size": chunk_size, "verify": verify, "seed": seed}
+    settings: _Settings = {
+        "solver": solver,
+        "chunk_size": chunk_size,
+        "verify": verify,
+        "seed": seed,
+        "batch_norm": batch_norm,
+    }
     with _state_put_back(model):
         runner = _runner(model, x, y, measured, settings)
         initial = _usable(runner.initial_state(model.get_weights()))

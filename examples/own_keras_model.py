@@ -14,7 +14,7 @@ from sharpness_phases.data.preprocessing import prepare
 
 
 def build_model() -> keras.Model:
-    """Any Keras model will do; freeze batch normalisation, and use no other normalisation layers of Keras."""
+    """Any Keras model with one input and one output will do, with normalisation layers, too."""
     inputs = keras.Input((28, 28, 1))
     x = keras.layers.Conv2D(8, 5, strides=2, activation="relu")(inputs)
     x = keras.layers.Dense(64, activation="relu")(keras.layers.Flatten()(x))

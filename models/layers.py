@@ -18,7 +18,8 @@ class LayerNorm(keras.layers.Layer):
     """Layer normalisation over the last axis: gamma (x - mean) / sqrt(var + epsilon) + beta (Ba et al. 2016).
 
     Keras' `LayerNormalization` takes its moments from `tf.nn.moments`, which stops a gradient: its first derivative is
-    right, its second one silently wrong. Here the variance is the plain mean of squares.
+    right, its second one silently wrong, but for the measurements of this project, which put it right. Here the
+    variance is the plain mean of squares.
 
     Args:
         epsilon: Added to the variance.

@@ -1,5 +1,6 @@
 """What many tests need: TensorFlow kept quiet, the prepared data sets, small problems."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -8,11 +9,20 @@ from hypothesis import settings
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side: more threads each would wait for each other
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+# The matrices here are small. Threads that share them wait for each other in a loop, the longer the busier the machine:
+# on two busy cores NumPy's `eigh` of 71 x 71 numbers took 200 ms with two threads, and 3 ms with one.
+for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+    os.environ.setdefault(threads, "1")
 
 settings.register_profile("no deadlines", deadline=None)  # a busy machine is no fault
 settings.load_profile("no deadlines")
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over what imports made: 400,000 objects, 0.3 s for each new network of Keras."""
+    gc.collect()
+    gc.freeze()
+
 
 PREPARED = Path(__file__).parents[2] / "shared" / "data" / "tfds"
 
@@ -23,6 +33,15 @@ def prepared_data() -> str:
     if not PREPARED.is_dir():
         pytest.skip(f"the prepared image sets are not at {PREPARED}")
     return str(PREPARED)
+
+
+@pytest.fixture(scope="module")
+def kept_networks():
+    """The module's experiments share compiled networks; for one that is not about tracing."""
+    from kept_networks import kept
+
+    with kept():
+        yield
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from tiny import TINY
 from sharpness_phases.commands.main import app
 from sharpness_phases.config.loading import shipped_configs
 
+pytestmark = pytest.mark.usefixtures("kept_networks")
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- (file|not run): (.+?) -->\n+)?```(\w+)\n(.*?)```", re.DOTALL)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 CLAIM = 1e-3
-"""Relative error that a stored sharpness claims to keep (science: accuracy asked of the default solver)."""
+"""Relative error that a stored sharpness claims to keep by default: `sharpness.tolerance`."""
 
 SAME_LOSS = 1e-3
 """Relative difference of the losses up to which a run counts as repeated; chosen so: rounding makes 1e-6 of it in short
@@ -26,7 +26,7 @@ class Errors(NamedTuple):
         q95: Their 95% quantile.
         q99: Their 99% quantile.
         largest: The largest error.
-        beyond: How many exceed `CLAIM`.
+        beyond: How many exceed the claim.
     """
 
     kind: str
@@ -44,9 +44,10 @@ class Verdict(NamedTuple):
     Attributes:
         errors: By kind of sharpness.
         decisions: How many sharpnesses were asked for their side of a threshold.
-        wrong: How many of them say that it is not exceeded where it is, or the reverse, by more than `CLAIM` of it.
+        wrong: How many of them say that it is not exceeded where it is, or the reverse, by more than the claim of it.
         near: How many are on the other side by less.
         not_repeated: Sharpnesses of runs that went another way when they were repeated; they are not counted above.
+        claim: Relative error that the sharpnesses claim to keep.
     """
 
     errors: list[Errors]
@@ -54,18 +55,20 @@ class Verdict(NamedTuple):
     wrong: int
     near: int
     not_repeated: int
+    claim: float
 
     @property
     def holds(self) -> bool:
-        """Whether all converged sharpnesses keep `CLAIM`, and no decision is on the wrong side."""
+        """Whether all converged sharpnesses keep the claim, and no decision is on the wrong side."""
         return not self.wrong and not self.errors[0].beyond
 
 
-def verdict(audited: pd.DataFrame) -> Verdict:
+def verdict(audited: pd.DataFrame, claim: float = CLAIM) -> Verdict:
     """Sum up an audit.
 
     Args:
         audited: A row per sharpness, with the fields of `sweep.audit.Audited`.
+        claim: Relative error that the sharpnesses claim to keep.
 
     Returns:
         The verdict.
@@ -80,19 +83,20 @@ def verdict(audited: pd.DataFrame) -> Verdict:
     asked = counted[one_side]
     hidden = (asked["truth"] > asked["limit"]) & ~asked["said"].astype(bool)
     invented = (asked["truth"] <= asked["limit"]) & (asked["stored"] > asked["limit"])
-    far = (asked["truth"] - asked["limit"]).abs() > CLAIM * asked["limit"].abs()
+    far = (asked["truth"] - asked["limit"]).abs() > claim * asked["limit"].abs()
     return Verdict(
-        errors=[_errors(kind, error[which].to_numpy()) for kind, which in kinds.items()],
+        errors=[_errors(kind, error[which].to_numpy(), claim) for kind, which in kinds.items()],
         decisions=len(asked),
         wrong=int(((hidden | invented) & far).sum()),
         near=int(((hidden | invented) & ~far).sum()),
         not_repeated=len(audited) - len(counted),
+        claim=claim,
     )
 
 
-def _errors(kind: str, values: np.ndarray) -> Errors:
+def _errors(kind: str, values: np.ndarray, claim: float) -> Errors:
     if not len(values):
         nan = float("nan")
         return Errors(kind, 0, nan, nan, nan, nan, 0)
     median, q95, q99 = (float(q) for q in np.quantile(values, [0.5, 0.95, 0.99]))
-    return Errors(kind, len(values), median, q95, q99, float(values.max()), int((values > CLAIM).sum()))
+    return Errors(kind, len(values), median, q95, q99, float(values.max()), int((values > claim).sum()))

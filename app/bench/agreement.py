@@ -2,7 +2,7 @@
 
 `python -m sharpness_phases.bench.agreement` carries out both on networks of many kinds: with both losses, momentum,
 tanh, narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit` measures a share of
-the whole grid's sharpnesses anew.
+the whole grid's sharpnesses anew, and `--keep` keeps the runs in a folder, where an interrupted comparison goes on.
 """
 
 from __future__ import annotations
@@ -90,33 +90,34 @@ class Comparison(NamedTuple):
     verdict: Verdict | None
 
 
-def compare(config: ExperimentConfig, share: float = 0.0) -> Comparison:
+def compare(config: ExperimentConfig, folder: Path, share: float = 0.0) -> Comparison:
     """Carry out an experiment both ways.
 
     Args:
         config: The experiment.
+        folder: Where its runs are kept; those that are there are not carried out again.
         share: Of the whole grid's sharpnesses, to be audited; 0 for none.
 
     Returns:
         What was found.
     """
     simulator = Simulator(config)
-    found, its_runs = _carried_out(config.changed(sweep={"search": "adaptive"}), simulator)
+    found, its_runs = _carried_out(config.changed(sweep={"search": "adaptive"}), simulator, folder)
     whole = config.changed(sweep={"search": "exhaustive"})
-    exact, all_runs = _carried_out(whole, simulator)
+    exact, all_runs = _carried_out(whole, simulator, folder)
     shares = _runs_of_cells(its_runs) / _runs_of_cells(all_runs)
     audited = pd.DataFrame(audit(whole, all_runs, chosen_rows(all_runs, share))) if share else None
     result = agreement(found, exact, config.sweep.lr_exponents.step)
-    return Comparison(result, shares, None if audited is None else verdict(audited))
+    return Comparison(result, shares, None if audited is None else verdict(audited, config.sharpness.tolerance))
 
 
-def _carried_out(config: ExperimentConfig, simulator: Simulator) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _carried_out(config: ExperimentConfig, simulator: Simulator, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The critical constants of an experiment, and all its runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = RunStore(Path(folder), writable=True)
-        for cell in cells(config):
-            CellSweep(config, cell, store, simulator).complete()
-        runs = store.table()
+    store = RunStore(folder / f"{config.name}_{config.sweep.search}", writable=True)
+    for cell in cells(config):
+        CellSweep(config, cell, store, simulator).complete()
+    store.pack()
+    runs = store.table()
     return constants_table(runs, config.sweep.lr_exponents.exponents(), criteria(config)), runs
 
 
@@ -133,13 +134,22 @@ def main() -> None:
     parser.add_argument("--data-seed", type=int, default=0, help="fixes the examples that are trained on")
     parser.add_argument("--audit", type=float, default=0.0, metavar="SHARE", help="share to measure anew")
     parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs there")
     wanted = parser.parse_args()
+    if wanted.keep is not None:
+        _compare_all(wanted, wanted.keep)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _compare_all(wanted, Path(folder))
+
+
+def _compare_all(wanted: argparse.Namespace, folder: Path) -> None:
     in_all: dict[str, list[Agreement]] = {name: [] for name in OF_THE_TRANSIENT}
     for network in wanted.only:
         for loss in LOSSES:
-            seeds = [f"sweep.seeds={wanted.seeds}", f"data.seed={wanted.data_seed}"]
-            config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *seeds, f"loss={loss}"])
-            found, shares, judged = compare(config, wanted.audit)
+            settings = [f"sweep.seeds={wanted.seeds}", f"data.seed={wanted.data_seed}", f"name={network}_{loss}"]
+            config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *settings, f"loss={loss}"])
+            found, shares, judged = compare(config, folder, wanted.audit)
             words = ", ".join(f"{each.name} {each.equal}/{each.compared} ({each.farthest:g})" for each in found)
             print(f"{network}, {loss}: {words}; {shares.mean():.2f} of its runs, at most {shares.max():.2f}")
             if judged is not None:

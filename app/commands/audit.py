@@ -36,7 +36,7 @@ def audit(
         [e.kind, f"{e.number}", *(_share_of(value) for value in (e.median, e.q95, e.q99, e.largest)), f"{e.beyond}"]
         for e in found.errors
     ]
-    names = ("sharpnesses", "number", "median", "95%", "99%", "largest", "beyond 0.1%")
+    names = ("sharpnesses", "number", "median", "95%", "99%", "largest", f"beyond {found.claim:.1%}")
     out.print(plain_table(f"Relative errors of stored sharpnesses of {experiment.config.name}", names, rows))
     out.print(_sentence(found), markup=False)
     out.print(f"Table: {path}", markup=False)
@@ -53,7 +53,7 @@ def _share_of(error: float) -> str:
 def _sentence(found: Verdict) -> str:
     """The verdict in words."""
     said = f"{found.decisions} of them answer on which side of a threshold they lie: {found.wrong} wrongly"
-    said += f" ({found.near} within 0.1% of the threshold)." if found.near else "."
+    said += f" ({found.near} within {found.claim:.1%} of the threshold)." if found.near else "."
     if found.not_repeated:
         said += f" {found.not_repeated} could not be audited: training went another way when it was repeated."
     return said

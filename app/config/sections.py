@@ -169,6 +169,10 @@ class SharpnessConfig(Section):
     """Fixes the measurement set and the random part of start vectors."""
     chunk_size: Count | None = None
     """Measurement examples differentiated at once, to bound memory; null for all."""
+    batch_norm: Literal["batch", "inference"] = "batch"
+    """Whether batch normalisation that trains, in a model of your own, is measured with the statistics of the
+    measurement set (of each chunk, if there is a `chunk_size`), as training uses those of its batch, or with its moving
+    statistics."""
     every: Count = 1
     """After the early transient (`analysis.transient_steps`), whole runs are measured at multiples of `every` only."""
 

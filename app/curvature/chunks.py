@@ -35,7 +35,7 @@ class Parts(Protocol):
 
 
 class NotAMean(ValueError):
-    """A loss that is no mean over its examples cannot be taken in chunks."""
+    """A loss that is no mean over its examples, or over equal chunks, cannot be taken in chunks."""
 
 
 def require_mean(loss: Callable[[tf.Tensor, tf.Tensor], Scalar], x: tf.Tensor, y: tf.Tensor) -> None:

@@ -35,6 +35,7 @@ class HessianOperator:
         y: Targets, shape (B, ...).
         chunk_size: Number of examples differentiated at once; None for all.
         with_accuracy: Whether `loss` returns a pair.
+        mean_of_chunks: Whether L is the mean of the losses of chunks, even if these are no means over examples.
 
     Attributes:
         variables: The variables theta.
@@ -65,6 +66,7 @@ class HessianOperator:
         y: ArrayLike | tf.Tensor,
         chunk_size: int | None = None,
         with_accuracy: bool = False,
+        mean_of_chunks: bool = False,
     ) -> None:
         if not variables:
             raise ValueError("The Hessian needs at least one trainable variable. Received: none.")
@@ -81,7 +83,8 @@ class HessianOperator:
         self.examples_at_once = min(chunk_size or examples, examples)
         self._mean = None
         if self.examples_at_once < examples:
-            require_mean(lambda x, y: self._loss(x, y)[0], self._x, self._y)
+            if not mean_of_chunks:
+                require_mean(lambda x, y: self._loss(x, y)[0], self._x, self._y)
             chunks = Chunks(self._x, self._y, self.examples_at_once)
             self._mean = MeanOver(chunks, self._linearize, self.size, self.dtype)
 

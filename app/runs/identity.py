@@ -46,7 +46,7 @@ runs are found; a key that came later is hashed only where it differs from its d
 and came later is listed without keys."""
 
 _DECIDES_NOTHING = {"data": ("data_dir",), "sharpness": ("chunk_size",)}
-"""Keys of these sections that change no number, beyond rounding."""
+"""Keys of these sections that change no number, beyond rounding, of a network of this project."""
 
 
 def run_id(description: Mapping[str, Plain]) -> str:
@@ -67,7 +67,7 @@ def identity(config: ExperimentConfig, spec: RunSpec) -> str:
 
     Args:
         config: The experiment; its name, grid, executor, chunks and pictures do not change a run, nor does XLA beyond
-            rounding.
+            rounding. Chunks do change one of a model of the user's own that holds batch normalisation.
         spec: The run.
 
     Returns:
@@ -111,12 +111,20 @@ def identities(config: ExperimentConfig, spec: RunSpec, computed: Computed | Non
         computed: What computed it; the present code by default.
 
     Yields:
-        The ids; version 0.1 hashed `sharpness.chunk_size`, too.
+        The ids; version 0.1 hashed `sharpness.chunk_size`, too, as is done where it decides numbers.
     """
     by = Computed(NUMERICS, own_code(config)) if computed is None else computed
+    if _chunks_may_decide(config):
+        yield run_id(_description(config, spec, by, config.sharpness.chunk_size))
+        return
     yield run_id(_description(config, spec, by, chunk_size=None))
     if config.sharpness.chunk_size is not None:
         yield run_id(_description(config, spec, by, config.sharpness.chunk_size))
+
+
+def _chunks_may_decide(config: ExperimentConfig) -> bool:
+    """Whether a model of the user's own may hold batch normalisation, which takes the statistics of each chunk."""
+    return names_custom_code(config.model.family) and config.sharpness.batch_norm == "batch"
 
 
 def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:

@@ -190,7 +190,10 @@ def _in_double_precision(simulator: Simulator, config: ExperimentConfig, cell: C
     with double_precision():
         network = simulator.network(cell)
         chunk_size = config.sharpness.chunk_size
-        model = SharpnessModel(network, simulator.measurement, every=0, chunk_size=chunk_size, verify=False)
+        statistics = config.sharpness.batch_norm
+        model = SharpnessModel(
+            network, simulator.measurement, every=0, chunk_size=chunk_size, verify=False, batch_norm=statistics
+        )
         model.compile(loss=build_loss(config.loss, "float64"), jit_compile=False)
         model.tracker  # noqa: B018  # built in this precision
     return model

@@ -65,6 +65,9 @@ class EdgeSearch:
         known: What is known beforehand, at no cost.
         split: Where an enclosing gap is divided, as a share of it. The dearer a no is than a yes, the more it pays to
             ask near the upper end.
+
+    Attributes:
+        high: Last index.
     """
 
     def __init__(
@@ -75,13 +78,13 @@ class EdgeSearch:
         known: Callable[[int], Answer | None] = lambda index: None,
         split: float = 0.5,
     ) -> None:
-        self._ask, self._high, self._doubts, self._split = ask, high, doubts, split
+        self._ask, self.high, self._doubts, self._split = ask, high, doubts, split
         self._answers = {index: answer for index in range(high + 1) if (answer := known(index)) is not None}
 
     @property
     def above(self) -> int:
         """The smallest index known to say yes; `high` + 1 if there is none."""
-        return min((index for index, answer in self._answers.items() if answer.holds), default=self._high + 1)
+        return min((index for index, answer in self._answers.items() if answer.holds), default=self.high + 1)
 
     @property
     def below(self) -> int:
@@ -96,9 +99,14 @@ class EdgeSearch:
         return self._answers[index].holds
 
     @property
+    def runs_to_enclose(self) -> int:
+        """How many more indices it takes to enclose the edge by halves, at most."""
+        return math.ceil(math.log2(max(1, self.above - self.below)))
+
+    @property
     def edge(self) -> int | None:
         """The smallest index known to say yes; None if there is none."""
-        return self.above if self.above <= self._high else None
+        return self.above if self.above <= self.high else None
 
     def first(self, guess: int) -> int | None:
         """Smallest index at which a nearly monotone condition holds: enclosed, and without doubts left.
@@ -124,7 +132,13 @@ class EdgeSearch:
         if not self.holds(0):
             if self._is_open() and self._foot_of_rise() is None:
                 self._enclose_near(guess)
-            self._narrow_down()
+            self.narrow_down()
+
+    def narrow_down(self) -> None:
+        """Ask between `below` and `above`, along the rise or where the gap is split, until they are neighbours."""
+        while self._is_open():
+            foot, split = self._foot_of_rise(), self.below + math.ceil(self._split * (self.above - self.below))
+            self.holds(self._between(split if foot is None else foot))
 
     def climb(self, start: int, goes_on: Callable[[], bool] = lambda: True) -> None:
         """Ask one index after the other, up to the first yes.
@@ -133,7 +147,7 @@ class EdgeSearch:
             start: The first index to be asked.
             goes_on: Whether another run may be asked.
         """
-        for index in range(start, self._high + 1):
+        for index in range(start, self.high + 1):
             if not goes_on() or self.holds(index):
                 return
 
@@ -179,12 +193,6 @@ class EdgeSearch:
             if self.holds(self._between(self.below + stride)):
                 return
             stride += (stride + 1) // 2
-
-    def _narrow_down(self) -> None:
-        """Ask between `below` and `above`, along the rise or where the gap is split, until they are neighbours."""
-        while self._is_open():
-            foot, split = self._foot_of_rise(), self.below + math.ceil(self._split * (self.above - self.below))
-            self.holds(self._between(split if foot is None else foot))
 
     def _foot_of_rise(self) -> int | None:
         """Where the straight line through the lowest two yeses meets the threshold, at an excess of 1.

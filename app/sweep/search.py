@@ -71,8 +71,9 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     The low end comes first: a sharpness that grows there grows from the first step to the last, so that two
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
     costs most, comes late. A line has a barrier, but for rare shapes, only where the loss has risen, and with
-    cross-entropy on single c that nothing around tells of: every c from c_loss on is asked, up to the first with one.
-    Doubts are settled when all edges are enclosed, and as long as the whole grid would take more runs.
+    cross-entropy on single c that nothing around tells of: every c from just below c_loss on is asked, up to the first
+    with one, as long as enough runs are left to enclose it by halves; it begins when c_loss is beyond doubt. Doubts are
+    settled as long as the whole grid would take more runs.
 
     Args:
         grid: The c of the grid, increasing.
@@ -88,31 +89,35 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         return oracle.known(index, Question.SHARPNESS) or (low_end if index == 0 else None)
 
     divergence = _search(Question.DIVERGENCE, len(grid) - 1, oracle)
+    divergence.enclose(_usual_index(Question.DIVERGENCE, grid))
 
-    def whole_grid_takes_more() -> bool:
-        return oracle.count < (len(grid) if divergence.edge is None else divergence.edge + 1)
-
-    def others() -> dict[Question, EdgeSearch]:
+    def below_divergence() -> tuple[EdgeSearch, EdgeSearch, EdgeSearch]:
         end = len(grid) - 1 if divergence.edge is None else divergence.edge
         loss = _search(Question.LOSS, end, oracle)
         loss.enclose(_usual_index(Question.LOSS, grid))
         start = end if loss.edge is None else loss.edge + round(USUAL_SHARE_OF_C_SHARP * (end - loss.edge))
-        found = {Question.LOSS: loss, Question.SHARPNESS: _search(Question.SHARPNESS, end, oracle, known_of_sharpness)}
-        found[Question.SHARPNESS].enclose(start)
-        if barrier:
-            found[Question.BARRIER] = _search(Question.BARRIER, end, oracle)
-            found[Question.BARRIER].climb(end if loss.edge is None else loss.edge, whole_grid_takes_more)
-            found[Question.BARRIER].enclose(start)
-        return found
+        sharpness = _search(Question.SHARPNESS, end, oracle, known_of_sharpness)
+        sharpness.enclose(start)
+        return loss, sharpness, _search(Question.BARRIER, end, oracle)
 
-    divergence.enclose(_usual_index(Question.DIVERGENCE, grid))
-    searches, enclosed_at = others(), divergence.edge
+    def whole_grid_takes_more() -> bool:
+        reserve = line.runs_to_enclose if barrier else 0
+        return oracle.count + reserve < (len(grid) if divergence.edge is None else divergence.edge + 1)
+
+    (loss, sharpness, line), enclosed_at = below_divergence(), divergence.edge
     divergence.settle_doubts(whole_grid_takes_more)
     if divergence.edge != enclosed_at:  # nothing beyond it counts
-        searches = others()
-    for search in searches.values():
-        search.settle_doubts(whole_grid_takes_more)
-    return {Question.DIVERGENCE: divergence.edge} | {question: search.edge for question, search in searches.items()}
+        loss, sharpness, line = below_divergence()
+    loss.settle_doubts(whole_grid_takes_more)
+    if barrier:
+        line.climb(line.high if loss.edge is None else max(0, loss.edge - 1), whole_grid_takes_more)
+        line.narrow_down()
+    sharpness.settle_doubts(whole_grid_takes_more)
+    edges = {Question.DIVERGENCE: divergence.edge, Question.LOSS: loss.edge, Question.SHARPNESS: sharpness.edge}
+    if barrier:
+        line.settle_doubts(whole_grid_takes_more)
+        edges[Question.BARRIER] = line.edge
+    return edges
 
 
 def edge_of(question: Question, grid: Sequence[float], high: int, oracle: Oracle) -> int | None:

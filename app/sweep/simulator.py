@@ -15,15 +15,17 @@ from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.chunks import NotAMean
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.power import PowerIteration
+from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
 from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.runs.identity import own_code
-from sharpness_phases.runs.spec import Cell, RunSpec, limits_of
+from sharpness_phases.runs.spec import Cell, RunSpec, cells, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
 from sharpness_phases.training.device import set_determinism, set_precision, share_memory, uses_xla
 from sharpness_phases.training.optimizers import OptimizerRule
+from sharpness_phases.training.right_derivatives import trained_batch_normalization
 from sharpness_phases.training.runner import InitialState, TrajectoryRunner
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
@@ -93,6 +95,8 @@ class Simulator:
     def within_memory(self, compute: Callable[[], T]) -> T:
         """Compute; where memory does not suffice, again with half as many examples at once and half the basis.
 
+        Where it does not suffice for a few examples and vectors, either, it ends with `MachineError`.
+
         Args:
             compute: What; it asks for the runner itself.
 
@@ -100,7 +104,6 @@ class Simulator:
             Its result, which these numbers change by rounding only, or within the solver's tolerance.
 
         Raises:
-            MachineError: If it does not suffice for a few examples and vectors, either.
             UserError: If it does not suffice for all examples, and the loss is not a mean over them.
         """
         while True:
@@ -109,24 +112,39 @@ class Simulator:
             except NotAMean as error:
                 raise UserError(f"sharpness.chunk_size: {error}") from None
             except (tf.errors.ResourceExhaustedError, MemoryError):
-                examples = self._config.sharpness.examples
-                at_once = min(self._chunk_size or examples, examples)
-                if at_once <= _FEWEST_AT_ONCE and self._basis_size <= _SMALLEST_BASIS:
-                    raise MachineError(
-                        f"Out of memory, even with {at_once} measurement examples at once and a basis of "
-                        f"{self._basis_size} vectors. Finished runs are kept. Lower sweep.widths or "
-                        "training.batch_size, or take a device with more memory, then run again."
-                    ) from None
-                self._chunk_size = max(min(_FEWEST_AT_ONCE, at_once), at_once // 2)
-                self._basis_size = max(_SMALLEST_BASIS, self._basis_size // 2)
-                self._runner = None
-            logger.warning(
-                "Out of memory with %d measurement examples at once; going on with %d (sharpness.chunk_size), "
-                "and a basis of %d vectors at most.",
-                at_once,
-                self._chunk_size,
-                self._basis_size,
-            )
+                self._ask_for_less()
+
+    def _ask_for_less(self) -> None:
+        """Half as many examples at once and half the basis, as far as they may be lowered."""
+        examples = self._config.sharpness.examples
+        at_once = min(self._chunk_size or examples, examples)
+        fixed = self._chunks_decide()
+        lowest = at_once if fixed else min(_FEWEST_AT_ONCE, at_once)
+        if at_once <= lowest and self._basis_size <= _SMALLEST_BASIS:
+            advice = "Lower sweep.widths or training.batch_size, or take a device with more memory, then run again."
+            if fixed:
+                advice += " With batch normalisation sharpness.chunk_size decides the loss, so that it is left to you."
+            raise MachineError(
+                f"Out of memory, even with {at_once} measurement examples at once and a basis of {self._basis_size} "
+                f"vectors. Finished runs are kept. {advice}"
+            ) from None
+        if at_once > lowest:
+            self._chunk_size = max(lowest, at_once // 2)
+        self._basis_size = max(_SMALLEST_BASIS, self._basis_size // 2)
+        self._runner = None
+        logger.warning(
+            "Out of memory with %d measurement examples at once; going on with %d (sharpness.chunk_size), "
+            "and a basis of %d vectors at most.",
+            at_once,
+            self._chunk_size or examples,
+            self._basis_size,
+        )
+
+    def _chunks_decide(self) -> bool:
+        """Whether another chunk size gives other numbers: with batch normalisation in a model of the user's own."""
+        if not names_custom_code(self._config.model.family) or self._config.sharpness.batch_norm != "batch":
+            return False
+        return bool(trained_batch_normalization(self.network(cells(self._config)[0])))
 
     def model(self, cell: Cell) -> SharpnessModel:
         """A compiled `SharpnessModel` of a cell's network."""
@@ -138,6 +156,7 @@ class Simulator:
             every=0,
             chunk_size=self._chunk_size,
             seed=config.sharpness.seed,
+            batch_norm=config.sharpness.batch_norm,
         )
         optimizer = OptimizerRule(config.training.momentum).build()
         model.compile(optimizer=optimizer, loss=build_loss(config.loss), jit_compile=uses_xla(config.device.xla))

@@ -10,6 +10,7 @@ import keras
 from sharpness_phases.curvature.operator import Solver
 from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.optimizers import rule_of
+from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 logger = logging.getLogger(__name__)
@@ -60,13 +61,15 @@ class SharpnessCallback(keras.callbacks.Callback):
         solver: Eigenvalue solver; `Lanczos()` by default.
         chunk_size: Number of measurement examples differentiated at once, to bound memory; None for all.
         verify: Check the model's second derivatives before training, as `SharpnessModel` does.
+        batch_norm: Whether batch normalisation that trains uses the statistics of the measurement set ("batch"), as
+            training uses those of its batch, or its moving ones ("inference"); see `SharpnessModel`.
 
     Attributes:
         history: The measurements of the last `fit`, as `Measured` tuples; `pandas.DataFrame(callback.history)` has a
             row for each.
 
     Raises:
-        ValueError: If `every` is below 1 or `unit` unknown.
+        ValueError: If `every` is below 1, or `unit` or `batch_norm` unknown.
 
     Example:
         >>> x, y = keras.random.normal((64, 8), seed=0), keras.random.normal((64, 2), seed=1)
@@ -88,6 +91,7 @@ class SharpnessCallback(keras.callbacks.Callback):
         solver: Solver | None = None,
         chunk_size: int | None = None,
         verify: bool = True,
+        batch_norm: BatchNorm = "batch",
     ) -> None:
         super().__init__()
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -102,6 +106,7 @@ class SharpnessCallback(keras.callbacks.Callback):
             "solver": solver,
             "chunk_size": chunk_size,
             "verify": verify,
+            "batch_norm": require_batch_norm(batch_norm),
         }
         self._measuring: SharpnessModel | None = None
         self._said_unknown = False

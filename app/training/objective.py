@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Protocol, TypeAlias
 
 import keras
 import tensorflow as tf
 
+from sharpness_phases.curvature.chunks import Chunks, NotAMean, require_mean
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.measurement_set import Examples, accuracy
+from sharpness_phases.training.right_derivatives import BatchNorm, measured, trained_batch_normalization
 
 OutputLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], Scalar]
 """Function (targets, outputs) -> mean loss, such as a Keras loss object."""
@@ -32,11 +35,16 @@ class ComputesLoss(Protocol):
 
 
 class Objective:
-    """Mean loss L(theta) of a network in inference mode, as a function of the examples, at the present weights theta.
+    """Mean loss L(theta) of a network, as a function of the examples, at the present weights theta.
+
+    The network is in inference mode, but for batch normalisation, and its second derivatives are right where
+    TensorFlow's are not (`sharpness_phases.training.right_derivatives`).
 
     Args:
         network: A Keras model with one input and one output array.
         loss: Function (targets, outputs) -> mean loss.
+        batch_norm: "batch": batch normalisation that is not frozen normalises by the mean and variance of the examples,
+            as in training; "inference": by its moving statistics. These never change.
 
     Example:
         The Hessian of L = mean (theta x)^2 / 2 over x = 1, 3 is mean x^2 = 5:
@@ -49,9 +57,10 @@ class Objective:
         array([5.], dtype=float32)
     """
 
-    def __init__(self, network: keras.Model, loss: OutputLoss) -> None:
+    def __init__(self, network: keras.Model, loss: OutputLoss, batch_norm: BatchNorm = "batch") -> None:
         self._network = network
         self._output_loss = loss
+        self._batch_norm: BatchNorm = batch_norm
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -59,12 +68,14 @@ class Objective:
         return [variable.value for variable in self._network.trainable_variables]
 
     def outputs(self, x: tf.Tensor) -> tf.Tensor:
-        """The network's outputs (B, ...) for inputs (B, ...), in inference mode."""
-        return self._network(x, training=False)
+        """The network's outputs (B, ...) for inputs (B, ...)."""
+        with measured(self._batch_norm):
+            return self._network(x, training=False)
 
     def loss_of_outputs(self, x: tf.Tensor, y: tf.Tensor, outputs: tf.Tensor) -> Scalar:
         """L of examples whose outputs are known."""
-        return self._output_loss(y, outputs)
+        with measured(self._batch_norm):
+            return self._output_loss(y, outputs)
 
     def loss(self, x: tf.Tensor, y: tf.Tensor) -> Scalar:
         """L of inputs x and targets y, both (B, ...); callable inside a `tf.function`, differentiable."""
@@ -90,7 +101,50 @@ class Objective:
             The operator, at the weights as they are whenever it is linearised.
         """
         loss = self.loss_and_accuracy if with_accuracy else self.loss
-        return HessianOperator(loss, self.variables, x, y, chunk_size, with_accuracy)
+        of_chunks = self.depends_on_chunks(x, y, chunk_size)
+        return HessianOperator(loss, self.variables, x, y, chunk_size, with_accuracy, of_chunks)
+
+    def loss_and_accuracy_of_set(self, x: Examples, y: Examples, chunk_size: int | None) -> tuple[Scalar, Scalar]:
+        """L and the accuracy of examples that are taken in chunks, the means over chunks where these decide them."""
+        if not self.depends_on_chunks(x, y, chunk_size):
+            return self.loss_and_accuracy(x, y)
+        dtype = tf.as_dtype(self.variables[0].dtype)
+
+        def of_a_chunk(x: tf.Tensor, y: tf.Tensor) -> tuple[Scalar, Scalar]:
+            loss, share = self.loss_and_accuracy(x, y)
+            return tf.cast(loss, dtype), tf.cast(share, dtype)
+
+        loss, share = Chunks(x, y, chunk_size or int(x.shape[0])).mean(of_a_chunk, ([], []), dtype)
+        return loss, share
+
+    def depends_on_chunks(self, x: Examples, y: Examples, chunk_size: int | None) -> bool:
+        """Whether L is another one for each `chunk_size`: batch normalisation takes the statistics of a chunk.
+
+        Args:
+            x: Inputs, shape (B, ...).
+            y: Targets, shape (B, ...).
+            chunk_size: Number of examples differentiated at once; None for all.
+
+        Returns:
+            False also where all examples are one chunk.
+
+        Raises:
+            NotAMean: If so and chunks are not equally large, or the loss is no mean even with fixed statistics.
+        """
+        examples = int(x.shape[0])
+        if chunk_size is None or chunk_size >= examples or self._batch_norm != "batch":
+            return False
+        if not (layers := trained_batch_normalization(self._network)):
+            return False
+        if examples % chunk_size:
+            raise NotAMean(
+                f"Batch normalisation ({layers[0].name}) takes mean and variance of each chunk, which must be equally "
+                f"large: `chunk_size` must divide the number of examples, {examples}. Received: {chunk_size}."
+            )
+        with_fixed_statistics = copy(self)
+        with_fixed_statistics._batch_norm = "inference"
+        require_mean(with_fixed_statistics.loss, x, y)
+        return True
 
 
 class CompiledObjective(Objective):
@@ -99,12 +153,15 @@ class CompiledObjective(Objective):
     Args:
         network: Computes the outputs.
         model: Computes the loss from them: the network itself, or a model that wraps it.
+        batch_norm: As for `Objective`.
     """
 
-    def __init__(self, network: keras.Model, model: ComputesLoss) -> None:
-        super().__init__(network, lambda y, outputs: model.compute_loss(y=y, y_pred=outputs, training=False))
+    def __init__(self, network: keras.Model, model: ComputesLoss, batch_norm: BatchNorm = "batch") -> None:
+        loss = lambda y, outputs: model.compute_loss(y=y, y_pred=outputs, training=False)  # noqa: E731
+        super().__init__(network, loss, batch_norm)
         self._model = model
 
     def loss_of_outputs(self, x: tf.Tensor, y: tf.Tensor, outputs: tf.Tensor) -> Scalar:
         """L of examples whose outputs are known; a model's own loss may ask for the inputs, too."""
-        return self._model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
+        with measured(self._batch_norm):
+            return self._model.compute_loss(x=x, y=y, y_pred=outputs, training=False)

@@ -16,6 +16,7 @@ from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
 from sharpness_phases.training.measurement_set import Examples, as_tensors
 from sharpness_phases.training.objective import CompiledObjective
+from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
 from sharpness_phases.training.second_derivatives import check_second_derivatives
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
 from sharpness_phases.training.tracker import Measurement, SharpnessTracker
@@ -41,15 +42,16 @@ _NOT_SAVED = "The measurement set is not saved with a model."
 class SharpnessModel(keras.Model):
     """Wraps any Keras model and measures the sharpness of its loss while it trains.
 
-    The sharpness is the largest algebraic eigenvalue of the Hessian of the compiled loss (regularisers included), in
-    inference mode, on one fixed measurement set, at the weights after the optimizer's step. It appears
+    The sharpness is the largest algebraic eigenvalue of the Hessian of the compiled loss (regularisers included), on
+    one fixed measurement set, at the weights after the optimizer's step. It appears
     as `sharpness` in the logs of every step and epoch; between measurements the last value stands.
 
-    What stands still while measuring: dropout, noise and augmentation are off, batch normalisation uses its moving
-    statistics, and every example of the measurement set weighs the same: `class_weight` and `sample_weight` of `fit`
-    weigh the training steps only. A batch normalisation that trains is refused by name: training normalises by the
-    batch, whose second derivatives are wrong in TensorFlow, and the loss in inference mode is not what it descends.
-    Freeze it (`layer.trainable = False`, before `compile`), or pass `verify=False` for the loss in inference mode.
+    What stands still while measuring: dropout, noise and augmentation are off, and every example of the measurement set
+    weighs the same: `class_weight` and `sample_weight` of `fit` weigh the training steps only. Batch normalisation that
+    trains normalises by the mean and variance of the measurement set, since training descends the loss with the
+    statistics of its batch, and 2/eta bounds the sharpness of that loss; of each chunk, if there is a `chunk_size`,
+    which then decides the loss. What is frozen (`layer.trainable = False`, before `compile`) uses its moving
+    statistics, as in training. No measurement changes these.
 
     It saves as any Keras model, whole or weights alone. The measurement set is not saved: `measure_on` after loading.
 
@@ -59,13 +61,15 @@ class SharpnessModel(keras.Model):
         solver: Eigenvalue solver; `Lanczos()` by default.
         every: Measure after every k-th optimizer step; 0 for only on request, with `sharpness()`.
         chunk_size: Number of measurement examples differentiated at once, to bound memory; None for all.
-        verify: Check the network's second derivatives before the first measurement: layers known to be wrong in
-            TensorFlow are refused, and a product is compared with central differences of the gradient.
+        verify: Check second derivatives before the first measurement: a product with the Hessian of each kind of layer
+            that is not known to be right is compared with central differences of the gradient.
         seed: Fixes the random part of start vectors.
+        batch_norm: "batch" for the loss with the statistics of the measurement set; "inference" for the loss with
+            moving statistics, that of `evaluate` and `predict`, which training does not descend.
 
     Raises:
-        ValueError: If `every` is negative, `measurement` is not a pair of equal lengths, or the network has several
-            inputs or outputs.
+        ValueError: If `every` is negative, `batch_norm` is no choice, `measurement` is not a pair of equal lengths, or
+            the network has several inputs or outputs.
 
     Example:
         >>> import numpy as np
@@ -87,6 +91,7 @@ class SharpnessModel(keras.Model):
         chunk_size: int | None = None,
         verify: bool = True,
         seed: int = 0,
+        batch_norm: BatchNorm = "batch",
         **kwargs: Setting,
     ) -> None:
         super().__init__(**kwargs)
@@ -98,8 +103,9 @@ class SharpnessModel(keras.Model):
         self._chunk_size = chunk_size
         self._verify, self._verified = verify, False
         self._seed = seed
+        self._batch_norm = require_batch_norm(batch_norm)
         self._measurement = None if measurement is None else as_tensors(measurement, network)
-        self._objective = CompiledObjective(network, self)
+        self._objective = CompiledObjective(network, self, self._batch_norm)
         self._measuring: SharpnessTracker | None = None
         self._lost_measurement = False
 
@@ -111,7 +117,7 @@ class SharpnessModel(keras.Model):
         """Configure for training, as for any Keras model; without a `loss`, with the one that `network` has."""
         super().compile(*args, **kwargs)
         self._measuring, self._verified = None, False  # layers may have been frozen, or no longer be
-        self._evaluate = tf.function(self._objective.loss_and_accuracy, jit_compile=bool(self.jit_compile))
+        self._evaluate = tf.function(self._of_set, jit_compile=bool(self.jit_compile))
 
     def compute_loss(
         self,
@@ -186,7 +192,7 @@ class SharpnessModel(keras.Model):
 
     def loss_on_measurement(self) -> Scalar:
         """Loss on the measurement set at the present weights, as a tensor; callable inside a `tf.function`."""
-        return self._objective.loss(*self._measurement_set())
+        return self._of_set(*self._measurement_set())[0]
 
     @property
     def measurement(self) -> tuple[Tensor, Tensor] | None:
@@ -217,6 +223,7 @@ class SharpnessModel(keras.Model):
             "chunk_size": self._chunk_size,
             "verify": self._verify,
             "seed": self._seed,
+            "batch_norm": self._batch_norm,
             "measures": self._measurement is not None or self._lost_measurement,
         }
 
@@ -237,6 +244,10 @@ class SharpnessModel(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)  # so that its saved state finds its place
 
+    def _of_set(self, x: Tensor, y: Tensor) -> tuple[Scalar, Scalar]:
+        """Loss and accuracy of a measurement set."""
+        return self._objective.loss_and_accuracy_of_set(x, y, self._chunk_size)
+
     def _require_compiled(self) -> None:
         if not self.compiled:
             raise ValueError("Call `compile` before measuring: the sharpness is that of the compiled loss.")
@@ -256,16 +267,17 @@ class SharpnessModel(keras.Model):
         objective = self._objective
         variables = objective.variables
         if self._verify and not self._verified:
-            self._verified = check_second_derivatives(
-                self.network,
-                variables,
-                lambda few: objective.hessian(x[few], y[few]),
-                len(x),
-                self._seed,
-            )
-        jit = bool(self.jit_compile)
+            self._verified = check_second_derivatives(self.network, objective, x, y, self._batch_norm)
         tracker = SharpnessTracker(
-            objective.loss_and_accuracy, variables, x, y, self.solver, self._chunk_size, self._seed, jit
+            objective.loss_and_accuracy,
+            variables,
+            x,
+            y,
+            self.solver,
+            self._chunk_size,
+            self._seed,
+            bool(self.jit_compile),
+            self._of_set if objective.depends_on_chunks(x, y, self._chunk_size) else None,
         )
         self._measure = tf.function(tracker.measure)
         self._last = tf.Variable(tf.constant(float("nan"), tracker.operator.dtype), trainable=False)

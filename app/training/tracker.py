@@ -74,6 +74,8 @@ class SharpnessTracker:
         chunk_size: Number of examples differentiated at once; None for all.
         seed: Fixes the start vectors.
         compiled: Whether the two solvers are compiled by XLA.
+        of_chunks: The same function of the whole set, where it is a mean over chunks and not over examples, as with
+            the statistics of batch normalisation; None otherwise.
 
     Attributes:
         operator: The Hessian on the measurement set.
@@ -90,22 +92,32 @@ class SharpnessTracker:
         chunk_size: int | None = None,
         seed: int = 0,
         compiled: bool = False,
+        of_chunks: LossAndAccuracy | None = None,
     ) -> None:
         x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        self.operator = HessianOperator(loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True)
+        self.operator = HessianOperator(
+            loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True, mean_of_chunks=of_chunks is not None
+        )
         self._solver = solver
         self._starts = RandomStarts(self.operator.size, self.operator.dtype, seed)
         size = self.operator.size
         self._overlap, self._side_overlap = least_overlap(size), least_overlap(size, SIDE_FAILURE)
         self._solve = tf.function(self._solve_at, jit_compile=compiled)
-        self._evaluate = tf.function(lambda: loss_and_accuracy(x, y), jit_compile=compiled)
+        self._evaluate = tf.function(lambda: (of_chunks or loss_and_accuracy)(x, y), jit_compile=compiled)
         self.sample: HessianOperator | None = None
         self.sample_share = 0.0
         few = sample_size(len(x))
         if few and isinstance(solver, Lanczos):
             apart = len(x) // few  # examples may be sorted by class
             few_x, few_y = (part[::apart][:few] for part in (x, y))
-            self.sample = HessianOperator(lambda x, y: loss_and_accuracy(x, y)[0], variables, few_x, few_y, chunk_size)
+            self.sample = HessianOperator(
+                lambda x, y: loss_and_accuracy(x, y)[0],
+                variables,
+                few_x,
+                few_y,
+                chunk_size,
+                mean_of_chunks=of_chunks is not None,
+            )
             self.sample_share = few / len(x)
             self._sample_solver = Lanczos(SAMPLE_TOLERANCE, basis_size=solver.basis_size)
             self._solve_sample = tf.function(self._solve_sample_at, jit_compile=compiled)

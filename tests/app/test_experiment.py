@@ -16,6 +16,10 @@ from sharpness_phases.config.loading import load_config
 from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.experiment import compare
 
+pytestmark = pytest.mark.usefixtures("kept_networks")
+ALL = (1, 1)
+"""The one shard that has all cells: they are computed and nothing is drawn."""
+
 
 def experiment(folder, *overrides):
     return Experiment.from_config("quickstart", [*TINY, *overrides], folder)
@@ -95,7 +99,7 @@ def test_a_config_with_other_runs_is_refused_in_a_folder_that_has_some(override,
 @pytest.fixture(scope="module")
 def stored_once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stored") / "mine"
-    experiment(folder, *SMALL).run()
+    experiment(folder, *SMALL).run_shard(ALL)
     return folder
 
 
@@ -118,7 +122,7 @@ def stored(stored_once, tmp_path):
 def test_a_config_that_asks_for_more_of_the_same_runs_or_looks_at_them_otherwise_goes_on(overrides, stored, caplog):
     caplog.set_level("INFO")
     before = {path.name for path in (stored / "runs").iterdir()}
-    experiment(stored, *SMALL, *overrides).run()
+    experiment(stored, *SMALL, *overrides).run_shard(ALL)
     assert before <= {path.name for path in (stored / "runs").iterdir()}
     assert "config.yaml is replaced" in caplog.text
     assert load_config(stored / "config.yaml").changed(environment=None) == experiment(None, *SMALL, *overrides).config
@@ -126,10 +130,10 @@ def test_a_config_that_asks_for_more_of_the_same_runs_or_looks_at_them_otherwise
 
 @pytest.mark.slow
 def test_a_config_without_runs_may_be_replaced(tmp_path):
-    experiment(tmp_path, *SMALL, "training.steps=3").run()
+    experiment(tmp_path, *SMALL, "training.steps=3").run_shard(ALL)
     for path in (tmp_path / "runs").iterdir():
         path.unlink()
-    experiment(tmp_path, *SMALL).run()
+    experiment(tmp_path, *SMALL).run_shard(ALL)
     assert load_config(tmp_path / "config.yaml").training.steps == 4
 
 
@@ -164,7 +168,7 @@ def test_a_second_config_is_refused_while_another_is_being_run_in_the_folder(ove
 
         def finished(self, cell, computed): ...
 
-    experiment(tmp_path, *SMALL).run(Meanwhile())
+    experiment(tmp_path, *SMALL).run_shard(ALL, Meanwhile())
     (refusal,) = refusals  # chunks change no table
     assert "holds the work of another process, with another config" in refusal
     assert override.partition("=")[0] in refusal
@@ -247,7 +251,7 @@ def test_other_versions_are_reported_before_runs_are_mixed(folder, tmp_path, cap
     text = (folder / "config.yaml").read_text()
     version = load_config(folder / "config.yaml").environment["tensorflow"]
     (tmp_path / "config.yaml").write_text(text.replace(f"tensorflow: {version}", "tensorflow: 1.15.0"))
-    experiment(tmp_path).run()
+    experiment(tmp_path).run_shard(ALL)
     assert f"tensorflow 1.15.0 -> {version}" in caplog.text
 
 
@@ -328,7 +332,7 @@ def everything(tmp_path_factory):
     folder = tmp_path_factory.mktemp("everything") / "all"
     overrides = ["sweep.depths=[2,3]", "sweep.widths=[16]", "sweep.search=exhaustive", "training.steps=30"]
     overrides += ["analysis={transient_steps: 4, barrier: true, saturation: true, saturation_time: 20.0}"]
-    overrides += ["sharpness.every=5", "sweep.lr_exponents.step=1.0"]
+    overrides += ["sharpness.every=5", "sweep.lr_exponents.step=1.0", "tensorboard=false"]
     return experiment(folder, *overrides).run(), folder
 
 

@@ -9,17 +9,25 @@ import tensorflow as tf
 from command_line import overridden, phases
 from tiny import TINY
 
-from sharpness_phases import Experiment, SharpnessModel
+from sharpness_phases import Experiment, PhaseAnalyzer, SharpnessModel
 from sharpness_phases.errors import MachineError
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.simulator import Simulator
 from sharpness_phases.training.runner import TrajectoryRunner
+
+pytestmark = pytest.mark.usefixtures("kept_networks")
 
 SMALL = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false"]
 
 
 def experiment(folder, *overrides):
     return Experiment.from_config("quickstart", [*SMALL, *overrides], folder)
+
+
+def constants(folder):
+    """The critical constants of an experiment that is run, without pictures."""
+    experiment(folder).run_shard((1, 1))
+    return PhaseAnalyzer.load(folder).critical_constants()
 
 
 @pytest.mark.slow
@@ -106,9 +114,9 @@ def exhausted_above(examples, monkeypatch):
 
 @pytest.mark.slow
 def test_out_of_memory_is_answered_by_smaller_chunks_and_said(tmp_path, monkeypatch, caplog):
-    plain = experiment(tmp_path / "plain").run().critical_constants()
+    plain = constants(tmp_path / "plain")
     exhausted_above(20, monkeypatch)
-    found = experiment(tmp_path / "small").run().critical_constants()
+    found = constants(tmp_path / "small")
     assert "Out of memory with 64 measurement examples at once; going on with 32" in caplog.text
     assert "going on with 16 (sharpness.chunk_size)" in caplog.text
     names = ["c_loss", "c_sharp", "c_max"]
@@ -124,7 +132,7 @@ def test_out_of_memory_with_a_few_examples_names_what_to_change(tmp_path, monkey
 
 @pytest.mark.slow
 def test_out_of_memory_in_the_middle_of_a_run_begins_that_run_anew(tmp_path, monkeypatch, caplog):
-    plain = experiment(tmp_path / "plain").run().critical_constants()
+    plain = constants(tmp_path / "plain")
     honest, calls = TrajectoryRunner.run, []
 
     def run(self, *arguments, **options):
@@ -134,7 +142,7 @@ def test_out_of_memory_in_the_middle_of_a_run_begins_that_run_anew(tmp_path, mon
         return honest(self, *arguments, **options)
 
     monkeypatch.setattr(TrajectoryRunner, "run", run)
-    found = experiment(tmp_path / "again").run().critical_constants()
+    found = constants(tmp_path / "again")
     assert "going on with 32" in caplog.text
     assert found["c_max"].equals(plain["c_max"])
 
@@ -153,3 +161,23 @@ def test_the_basis_of_lanczos_that_does_not_fit_is_answered_too():
         return "done"
 
     assert simulator.within_memory(compute) == "done"
+
+
+def test_memory_that_does_not_suffice_leaves_chunks_alone_where_they_decide_the_loss(tmp_path, monkeypatch):
+    from sharpness_phases.config.loading import load_config
+
+    (tmp_path / "with_statistics.py").write_text(
+        "import keras\n"
+        "def build(*, input_shape, classes, **settings):\n"
+        "    layers = [keras.layers.Flatten(), keras.layers.BatchNormalization(), keras.layers.Dense(classes)]\n"
+        "    return keras.Sequential([keras.Input(input_shape), *layers])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    own = ["model={family: 'with_statistics:build'}", "sharpness.chunk_size=32"]
+    simulator = Simulator(load_config("quickstart", [*SMALL, *own]))
+
+    def compute():
+        raise MemoryError
+
+    with pytest.raises(MachineError, match="even with 32 measurement examples.*batch normalisation"):
+        simulator.within_memory(compute)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from problems import classification, dense_hessian, operator_of
 
-from sharpness_phases import HalfMeanSquaredError, PowerIteration, recommend_learning_rate
+from sharpness_phases import HalfMeanSquaredError, PowerIteration, SharpnessModel, recommend_learning_rate
 from sharpness_phases.analysis.advice import GRID
 from sharpness_phases.data.preprocessing import batch_indices
 from sharpness_phases.errors import UserError
@@ -192,9 +192,31 @@ def test_examples_that_the_measurement_missed_and_that_blow_up_are_told():
         recommend_learning_rate(compiled(linear), (x, Y), examples=4, batch_size=64)
 
 
+class Stopped(keras.layers.Layer):
+    """Stops a gradient that its first derivative does not need."""
+
+    def call(self, x):
+        deviation = x - keras.ops.stop_gradient(keras.ops.mean(x, -1, keepdims=True))
+        return x / keras.ops.sqrt(1e-3 + keras.ops.mean(deviation**2, -1, keepdims=True))
+
+
 def test_wrong_second_derivatives_are_refused_by_name():
     with pytest.raises(SecondDerivativeError, match="norm_9"):
-        recommend_learning_rate(compiled(network(keras.layers.LayerNormalization(name="norm_9"))), (X, Y))
+        recommend_learning_rate(compiled(network(Stopped(name="norm_9"))), (X, Y))
+
+
+def test_a_rate_for_batch_normalization_is_that_of_the_statistics_that_were_chosen():
+    norm = keras.layers.BatchNormalization(name="norm")
+    model = compiled(network(norm))
+    before = [value.numpy() for value in model.variables]
+    found = {kind: recommend_learning_rate(model, (X, Y), batch_norm=kind).lambda_0 for kind in ("batch", "inference")}
+    for kind, sharpness in found.items():
+        measured = SharpnessModel(model, (X, Y), batch_norm=kind)
+        measured.compile(loss=HalfMeanSquaredError(), jit_compile=False)
+        assert sharpness == pytest.approx(measured.sharpness().eigenvalue, rel=1e-3)
+    assert found["batch"] != pytest.approx(found["inference"], rel=1e-2)
+    for old, new in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "steps", "examples"])

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from command_line import overridden, phases, start
+from command_line import overridden, phases, phases_here, start
 from tiny import TINY
 
 from sharpness_phases import Experiment
@@ -54,7 +54,7 @@ def test_shards_are_disjoint_and_analyze_joins_them(undisturbed, tmp_path):
 
 @pytest.mark.parametrize("share", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3"])
 def test_a_shard_that_is_none_has_status_2(share, tmp_path):
-    result = phases(*RUN, "--shard", share, folder=tmp_path)
+    result = phases_here(*RUN, "--shard", share, folder=tmp_path)
     assert result.returncode == 2
     assert "must be i/n with 1 <= i <= n" in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -72,3 +72,9 @@ def test_runs_that_went_another_way_are_not_counted():
     assert result.not_repeated == 1
     assert result.errors[0].number == 1
     assert result.holds
+
+
+def test_sharpnesses_that_were_measured_loosely_claim_less():
+    loosely = pd.DataFrame([RIGHT | {"stored": 1.002}])
+    assert verdict(loosely, claim=1e-2).holds
+    assert not verdict(loosely).holds

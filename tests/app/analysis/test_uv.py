@@ -1,4 +1,5 @@
 from fractions import Fraction
+from functools import cache
 
 import keras
 import numpy as np
@@ -23,14 +24,20 @@ STEPS = 50
 BATCHES = np.zeros((STEPS, 1), np.int64)
 
 
-def simulated(n, c, dtype, seed=0):
-    """A run of the project's training code, and the exact one beside it."""
+@cache
+def trained(n, dtype, seed=0):
+    """The project's training code for one network, compiled once for all c, and its initial state."""
     x, y = np.ones((1, 1), dtype), np.zeros((1, 1), dtype)
     network = UV(n, dtype=dtype).build((1,), 1, seed=seed)
     model = SharpnessModel(network, measurement=(x, y), solver=Lanczos(tolerance=1e-6), every=0)
     model.compile(optimizer=keras.optimizers.SGD(0.0), loss=HalfMeanSquaredError(dtype=dtype), jit_compile=False)
     runner = TrajectoryRunner(model, x, y)
-    initial = runner.initial_state(network.get_weights())
+    return runner, runner.initial_state(network.get_weights())
+
+
+def simulated(n, c, dtype):
+    """A run of the project's training code, and the exact one beside it."""
+    runner, initial = trained(n, dtype)
     u, v = (np.float64(weight).ravel() for weight in initial.weights)
     f_0, lambda_0 = u @ v / np.sqrt(n), (u @ u + v @ v) / n
     rate = float(np.float32(c / lambda_0))  # Keras keeps learning rates in float32

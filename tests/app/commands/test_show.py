@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import typer
-from command_line import phases
+from command_line import phases_here
 from tiny import TINY
 
 from sharpness_phases.analyzer import PhaseAnalyzer
@@ -13,6 +13,8 @@ from sharpness_phases.commands.main import app
 from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.experiment import Experiment
 from sharpness_phases.views.pictures import KINDS, picture
+
+pytestmark = pytest.mark.usefixtures("kept_networks")
 
 LONG = [
     *TINY[2:],
@@ -32,7 +34,7 @@ def place(tmp_path_factory):
     """A folder with an experiment in `long`, which has every kind of picture, and one in `short`."""
     folder = tmp_path_factory.mktemp("plot")
     for name, overrides in (("long", LONG), ("short", TINY)):
-        Experiment.from_config("quickstart", [*overrides, "tensorboard=false"], folder / name).run()
+        Experiment.from_config("quickstart", [*overrides, "tensorboard=false"], folder / name).run_shard((1, 1))
     return folder
 
 
@@ -93,7 +95,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(case, place, monkeypatch):
 
 
 def test_a_folder_that_is_none_is_named(tmp_path):
-    result = phases("plot", "outputs/none", folder=tmp_path)
+    result = phases_here("plot", "outputs/none", folder=tmp_path)
     assert result.returncode == 2
     assert "outputs/none" in result.stderr
 

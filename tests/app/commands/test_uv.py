@@ -1,13 +1,15 @@
 import pandas as pd
 import pytest
-from command_line import phases
+from command_line import phases, phases_here
 from typer.testing import CliRunner
 
 from sharpness_phases import experiment
 from sharpness_phases.commands.main import app
 from sharpness_phases.errors import MachineError, UserError
 
-SMALL = ["-s", "sweep.widths=[4]", "-s", "sweep.seeds=3"]
+pytestmark = pytest.mark.usefixtures("kept_networks")
+
+SMALL = ["-s", "sweep.widths=[4]", "-s", "sweep.seeds=3", "-s", "tensorboard=false"]
 
 
 def refused(*arguments):
@@ -19,7 +21,7 @@ def refused(*arguments):
 
 def test_every_initialisation_is_counted_also_where_the_grid_censors_it(tmp_path):
     grid = ["-s", "sweep.lr_exponents.start=1.1", "-s", "sweep.lr_exponents.stop=2.2"]
-    result = phases("uv", *SMALL, *grid, folder=tmp_path)
+    result = phases_here("uv", *SMALL, *grid, folder=tmp_path)
     assert result.returncode == 0
     [words] = [line.split() for line in result.stdout.splitlines() if line.split()[:3] == ["n", "=", "4"]]
     seeds, compared, low, high, otherwise, _ = map(int, words[3:9])
@@ -62,7 +64,7 @@ def test_the_target_is_one_unless_a_number_follows(arguments, target, folder, mo
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(tmp_path):
     (tmp_path / "file").touch()
-    result = phases("uv", "--target", "--output", "file/here", folder=tmp_path)
+    result = phases_here("uv", "--target", "--output", "file/here", folder=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert "file/here: results cannot be written there" in result.stderr
 

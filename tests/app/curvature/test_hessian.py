@@ -24,8 +24,14 @@ def test_the_documented_example_holds():
     assert float(at.loss) == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 7, 8, 24, 100])
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("chunk_size", "compiled"),
+    [
+        *((size, False) for size in (1, 7, 8, 24, 100)),
+        (7, True),
+        *(pytest.param(size, True, marks=pytest.mark.slow) for size in (1, 8, 24, 100)),
+    ],
+)
 def test_chunks_give_the_same_loss_gradient_and_product(network, chunk_size, compiled):
     x, y = classification(24)
     whole = operator_of(network, build_loss("mse", "float64"), x, y)

@@ -1,5 +1,7 @@
 """Promises that both solvers keep, on matrices and networks with known eigenvalues."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,11 +25,21 @@ SPECTRA = {
 SOLVERS = {"lanczos": Lanczos(), "power": PowerIteration(iterations=2000, tolerance=1e-4)}
 
 
-def solve(solver, matrix, start=None, compiled=False, **options):
+def solve(solver, matrix, start=None, compiled=False, threshold=np.nan, **overlaps):
     start = np.random.default_rng(1).standard_normal(len(matrix)) if start is None else start
-    matvec = matvec_of(np.asarray(matrix, start.dtype))
-    function = tf.function(lambda v: solver.solve(matvec, v, Aim(**options)), jit_compile=compiled)
-    return function(tf.constant(start)).to_python()
+    solve_of = traced(type(solver), tuple(vars(solver).items()), compiled, tuple(overlaps.items()))
+    return solve_of(*(tf.constant(given, start.dtype) for given in (matrix, start, threshold))).to_python()
+
+
+@cache
+def traced(kind, settings, compiled, overlaps):
+    """The solver as a function of the matrix, the start and the threshold: traced once for all matrices of a size."""
+    solver, aim = kind(**dict(settings)), Aim(**dict(overlaps))
+
+    def solve_of(matrix, start, threshold):
+        return solver.solve(lambda v: tf.linalg.matvec(matrix, v), start, aim._replace(threshold=threshold))
+
+    return tf.function(solve_of, jit_compile=compiled)
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "XLA"])
@@ -57,16 +69,22 @@ def test_outside_a_graph_the_same_is_found(solver, spectrum):
     assert eager.hvps == graph.hvps
 
 
-@pytest.mark.parametrize("negative", [False, True], ids=["as drawn", "largest modulus negative"])
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_the_sharpness_of_a_network_agrees_with_its_dense_hessian(solver, loss, negative):
+@cache
+def network_problem(loss, negative):
+    """A network's Hessian operator and all eigenvalues of the dense Hessian."""
     network = FCN(width=6, depth=3, dtype="float64").build((6,), 3, seed=2)
     x, y = classification(24)
     keras_loss = build_loss(loss, "float64")
     sign = -1.0 if negative else 1.0  # of the loss: turns the Hessian's largest eigenvalue into its most negative one
     operator = operator_of(network, lambda y, f: sign * keras_loss(y, f), x, y)
-    values = np.linalg.eigvalsh(dense_hessian(operator))
+    return operator, np.linalg.eigvalsh(dense_hessian(operator))
+
+
+@pytest.mark.parametrize("negative", [False, True], ids=["as drawn", "largest modulus negative"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_sharpness_of_a_network_agrees_with_its_dense_hessian(solver, loss, negative):
+    operator, values = network_problem(loss, negative)
     if negative:
         assert values[0] < -1.5 * values[-1]
     at = operator.linearize()
@@ -94,8 +112,15 @@ def test_a_one_by_one_operator_is_solved(solver):
     assert solve(SOLVERS[solver], np.array([[-4.0]])).eigenvalue == pytest.approx(-4.0)
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.lists(st.floats(-100, 100), min_size=2, max_size=12), st.integers(0, 1000))
+SIZES = (2, 3, 12)
+"""Of matrices that are drawn: each is traced once."""
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(SIZES).flatmap(lambda size: st.lists(st.floats(-100, 100), min_size=size, max_size=size)),
+    st.integers(0, 1000),
+)
 def test_lanczos_never_exceeds_the_largest_eigenvalue_and_keeps_its_residual_bound(values, seed):
     result = solve(Lanczos(), symmetric(values, seed))
     scale = max(1.0, np.abs(values).max())
@@ -203,13 +228,18 @@ def test_a_restart_forgets_nothing_of_what_was_proved():
     assert result.eigenvalue == pytest.approx(1.02, rel=1e-3)
 
 
+@cache
+def of_diagonal(tolerance):
+    """Lanczos iteration as a function of a matrix's diagonal and the start."""
+    return tf.function(lambda values, start: Lanczos(tolerance=tolerance).solve(lambda v: values * v, start))
+
+
 @pytest.mark.parametrize("tolerance", [4e-4, 1e-5], ids=["recurrence alone", "reorthogonalised"])
 @pytest.mark.parametrize("second", [0.98, 0.9, 0.5])
 def test_in_float32_rounding_does_the_top_eigenvalue_no_harm(second, tolerance):
     values = np.concatenate([[1.0, second], np.linspace(-0.2, 0.25, 100_000)]).astype(np.float32)
     start = np.random.default_rng(2).standard_normal(len(values)).astype(np.float32)
-    solver = Lanczos(tolerance=tolerance)
-    result = tf.function(lambda v: solver.solve(lambda v: values * v, v))(tf.constant(start)).to_python()
+    result = of_diagonal(tolerance)(tf.constant(values), tf.constant(start)).to_python()
     assert result.converged
     assert result.eigenvalue == pytest.approx(1.0, abs=1e-5)
     assert abs(result.eigenvector[0]) == pytest.approx(1.0, abs=1e-3)
@@ -241,7 +271,7 @@ def test_lanczos_gives_up_honestly():
 def test_a_threshold_ends_lanczos_early_on_the_right_side(threshold, side):
     matrix = symmetric(SPECTRA["positive"])
     overlap = least_overlap(len(matrix))
-    result = solve(Lanczos(tolerance=1e-6), matrix, threshold=tf.constant(threshold, tf.float64), side_overlap=overlap)
+    result = solve(Lanczos(tolerance=1e-6), matrix, threshold=threshold, side_overlap=overlap)
     assert (result.eigenvalue > threshold) is side
     assert result.hvps < solve(Lanczos(tolerance=1e-6), matrix).hvps
 

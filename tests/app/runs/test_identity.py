@@ -45,6 +45,15 @@ def test_what_changes_numbers_changes_the_run_ids(override):
     assert name(override) != name()
 
 
+def test_chunks_decide_runs_of_a_model_of_ones_own_unless_statistics_are_the_moving_ones(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("def mlp(**settings): ...\n")
+    monkeypatch.chdir(tmp_path)
+    own, moving = "model={family: 'mine:mlp'}", "sharpness.batch_norm=inference"
+    assert name(own, "sharpness.chunk_size=16") != name(own)
+    assert name(own, "sharpness.chunk_size=16") != name(own, "sharpness.chunk_size=32")
+    assert name(own, moving, "sharpness.chunk_size=16") == name(own, moving) != name(own)
+
+
 @pytest.mark.parametrize(
     "override",
     [

@@ -11,13 +11,15 @@ from tiny import TINY
 from sharpness_phases import Experiment, PhaseAnalyzer
 from sharpness_phases.store.records import write_table
 
+pytestmark = pytest.mark.usefixtures("kept_networks")
+
 ONE = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "mine"
-    Experiment.from_config("quickstart", ONE, folder).run()
+    Experiment.from_config("quickstart", ONE, folder).run_shard((1, 1))
     return folder
 
 

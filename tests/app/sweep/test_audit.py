@@ -13,7 +13,7 @@ WHOLE = ["sweep.search=exhaustive", "sweep.lr_exponents={start: 0, stop: 6, step
 @pytest.fixture(scope="module", params=[WHOLE, pytest.param([], marks=pytest.mark.slow)], ids=["whole grid", "search"])
 def analyzer(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit") / "tiny"
-    Experiment.from_config("quickstart", [*TINY, *MOMENTUM, *request.param], folder).run()
+    Experiment.from_config("quickstart", [*TINY, *MOMENTUM, *request.param], folder).run_shard((1, 1))
     return PhaseAnalyzer.load(folder)
 
 

@@ -14,6 +14,8 @@ from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep, Incomplete
 from sharpness_phases.sweep.executors import build_executor, in_turn
 
+pytestmark = pytest.mark.usefixtures("kept_networks")
+
 
 def sweep(folder, *overrides):
     config = load_config("quickstart", [*TINY, *overrides])

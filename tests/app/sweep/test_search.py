@@ -72,3 +72,40 @@ def test_runs_that_all_come_close_take_no_more_runs_than_the_whole_grid(end):
     found = adaptive(grid, oracle, barrier=True)
     assert found == edges
     assert len(oracle.asked) <= end + 1
+
+
+@pytest.mark.parametrize("barrier", [20, 31, 42, 43])
+@pytest.mark.parametrize("loss", [1, 10, 19])
+def test_a_barrier_far_above_c_loss_is_found_with_no_more_runs_than_the_whole_grid_takes(barrier, loss):
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+    edges = {Question.DIVERGENCE: 43, Question.LOSS: loss, Question.SHARPNESS: 18, Question.BARRIER: barrier}
+    oracle = Asked(lambda index, question: index >= edges.get(question, 18))
+    assert adaptive(grid, oracle, barrier=True) == edges
+    assert len(oracle.asked) <= 44
+
+
+def test_a_barrier_at_a_single_c_is_found():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+    edges = {Question.DIVERGENCE: 43, Question.LOSS: 24, Question.SHARPNESS: 30, Question.ONSET: 30}
+
+    def holds(index, question):
+        return index in (29, 43) if question is Question.BARRIER else index >= edges[question]
+
+    assert adaptive(grid, Asked(holds), barrier=True)[Question.BARRIER] == 29
+
+
+def test_a_barrier_on_the_island_where_the_loss_first_rises_is_found():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+    edges = {Question.DIVERGENCE: 55, Question.SHARPNESS: 20, Question.ONSET: 20}
+
+    def holds(index, question):
+        if question in (Question.LOSS, Question.BARRIER):
+            return index == 38 or index >= 44
+        return index >= edges[question]
+
+    class NearTheIsland(Asked):
+        def ask(self, index, question):
+            return super().ask(index, question)._replace(closeness=0.75 if 37 <= index < 44 else 0.0)
+
+    found = adaptive(grid, NearTheIsland(holds), barrier=True)
+    assert (found[Question.LOSS], found[Question.BARRIER]) == (38, 38)

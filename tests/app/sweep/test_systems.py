@@ -4,11 +4,14 @@ import keras
 import numpy as np
 import pytest
 
+from sharpness_phases.analyzer import PhaseAnalyzer
 from sharpness_phases.config.loading import ConfigError, load_config
 from sharpness_phases.errors import UserError
 from sharpness_phases.experiment import Experiment
 from sharpness_phases.models import FAMILIES
 from sharpness_phases.store.runs import RunStore
+
+pytestmark = pytest.mark.usefixtures("kept_networks")
 
 TINY = [
     "sweep.seeds=1",
@@ -33,7 +36,8 @@ def run(folder, family, *overrides, depth=None, width=None):
     known = NETWORKS.get(family, (2, 8))
     shape = [f"sweep.depths=[{depth or known[0]}]", f"sweep.widths=[{width or known[1]}]"]
     config = load_config("quickstart", [f"model={{family: '{family}'}}", *TINY, *shape, *overrides])
-    return Experiment(config, folder).run()
+    Experiment(config, folder).run_shard((1, 1))  # all of it, without pictures
+    return PhaseAnalyzer.load(folder)
 
 
 def test_every_family_is_tried():
@@ -51,7 +55,7 @@ def test_every_family_runs_with_every_loss(family, loss, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "cifar10"])
-@pytest.mark.parametrize("loss", ["mse", "xent"])
+@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.long)])
 @pytest.mark.parametrize("family", NETWORKS)
 def test_every_family_runs_on_every_prepared_data_set(family, loss, dataset, tmp_path, prepared_data):
     options = (f"loss={loss}", f"data.dataset={dataset}", f"data.data_dir={prepared_data}")

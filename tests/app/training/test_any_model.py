@@ -13,7 +13,6 @@ from problems import classification, dense_hessian, operator_of
 
 from sharpness_phases import HalfMeanSquaredError, Lanczos, PowerIteration, SharpnessModel
 from sharpness_phases.models import FCN
-from sharpness_phases.training.second_derivatives import SecondDerivativeError
 
 X, Y = classification(24, dtype=np.float32)
 
@@ -68,23 +67,6 @@ def test_dropout_and_noise_are_off_while_measuring_and_on_while_training():
     assert float(model.measure().loss) == pytest.approx(float(model.measure().loss), rel=1e-6)
 
 
-def test_batch_normalization_that_trains_is_refused_by_name_with_what_to_do():
-    model = wrapped(functional(keras.layers.BatchNormalization(name="norm_3")))
-    with pytest.raises(SecondDerivativeError, match=r"norm_3 \(BatchNormalization\).*layer.trainable = False"):
-        model.fit(X, Y, verbose=0)
-
-
-def test_batch_normalization_that_is_no_longer_frozen_is_refused_from_the_next_compile_on():
-    norm = keras.layers.BatchNormalization(name="norm_3")
-    norm.trainable = False
-    model = wrapped(functional(norm))
-    model.sharpness()
-    norm.trainable = True
-    model.compile(optimizer="sgd", loss=HalfMeanSquaredError(), jit_compile=False)
-    with pytest.raises(SecondDerivativeError, match="norm_3"):
-        model.sharpness()
-
-
 def test_frozen_batch_normalization_is_measured_with_its_moving_statistics():
     norm = keras.layers.BatchNormalization()
     network = functional(norm)
@@ -101,11 +83,6 @@ def test_frozen_batch_normalization_is_measured_with_its_moving_statistics():
 def test_a_network_of_keras_applications_is_measured():
     network = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=3, classifier_activation=None)
     x, y = classification(8, (32, 32, 3), dtype=np.float32)
-    with pytest.raises(SecondDerivativeError, match="conv1_bn"):
-        wrapped(network, measurement=(x, y)).sharpness()
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False  # as for fine-tuning
     model = wrapped(network, measurement=(x, y))
     result = model.sharpness()
     assert result.converged
@@ -160,14 +137,20 @@ def test_several_inputs_are_refused_with_what_to_do():
 )
 def test_a_saved_model_predicts_and_trains_on_as_if_it_had_not_been_saved(network, tmp_path):
     model = wrapped(
-        network(), keras.optimizers.SGD(0.1, momentum=0.9), solver=Lanczos(1e-4, 50, 8), every=2, chunk_size=7
+        network(),
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        solver=Lanczos(1e-4, 50, 8),
+        every=2,
+        chunk_size=7,
+        batch_norm="inference",
     )
     model.fit(X, Y, batch_size=8, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(X), model(X), rtol=1e-6)
     assert vars(loaded.solver) == vars(model.solver)
-    assert (loaded.every, loaded.get_config()["chunk_size"]) == (2, 7)
+    settings = loaded.get_config()
+    assert (loaded.every, settings["chunk_size"], settings["batch_norm"]) == (2, 7, "inference")
     loaded.measure_on(X, Y)
     assert loaded.sharpness().eigenvalue == pytest.approx(model.sharpness().eigenvalue, rel=1e-3)
     if not isinstance(model.network, Subclassed):  # its dropout draws anew

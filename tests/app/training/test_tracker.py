@@ -83,9 +83,14 @@ def test_an_eigenvector_that_overtakes_another_is_seen_at_once():
         assert found.converged
 
 
-def test_of_the_same_index_a_measurement_has_the_same_bits_and_of_another_another_start():
-    problem = Problem()
-    first, again, other = (problem.measure(tf.constant(index)).sharpness for index in (3, 3, 4))
+@pytest.fixture(scope="module")
+def at_rest():
+    """A network that is not moved."""
+    return Problem()
+
+
+def test_of_the_same_index_a_measurement_has_the_same_bits_and_of_another_another_start(at_rest):
+    first, again, other = (at_rest.measure(tf.constant(index)).sharpness for index in (3, 3, 4))
     assert first.residual == again.residual != other.residual
     assert float(first.eigenvalue) == pytest.approx(float(other.eigenvalue), rel=1e-3)
 
@@ -121,8 +126,8 @@ def test_weights_that_are_not_finite_give_nan_and_leave_nothing_behind():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.1, 2.0])
-def test_the_side_of_a_threshold_is_right_and_saves_products(share):
-    problem = Problem()
+def test_the_side_of_a_threshold_is_right_and_saves_products(share, at_rest):
+    problem = at_rest
     exact, whole = problem.exact(), problem.measure().sharpness.to_python()
     found = problem.measure(tf.constant(0), tf.constant(share * exact)).sharpness.to_python()
     assert (found.eigenvalue > share * exact) == (share < 1)

@@ -167,7 +167,7 @@ def test_no_texts_overlap(shape):
     assert overlapping(PhaseDiagram(tables.summary(**shape), "FCN, ReLU, MSE on made-up data").draw()) == []
 
 
-@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("ending", ["png", "svg", pytest.param("pdf", marks=pytest.mark.slow)])
 def test_it_is_saved_in_the_format_of_the_ending_and_equal_data_give_equal_files(ending, tmp_path):
     one, two = (PhaseDiagram(tables.summary()).save(tmp_path / f"{i}" / f"d.{ending}") for i in range(2))
     assert one.stat().st_size > 5000

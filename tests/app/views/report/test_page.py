@@ -114,8 +114,13 @@ def page(tmp_path, pictures):
     return lambda **changes: Page(write_report(tmp_path / "report.html", report(**({"pictures": pictures} | changes))))
 
 
-def test_the_page_needs_no_other_file_and_no_network(page):
-    made = page()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, pictures):
+    """The page of findings without changes."""
+    return Page(write_report(tmp_path_factory.mktemp("page") / "report.html", report(pictures)))
+
+
+def test_the_page_needs_no_other_file_and_no_network(made):
     fetched = [a[name] for _, a in made.elements for name in ("src", "href", "srcset", "data") if name in a]
     assert len(fetched) > 3
     assert all(address.startswith(("data:", "#")) for address in fetched)
@@ -123,8 +128,7 @@ def test_the_page_needs_no_other_file_and_no_network(page):
     assert not re.search(r"url\((?!#)", made.texts["style"][0])
 
 
-def test_headings_lead_through_the_page_and_every_link_has_its_place(page):
-    made = page()
+def test_headings_lead_through_the_page_and_every_link_has_its_place(made):
     assert len(made.texts["h1"]) == 1
     expected = ["What was run", "Phase diagram", "Critical constants", "Trajectories", "Cost", "Versions and device"]
     assert made.texts["h2"] == [*expected, "Config"]
@@ -133,16 +137,16 @@ def test_headings_lead_through_the_page_and_every_link_has_its_place(page):
     assert {a["aria-labelledby"] for a in made.all("section")} <= places
 
 
-def test_pictures_have_texts_for_those_who_cannot_see_them(page):
-    images = page().all("img")
+def test_pictures_have_texts_for_those_who_cannot_see_them(made):
+    images = made.all("img")
     assert len(images) == 2
     place = tables.summary().set_index(["depth", "width", "constant"])["boundary"].loc[(4, 8, "c_loss")]
     assert f"depth 4, width 8: c_loss {place:.3g}" in images[0]["alt"]
     assert "Loss and sharpness over the steps" in images[1]["alt"]
 
 
-def test_without_javascript_there_is_a_picture_of_the_trajectories(page):
-    source = page().source
+def test_without_javascript_there_is_a_picture_of_the_trajectories(made):
+    source = made.source
     assert 'src="data:image/png' in re.search(r"<noscript>(.*?)</noscript>", source, re.DOTALL)[1]
     assert '<div id="chart" hidden>' in source
 
@@ -160,27 +164,27 @@ def test_constants_have_means_quartiles_and_censored_counts(page):
     assert (found[3], found[5]) == (c_loss, c_max + "1 high")
 
 
-def test_only_constants_that_were_asked_for_have_columns(page):
-    headings = page().texts["th"]
+def test_only_constants_that_were_asked_for_have_columns(made):
+    headings = made.texts["th"]
     assert "closs" in headings
     assert "ccrit" not in headings
 
 
-def test_an_unusual_order_of_constants_is_told(page):
+def test_an_unusual_order_of_constants_is_told(page, made):
     assert "In 2 of 18 initialisations the usual order" in page(violations=2).source
-    assert "usual order" not in page().source
+    assert "usual order" not in made.source
 
 
-def test_what_was_computed_is_counted_by_network(page):
+def test_what_was_computed_is_counted_by_network(made):
     runs = tables.runs()
     total = (f"{runs['run_id'].nunique():,}", f"{(runs['step'] > 0).sum():,}", f"{runs['hvps'].sum():,}")
-    assert ["all", "", *total] in page().rows
+    assert ["all", "", *total] in made.rows
 
 
-def test_the_chart_has_what_was_measured(page):
+def test_the_chart_has_what_was_measured(made):
     runs = tables.trajectories().set_index(["depth", "width", "seed", "lr_exponent"]).sort_index()
     found = {
-        (i["depth"], i["width"], i["seed"], run["x"]): run for i in page().data["initialisations"] for run in i["runs"]
+        (i["depth"], i["width"], i["seed"], run["x"]): run for i in made.data["initialisations"] for run in i["runs"]
     }
     assert set(found) == set(runs.index)
     for key, run in found.items():
@@ -189,8 +193,8 @@ def test_the_chart_has_what_was_measured(page):
             assert values == pytest.approx(runs.loc[[key], name].tolist(), rel=1e-3, nan_ok=True)
 
 
-def test_every_run_tells_its_phase_by_the_constants_of_its_initialisation(page):
-    runs = next(i for i in page().data["initialisations"] if (i["depth"], i["width"], i["seed"]) == (2, 8, 0))["runs"]
+def test_every_run_tells_its_phase_by_the_constants_of_its_initialisation(made):
+    runs = next(i for i in made.data["initialisations"] if (i["depth"], i["width"], i["seed"]) == (2, 8, 0))["runs"]
     names = ["sharpness reduction"] * 4 + ["loss catapult"] + ["loss and sharpness catapult"] * 2 + ["divergent"]
     assert [run["phase"] for run in runs] == names
 
@@ -269,8 +273,8 @@ def test_equal_findings_give_an_equal_file(tmp_path, pictures):
     assert pages[0] == pages[1]
 
 
-def test_the_config_in_the_page_can_be_run(tmp_path, page):
-    (tmp_path / "again.yaml").write_text(page().texts["pre"][0])
+def test_the_config_in_the_page_can_be_run(tmp_path, made):
+    (tmp_path / "again.yaml").write_text(made.texts["pre"][0])
     again = load_config(tmp_path / "again.yaml")
     assert again.sweep.widths == [8, 16, 32]
     assert again.environment is None
