@@ -72,8 +72,8 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
     costs most, comes late. A line has a barrier, but for rare shapes, only where the loss has risen, and with
     cross-entropy on single c that nothing around tells of: every c from just below c_loss on is asked, up to the first
-    with one, as long as enough runs are left to enclose it by halves; it begins when c_loss is beyond doubt. Doubts are
-    settled as long as the whole grid would take more runs.
+    with one, as long as enough runs are left to enclose it by halves; it begins when c_loss and c_sharp are beyond
+    doubt. Doubts are settled as long as the whole grid would take more runs.
 
     Args:
         grid: The c of the grid, increasing.
@@ -108,16 +108,28 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     divergence.settle_doubts(whole_grid_takes_more)
     if divergence.edge != enclosed_at:  # nothing beyond it counts
         loss, sharpness, line = below_divergence()
-    loss.settle_doubts(whole_grid_takes_more)
+    _settle(loss, sharpness, whole_grid_takes_more)
     if barrier:
         line.climb(line.high if loss.edge is None else max(0, loss.edge - 1), whole_grid_takes_more)
         line.narrow_down()
-    sharpness.settle_doubts(whole_grid_takes_more)
     edges = {Question.DIVERGENCE: divergence.edge, Question.LOSS: loss.edge, Question.SHARPNESS: sharpness.edge}
     if barrier:
         line.settle_doubts(whole_grid_takes_more)
         edges[Question.BARRIER] = line.edge
     return edges
+
+
+def _settle(loss: EdgeSearch, sharpness: EdgeSearch, goes_on: Callable[[], bool]) -> None:
+    """Settle the doubts of two searches.
+
+    Where the loss turns out to rise on an island of c, below where its edge was enclosed, the sharpness often rises
+    near by: it is asked there, and what it says casts its own doubts.
+    """
+    enclosed_at = loss.edge
+    loss.settle_doubts(goes_on)
+    if loss.edge is not None and loss.edge != enclosed_at and loss.edge < sharpness.above and goes_on():
+        sharpness.holds(loss.edge)
+    sharpness.settle_doubts(goes_on)
 
 
 def edge_of(question: Question, grid: Sequence[float], high: int, oracle: Oracle) -> int | None:

@@ -109,3 +109,19 @@ def test_a_barrier_on_the_island_where_the_loss_first_rises_is_found():
 
     found = adaptive(grid, NearTheIsland(holds), barrier=True)
     assert (found[Question.LOSS], found[Question.BARRIER]) == (38, 38)
+
+
+def test_the_sharpness_is_asked_on_the_island_where_the_loss_first_rises():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+
+    def holds(index, question):
+        rises = index == 38 or index >= 66
+        return {Question.ONSET: False, Question.DIVERGENCE: index >= 68}.get(question, rises)
+
+    class NearTheIsland(Asked):
+        def ask(self, index, question):
+            near = question is Question.LOSS and 37 <= index < 66
+            return super().ask(index, question)._replace(closeness=0.75 if near else 0.0)
+
+    found = adaptive(grid, NearTheIsland(holds))
+    assert (found[Question.LOSS], found[Question.SHARPNESS], found[Question.DIVERGENCE]) == (38, 38, 68)
