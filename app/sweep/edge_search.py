@@ -101,6 +101,11 @@ class EdgeSearch:
         return self._answers[index].holds
 
     @property
+    def has_islands(self) -> bool:
+        """Whether a larger index than the smallest yes says no."""
+        return any(index > self.above and not answer.holds for index, answer in self._answers.items())
+
+    @property
     def runs_to_enclose(self) -> int:
         """How many more indices it takes to enclose the edge by halves, at most."""
         return math.ceil(math.log2(max(1, self.above - self.below)))
@@ -153,15 +158,19 @@ class EdgeSearch:
             if not goes_on() or self.holds(index):
                 return
 
-    def settle_doubts(self, goes_on: Callable[[], bool] = lambda: True) -> None:
+    def settle_doubts(
+        self, goes_on: Callable[[], bool] = lambda: True, before: Callable[[int], None] = lambda index: None
+    ) -> None:
         """Look into the gaps below the edge wherever a run came close to the threshold (see `Doubt`).
 
         With cross-entropy the sharpness rises again late in the run, and the condition holds on islands of c.
 
         Args:
             goes_on: Whether another run may be asked.
+            before: Called with an index before it is asked.
         """
         while (doubtful := self._doubtful()) is not None and goes_on():
+            before(doubtful)
             self.holds(doubtful)
 
     def _is_open(self) -> bool:
