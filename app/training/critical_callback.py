@@ -13,7 +13,8 @@ import pandas as pd
 
 from sharpness_phases.training.batches import Data, one_batch
 from sharpness_phases.training.critical import TOLERANCE, CriticalLearningRate, NextStep
-from sharpness_phases.training.optimizers import rule_of
+from sharpness_phases.training.optimizers import edge_rule, inner_optimizer
+from sharpness_phases.training.preconditioners import has_preconditioner
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class CriticalLearningRateCallback(keras.callbacks.Callback):
 
     A warning tells, once, that the rate has passed eta_c, so that the next step raises the loss; or the stability edge,
     where the logs hold a sharpness (of a `SharpnessModel`, or a `SharpnessCallback` earlier in the list) and the edge
-    of the optimizer is known (`keras.optimizers.SGD`).
+    of the optimizer is known (`sharpness_phases.stability_edge`).
 
     Args:
         data: The batch that is measured on, the same throughout: as of `critical_learning_rate`.
@@ -134,9 +135,12 @@ class CriticalLearningRateCallback(keras.callbacks.Callback):
 
     def _edge(self, found: CriticalLearningRate, logs: Logs | None) -> float | None:
         """The rate at which the optimizer's stability edge is the sharpness in the logs, if both are known."""
-        rule, sharpness = rule_of(self.model.optimizer), (logs or {}).get("sharpness", math.nan)
+        logs, optimizer = logs or {}, inner_optimizer(self.model.optimizer)
+        rule, sharpness = edge_rule(optimizer), logs.get("sharpness", math.nan)
         if rule is None or not sharpness > 0 or not found.learning_rate > 0:
             return None
+        if has_preconditioner(optimizer) and "sharpness/threshold" not in logs:
+            return None  # the sharpness may be that of H, and the edge is one of P^-1/2 H P^-1/2
         # The edge is in proportion to 1 / eta (but for weight decay, which moves it little).
         return found.learning_rate * float(rule.edge(found.learning_rate)) / sharpness
 
