@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from sharpness_phases.experiment import Experiment
     from sharpness_phases.recommend import recommend_learning_rate
     from sharpness_phases.training.callback import SharpnessCallback
+    from sharpness_phases.training.critical import CriticalLearningRate, critical_learning_rate
+    from sharpness_phases.training.critical_callback import CriticalLearningRateCallback
     from sharpness_phases.training.losses import HalfMeanSquaredError
+    from sharpness_phases.training.optimizers import stability_edge
     from sharpness_phases.training.sharpness_model import SharpnessModel
 
 _PUBLIC = {  # a name's module; a further name stands above and in __all__, too
+    "CriticalLearningRate": "sharpness_phases.training.critical",
+    "CriticalLearningRateCallback": "sharpness_phases.training.critical_callback",
     "Experiment": "sharpness_phases.experiment",
     "HalfMeanSquaredError": "sharpness_phases.training.losses",
     "HessianOperator": "sharpness_phases.curvature.hessian",
@@ -32,10 +37,14 @@ _PUBLIC = {  # a name's module; a further name stands above and in __all__, too
     "PowerIteration": "sharpness_phases.curvature.power",
     "SharpnessCallback": "sharpness_phases.training.callback",
     "SharpnessModel": "sharpness_phases.training.sharpness_model",
+    "critical_learning_rate": "sharpness_phases.training.critical",
     "recommend_learning_rate": "sharpness_phases.recommend",
+    "stability_edge": "sharpness_phases.training.optimizers",
 }
 
 __all__ = [
+    "CriticalLearningRate",
+    "CriticalLearningRateCallback",
     "Experiment",
     "HalfMeanSquaredError",
     "HessianOperator",
@@ -46,7 +55,9 @@ __all__ = [
     "PowerIteration",
     "SharpnessCallback",
     "SharpnessModel",
+    "critical_learning_rate",
     "recommend_learning_rate",
+    "stability_edge",
 ]
 
 

@@ -44,12 +44,14 @@ a quarter more with cross-entropy, nothing with MSE, and finds islands of one gr
 constants 118 equal those of the whole grid (docs/performance.md, "What each change moved" and "Agreement").
 """
 
-DIVERGENCE_DOUBTS = (Doubt(0.05, 1),)
+DIVERGENCE_DOUBTS = (Doubt(0.02, 1),)
 """For divergence, where closeness is the share of the way from L_0 to 1e5 on a logarithmic scale.
 
-From L_0 = 1 on, 0.05 is a loss of 1.8: any loss that clearly rose again above L_0 has its neighbours asked, as a run
-that just survives may lie between two that diverge. To ask less, by counting only losses that had fallen before, saved
-15 of 36 runs at w = 1024, but gave 116 instead of 119 of 120 constants (docs/performance.md, "Tried and given up").
+From L_0 = 1 on, 0.02 is a loss of 1.26: any loss that rose again well above L_0 has its neighbours asked, as a run
+that survives may lie between two that diverge. With 0.05, a loss of 1.8, one c_max of 40 was nine grid steps too high:
+deep narrow networks with cross-entropy diverge on single c, beside runs that rise to 1.4 and 1.7. To ask less, by
+counting only losses that had fallen before, saved 15 of 36 runs at w = 1024, but gave 116 instead of 119 of 120
+constants (docs/performance.md, "Tried and given up").
 """
 
 
@@ -97,6 +99,11 @@ class EdgeSearch:
         if index not in self._answers:
             self._answers[index] = self._ask(index)
         return self._answers[index].holds
+
+    @property
+    def has_islands(self) -> bool:
+        """Whether a larger index than the smallest yes says no."""
+        return any(index > self.above and not answer.holds for index, answer in self._answers.items())
 
     @property
     def runs_to_enclose(self) -> int:
@@ -151,15 +158,19 @@ class EdgeSearch:
             if not goes_on() or self.holds(index):
                 return
 
-    def settle_doubts(self, goes_on: Callable[[], bool] = lambda: True) -> None:
+    def settle_doubts(
+        self, goes_on: Callable[[], bool] = lambda: True, before: Callable[[int], None] = lambda index: None
+    ) -> None:
         """Look into the gaps below the edge wherever a run came close to the threshold (see `Doubt`).
 
         With cross-entropy the sharpness rises again late in the run, and the condition holds on islands of c.
 
         Args:
             goes_on: Whether another run may be asked.
+            before: Called with an index before it is asked.
         """
         while (doubtful := self._doubtful()) is not None and goes_on():
+            before(doubtful)
             self.holds(doubtful)
 
     def _is_open(self) -> bool:

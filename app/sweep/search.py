@@ -72,8 +72,10 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
     costs most, comes late. A line has a barrier, but for rare shapes, only where the loss has risen, and with
     cross-entropy on single c that nothing around tells of: every c from just below c_loss on is asked, up to the first
-    with one, as long as enough runs are left to enclose it by halves; it begins when c_loss is beyond doubt. Doubts are
-    settled as long as the whole grid would take more runs.
+    with one, as long as enough runs are left to enclose it by halves; it begins when c_loss and c_sharp are beyond
+    doubt. Doubts are settled as long as the whole grid would take more runs; where the climb will come by, a run for a
+    doubt looks at the line, too. Where the loss rises on an island of c, the sharpness often does near by, and is asked
+    there.
 
     Args:
         grid: The c of the grid, increasing.
@@ -100,21 +102,29 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         sharpness.enclose(start)
         return loss, sharpness, _search(Question.BARRIER, end, oracle)
 
+    def foot_of_climb() -> int:
+        return line.high if loss.edge is None else max(0, loss.edge - 1)
+
     def whole_grid_takes_more() -> bool:
         reserve = line.runs_to_enclose if barrier else 0
         return oracle.count + reserve < (len(grid) if divergence.edge is None else divergence.edge + 1)
 
+    def ask_the_line_too(index: int) -> None:
+        if barrier and foot_of_climb() <= index < line.above:
+            line.holds(index)
+
     (loss, sharpness, line), enclosed_at = below_divergence(), divergence.edge
-    divergence.settle_doubts(whole_grid_takes_more)
+    divergence.settle_doubts(whole_grid_takes_more, ask_the_line_too)
     if divergence.edge != enclosed_at:  # nothing beyond it counts
         loss, sharpness, line = below_divergence()
-    loss.settle_doubts(whole_grid_takes_more)
-    if barrier:
-        line.climb(line.high if loss.edge is None else max(0, loss.edge - 1), whole_grid_takes_more)
-        line.narrow_down()
+    loss.settle_doubts(whole_grid_takes_more, ask_the_line_too)
+    if loss.has_islands and loss.above < sharpness.above and whole_grid_takes_more():
+        sharpness.holds(loss.above)
     sharpness.settle_doubts(whole_grid_takes_more)
     edges = {Question.DIVERGENCE: divergence.edge, Question.LOSS: loss.edge, Question.SHARPNESS: sharpness.edge}
     if barrier:
+        line.climb(foot_of_climb(), whole_grid_takes_more)
+        line.narrow_down()
         line.settle_doubts(whole_grid_takes_more)
         edges[Question.BARRIER] = line.edge
     return edges

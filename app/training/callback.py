@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
 from sharpness_phases.curvature.operator import Solver
+from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.training.measurement_set import Examples
-from sharpness_phases.training.optimizers import rule_of
+from sharpness_phases.training.optimizers import HESSIAN, StabilityEdge, stability_edge
 from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
@@ -27,11 +29,15 @@ class Measured(NamedTuple):
     Attributes:
         step: Optimizer steps taken before it.
         loss: Loss on the measurement set.
-        sharpness: Largest eigenvalue of the loss Hessian there.
+        sharpness: Largest eigenvalue of the loss Hessian there; with a preconditioner P, of P^-1/2 H P^-1/2.
         learning_rate: The optimizer's learning rate eta at that step.
-        threshold: The optimizer's stability edge at that rate (`sharpness_phases.runs.edge.sgd_edge`; 2/eta for plain
+        threshold: The optimizer's stability edge at that rate (`sharpness_phases.stability_edge`; 2/eta for plain
             gradient descent): training is stable on a quadratic loss of a sharpness below it. None where the edge of
-            such an optimizer is not known.
+            such an optimizer is not known, or is not one of what is measured.
+        participation: Share of the weights that take part in the top eigenvector
+            (`sharpness_phases.curvature.preconditioned.participation_ratio`).
+        at_floor: Share of the weights whose P is that of epsilon rather than of gradients; NaN without P. Where it is
+            large, as near interpolation, the sharpness may be that of weights that hardly matter.
     """
 
     step: int
@@ -39,6 +45,8 @@ class Measured(NamedTuple):
     sharpness: float
     learning_rate: float
     threshold: float | None
+    participation: float
+    at_floor: float
 
 
 class SharpnessCallback(keras.callbacks.Callback):
@@ -49,10 +57,14 @@ class SharpnessCallback(keras.callbacks.Callback):
     Loss and sharpness are measured at the weights between two steps, not read from batch logs, which are means over
     the epoch so far. What stands still while measuring, and what is refused, is told by `SharpnessModel`.
 
-    The logs of every epoch get `sharpness`, the last one measured, and, with `keras.optimizers.SGD`, whatever its
-    momentum and schedule, `sharpness/threshold`: the stability edge at the rate of that step. Of other optimizers the
-    edge is not known; none is logged, and a warning says so once. The history of `fit` holds the logs, and callbacks
-    later in the list see them: put this one before `TensorBoard` or `CSVLogger`.
+    Measured is, as in `SharpnessModel`, what the optimizer's edge is held against: the Hessian's largest eigenvalue,
+    and that of P^-1/2 H P^-1/2 where the optimizer has a preconditioner P.
+
+    The logs of every epoch get `sharpness`, the last one measured, and `sharpness/threshold`, the optimizer's stability
+    edge at the rate of that step, whatever the schedule; with a preconditioner `sharpness/participation` and
+    `sharpness/at_floor`, too (`Measured`). Where the edge is not known none is logged, and a warning says so once. The
+    history of `fit` holds the logs, and callbacks later in the list see them: put this one before `TensorBoard` or
+    `CSVLogger`.
 
     Args:
         measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...) to measure on.
@@ -63,6 +75,7 @@ class SharpnessCallback(keras.callbacks.Callback):
         verify: Check the model's second derivatives before training, as `SharpnessModel` does.
         batch_norm: Whether batch normalisation that trains uses the statistics of the measurement set ("batch"), as
             training uses those of its batch, or its moving ones ("inference"); see `SharpnessModel`.
+        preconditioned: Whether to measure P^-1/2 H P^-1/2 where the optimizer has a preconditioner P; False for H.
 
     Attributes:
         history: The measurements of the last `fit`, as `Measured` tuples; `pandas.DataFrame(callback.history)` has a
@@ -92,6 +105,7 @@ class SharpnessCallback(keras.callbacks.Callback):
         chunk_size: int | None = None,
         verify: bool = True,
         batch_norm: BatchNorm = "batch",
+        preconditioned: bool = True,
     ) -> None:
         super().__init__()
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -107,6 +121,7 @@ class SharpnessCallback(keras.callbacks.Callback):
             "chunk_size": chunk_size,
             "verify": verify,
             "batch_norm": require_batch_norm(batch_norm),
+            "preconditioned": preconditioned,
         }
         self._measuring: SharpnessModel | None = None
         self._said_unknown = False
@@ -116,7 +131,7 @@ class SharpnessCallback(keras.callbacks.Callback):
         self.history = []
         # A wrapper of its own, and new for every `fit`: the model may have been compiled anew.
         self._measuring = SharpnessModel(self.model, every=0, **self._settings)
-        self._measuring.compile(optimizer=keras.optimizers.SGD(), jit_compile=bool(self.model.jit_compile))
+        self._measuring.compile(optimizer=self.model.optimizer, jit_compile=bool(self.model.jit_compile))
         self._measure()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -130,9 +145,7 @@ class SharpnessCallback(keras.callbacks.Callback):
         if self._unit == "epochs" and (epoch + 1) % self._every == 0:
             self._measure()
         if logs is not None:
-            logs["sharpness"] = self.history[-1].sharpness
-            if (threshold := self.history[-1].threshold) is not None:
-                logs["sharpness/threshold"] = threshold
+            logs |= _logged(self.history[-1])
 
     def _steps(self) -> int:
         return int(self.model.optimizer.iterations)
@@ -140,20 +153,41 @@ class SharpnessCallback(keras.callbacks.Callback):
     def _measure(self) -> None:
         assert self._measuring is not None
         found = self._measuring.measure()
-        learning_rate = float(self.model.optimizer.learning_rate)
-        sharpness, threshold = float(found.sharpness.eigenvalue), self._edge(learning_rate)
-        self.history.append(Measured(self._steps(), float(found.loss), sharpness, learning_rate, threshold))
-
-    def _edge(self, learning_rate: float) -> float | None:
-        """The edge of the model's optimizer at a rate; None, said once, where it is not known."""
-        rule = rule_of(self.model.optimizer)
-        if rule is not None:
-            return float(rule.edge(learning_rate))
-        if not self._said_unknown:
+        sharpness = found.sharpness.to_python()
+        edge = self._measuring.stability_edge() if self._settings["preconditioned"] else self._edge_of_hessian()
+        if edge.edge is None and not self._said_unknown:
             self._said_unknown = True
-            logger.warning(
-                "SharpnessCallback: the stability edge of %s is not known, so that no `sharpness/threshold` is logged; "
-                "it is known of keras.optimizers.SGD.",
-                type(self.model.optimizer).__name__,
+            logger.warning("SharpnessCallback logs no `sharpness/threshold`: %s.", edge.words)
+        learning_rate, taking_part = (
+            float(self.model.optimizer.learning_rate),
+            participation_ratio(sharpness.eigenvector),
+        )
+        self.history.append(
+            Measured(
+                self._steps(),
+                float(found.loss),
+                float(sharpness.eigenvalue),
+                learning_rate,
+                edge.edge,
+                taking_part,
+                edge.at_floor,
             )
-        return None
+        )
+
+    def _edge_of_hessian(self) -> StabilityEdge:
+        """The edge of the model's optimizer, unless it is one of another operator than H, which is measured."""
+        found = stability_edge(self.model.optimizer)
+        if found.operator == HESSIAN:
+            return found
+        words = f"H is measured, and {type(self.model.optimizer).__name__} has an edge of {found.operator}"
+        return StabilityEdge(None, None, words)
+
+
+def _logged(measured: Measured) -> Logs:
+    """What the logs of an epoch get of its last measurement."""
+    logs = {"sharpness": measured.sharpness}
+    if measured.threshold is not None:
+        logs["sharpness/threshold"] = measured.threshold
+    if not math.isnan(measured.at_floor):
+        logs |= {"sharpness/participation": measured.participation, "sharpness/at_floor": measured.at_floor}
+    return logs

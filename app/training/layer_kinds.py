@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any, TypeAlias
 
 import keras
@@ -139,7 +140,9 @@ def kind_of(layer: keras.layers.Layer) -> str | None:
         cannot tell them.
     """
     try:
-        config = {key: value for key, value in layer.get_config().items() if key != "name"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of lambdas that would be unsafe to load
+            config = {key: value for key, value in layer.get_config().items() if key != "name"}
         shapes = None if type(layer).__module__.startswith("keras.") else layer.get_build_config()
         return json.dumps([config, shapes], sort_keys=True)
     except (TypeError, ValueError, NotImplementedError):

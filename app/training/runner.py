@@ -14,6 +14,7 @@ from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_di
 from sharpness_phases.training.line import Line, LineFromStart
 from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.nearest_weights import NearestWeights
+from sharpness_phases.training.preconditioners import reset_optimizer
 from sharpness_phases.training.sharpness_model import SharpnessModel
 from sharpness_phases.training.tracker import Measurement
 
@@ -106,6 +107,8 @@ class InitialState:
 class TrajectoryRunner:
     """Runs one compiled `SharpnessModel` many times: weights are assigned, nothing is built or traced anew.
 
+    Where the optimizer has a preconditioner P, the sharpness is that of P^-1/2 H P^-1/2, in all that is said here.
+
     Steps, measurements and the conditions that end a run are one compiled loop. Runs from one initial state that begin
     with the same batch share its gradient, unless the network keeps a state of its own (such as a dropout's).
 
@@ -134,17 +137,26 @@ class TrajectoryRunner:
         self._nearest: NearestWeights | None = None
         self._line = LineFromStart(model)
 
-    def initial_state(self, weights: list[np.ndarray], noise_seed: int = 0) -> InitialState:
+    def initial_state(
+        self, weights: list[np.ndarray], noise_seed: int = 0, first_batch: np.ndarray | None = None
+    ) -> InitialState:
         """Measure loss and sharpness before training.
 
         Args:
             weights: Weights of the network, as `keras.Model.get_weights` gives them.
             noise_seed: Fixes the noise of dropout and the like in every run.
+            first_batch: Indices into the training data, shape (batch_size,), of the batch that runs begin with: an
+                optimizer's preconditioner P holds its gradient already at step 0. None: that on the measurement set.
 
         Returns:
             The state from which runs start.
         """
         self.model.network.set_weights(weights)
+        if (preconditioner := self.model.preconditioner) is not None:
+            reset_optimizer(self.model.optimizer)
+            if first_batch is not None:
+                gradient = self._gradient(tf.constant(first_batch))
+                preconditioner.expect(self.model.tracker.hessian.flatten(gradient))
         found = self.model.measure()
         result = found.sharpness.to_python()
         products, scale = float(result.hvps), float("nan")
@@ -359,10 +371,8 @@ class TrajectoryRunner:
             self._nearest = NearestWeights(self.model.network, self.model.tracker.operator)
         if self._nearest is not None:
             self._nearest.reset(initial.sample_scale)
-        optimizer = self.model.optimizer
-        for variable in optimizer.variables:
-            variable.assign(tf.zeros_like(variable.value))
-        optimizer.learning_rate = learning_rate
+        reset_optimizer(self.model.optimizer)
+        self.model.optimizer.learning_rate = learning_rate
 
     def _train_on(self, indices: Tensor) -> None:
         self.model.train_step((tf.gather(self._x, indices), tf.gather(self._y, indices)))

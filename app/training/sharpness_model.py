@@ -14,8 +14,17 @@ import sharpness_phases.models.layers  # noqa: F401  # registers our layers, so 
 import sharpness_phases.training.losses  # noqa: F401  # registers our loss, too
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
+from sharpness_phases.curvature.preconditioned import Diagonal
 from sharpness_phases.training.measurement_set import Examples, as_tensors
 from sharpness_phases.training.objective import CompiledObjective
+from sharpness_phases.training.optimizers import (
+    PRECONDITIONED,
+    StabilityEdge,
+    edge_now,
+    inner_optimizer,
+    stability_edge,
+)
+from sharpness_phases.training.preconditioners import Preconditioner, has_preconditioner
 from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
 from sharpness_phases.training.second_derivatives import check_second_derivatives
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
@@ -44,7 +53,12 @@ class SharpnessModel(keras.Model):
 
     The sharpness is the largest algebraic eigenvalue of the Hessian of the compiled loss (regularisers included), on
     one fixed measurement set, at the weights after the optimizer's step. It appears
-    as `sharpness` in the logs of every step and epoch; between measurements the last value stands.
+    as `sharpness` in the logs of every step and epoch; between measurements the last value stands. Beside it stands
+    `sharpness/threshold`, the optimizer's stability edge at its present rate, where that is known.
+
+    Of an optimizer that divides its step by a diagonal P (Adam, AdamW, Nadam, RMSprop of Keras), what is measured is
+    the largest eigenvalue of P^-1/2 H P^-1/2 in the place of the Hessian H: the one that its edge is held against. P is
+    that of the last step; before the first, it is made of the gradient on the measurement set.
 
     What stands still while measuring: dropout, noise and augmentation are off, and every example of the measurement set
     weighs the same: `class_weight` and `sample_weight` of `fit` weigh the training steps only. Batch normalisation that
@@ -66,6 +80,7 @@ class SharpnessModel(keras.Model):
         seed: Fixes the random part of start vectors.
         batch_norm: "batch" for the loss with the statistics of the measurement set; "inference" for the loss with
             moving statistics, that of `evaluate` and `predict`, which training does not descend.
+        preconditioned: Whether to measure P^-1/2 H P^-1/2 where the optimizer has a preconditioner P; False for H.
 
     Raises:
         ValueError: If `every` is negative, `batch_norm` is no choice, `measurement` is not a pair of equal lengths, or
@@ -92,6 +107,7 @@ class SharpnessModel(keras.Model):
         verify: bool = True,
         seed: int = 0,
         batch_norm: BatchNorm = "batch",
+        preconditioned: bool = True,
         **kwargs: Setting,
     ) -> None:
         super().__init__(**kwargs)
@@ -104,6 +120,8 @@ class SharpnessModel(keras.Model):
         self._verify, self._verified = verify, False
         self._seed = seed
         self._batch_norm = require_batch_norm(batch_norm)
+        self._preconditioned = preconditioned
+        self._live: Preconditioner | None = None
         self._measurement = None if measurement is None else as_tensors(measurement, network)
         self._objective = CompiledObjective(network, self, self._batch_norm)
         self._measuring: SharpnessTracker | None = None
@@ -150,11 +168,13 @@ class SharpnessModel(keras.Model):
             data: A batch (x, y) or (x, y, sample_weight).
 
         Returns:
-            Keras' logs, and `sharpness`.
+            Keras' logs, `sharpness`, and `sharpness/threshold`.
         """
         logs = super().train_step(data)
         if self._measurement is not None and self.every > 0:
             logs["sharpness"] = self._track()
+            if self._is_held_against_its_edge() and (edge := edge_now(self.optimizer)) is not None:
+                logs["sharpness/threshold"] = edge
         elif self._lost_measurement:
             logger.warning("Training goes on without measuring: call `measure_on(x, y)` first. %s", _NOT_SAVED)
         return logs
@@ -179,6 +199,22 @@ class SharpnessModel(keras.Model):
         """As `sharpness`, with loss and accuracy, and tensors as results."""
         self.tracker  # noqa: B018  # built outside the graph
         return self._measure(tf.constant(0, tf.int64))
+
+    def stability_edge(self) -> StabilityEdge:
+        """The compiled optimizer's edge as it stands, as `sharpness_phases.stability_edge` gives it.
+
+        A model that is not compiled or has no measurement set is a `ValueError`.
+
+        Returns:
+            The edge, with the preconditioner P that `sharpness` uses, also before the first step.
+        """
+        hessian = self.tracker.hessian
+        found = stability_edge(self.optimizer)
+        if found.operator != PRECONDITIONED:
+            return found
+        live = self._live or Preconditioner(inner_optimizer(self.optimizer), hessian.variables)
+        diagonal = live.of_last_step() if int(self.optimizer.iterations) else live(hessian.linearize().gradient)
+        return found._replace(preconditioner=diagonal.values.numpy(), at_floor=float(diagonal.at_floor))
 
     def evaluate_measurement(self) -> tuple[Scalar, Scalar]:
         """Loss and accuracy on the measurement set at the present weights; callable inside a `tf.function`.
@@ -224,6 +260,7 @@ class SharpnessModel(keras.Model):
             "verify": self._verify,
             "seed": self._seed,
             "batch_norm": self._batch_norm,
+            "preconditioned": self._preconditioned,
             "measures": self._measurement is not None or self._lost_measurement,
         }
 
@@ -278,10 +315,31 @@ class SharpnessModel(keras.Model):
             self._seed,
             bool(self.jit_compile),
             self._of_set if objective.depends_on_chunks(x, y, self._chunk_size) else None,
+            self._diagonal(variables),
         )
         self._measure = tf.function(tracker.measure)
         self._last = tf.Variable(tf.constant(float("nan"), tracker.operator.dtype), trainable=False)
         return tracker
+
+    @property
+    def preconditioner(self) -> Preconditioner | None:
+        """The live preconditioner that `sharpness` uses; None where H is measured."""
+        self.tracker  # noqa: B018  # builds it
+        return self._live
+
+    def _diagonal(self, variables: list[tf.Variable]) -> Diagonal | None:
+        """P of the compiled optimizer, from the gradient; None where H is measured."""
+        optimizer, self._live = inner_optimizer(self.optimizer), None
+        if not (self._preconditioned and has_preconditioner(optimizer)):
+            return None
+        if not optimizer.built:
+            optimizer.build(self.trainable_variables)
+        live = self._live = Preconditioner(optimizer, variables)
+        return lambda gradient: live(gradient).values
+
+    def _is_held_against_its_edge(self) -> bool:
+        """Whether the edge of the optimizer is one of what is measured."""
+        return self._preconditioned or not has_preconditioner(inner_optimizer(self.optimizer))
 
     def _track(self) -> Scalar:
         self.tracker  # noqa: B018  # built outside the graph

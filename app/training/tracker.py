@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
-from sharpness_phases.curvature.operator import Aim, EigenResult, Scalar, Solver, Vector
+from sharpness_phases.curvature.operator import Aim, EigenResult, Operator, Scalar, Solver, Vector
+from sharpness_phases.curvature.preconditioned import Diagonal, PreconditionedOperator
 from sharpness_phases.curvature.starts import SIDE_FAILURE, RandomStarts, least_overlap
 from sharpness_phases.training.measurement_set import Examples
 
@@ -76,10 +77,14 @@ class SharpnessTracker:
         compiled: Whether the two solvers are compiled by XLA.
         of_chunks: The same function of the whole set, where it is a mean over chunks and not over examples, as with
             the statistics of batch normalisation; None otherwise.
+        diagonal: P of an optimizer's preconditioner, from the gradient: measured is P^-1/2 H P^-1/2 in the place of the
+            Hessian H. None for H.
 
     Attributes:
-        operator: The Hessian on the measurement set.
-        sample: The Hessian on the sample; None where there are too few examples, or the solver is not `Lanczos`.
+        hessian: The Hessian on the measurement set.
+        operator: What is measured: the Hessian, or the preconditioned one.
+        sample: The Hessian on the sample; None where there are too few examples, the solver is not `Lanczos`, or there
+            is a preconditioner, which would have to be put back with the weights to confirm what was estimated.
     """
 
     def __init__(
@@ -93,11 +98,15 @@ class SharpnessTracker:
         seed: int = 0,
         compiled: bool = False,
         of_chunks: LossAndAccuracy | None = None,
+        diagonal: Diagonal | None = None,
     ) -> None:
         x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        self.operator = HessianOperator(
+        self.hessian = HessianOperator(
             loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True, mean_of_chunks=of_chunks is not None
         )
+        self.operator: Operator = self.hessian
+        if diagonal is not None:
+            self.operator = PreconditionedOperator(self.hessian, diagonal)
         self._solver = solver
         self._starts = RandomStarts(self.operator.size, self.operator.dtype, seed)
         size = self.operator.size
@@ -107,7 +116,7 @@ class SharpnessTracker:
         self.sample: HessianOperator | None = None
         self.sample_share = 0.0
         few = sample_size(len(x))
-        if few and isinstance(solver, Lanczos):
+        if few and isinstance(solver, Lanczos) and diagonal is None:
             apart = len(x) // few  # examples may be sorted by class
             few_x, few_y = (part[::apart][:few] for part in (x, y))
             self.sample = HessianOperator(

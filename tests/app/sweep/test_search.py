@@ -6,7 +6,7 @@ from sharpness_phases.sweep.search import adaptive, exhaustive
 
 
 class Asked:
-    """An oracle that knows nothing beforehand and remembers what was asked."""
+    """An oracle that knows nothing beforehand; a run that looked at the line tells of loss and divergence, too."""
 
     def __init__(self, holds, closeness=0.0):
         self.holds, self.closeness, self.asked = holds, closeness, []
@@ -16,10 +16,16 @@ class Asked:
         return len(self.asked)
 
     def known(self, index, question):
-        return None
+        told = question in (Question.DIVERGENCE, Question.LOSS) and (index, Question.BARRIER) in self.asked
+        return self.answer(index, question) if told else None
 
     def ask(self, index, question):
+        if (answer := self.known(index, question)) is not None:
+            return answer
         self.asked.append((index, question))
+        return self.answer(index, question)
+
+    def answer(self, index, question):
         return Answer(self.holds(index, question), self.closeness)
 
     def indices(self, question):
@@ -104,8 +110,24 @@ def test_a_barrier_on_the_island_where_the_loss_first_rises_is_found():
         return index >= edges[question]
 
     class NearTheIsland(Asked):
-        def ask(self, index, question):
-            return super().ask(index, question)._replace(closeness=0.75 if 37 <= index < 44 else 0.0)
+        def answer(self, index, question):
+            return super().answer(index, question)._replace(closeness=0.75 if 37 <= index < 44 else 0.0)
 
     found = adaptive(grid, NearTheIsland(holds), barrier=True)
     assert (found[Question.LOSS], found[Question.BARRIER]) == (38, 38)
+
+
+def test_the_sharpness_is_asked_on_the_island_where_the_loss_first_rises():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+
+    def holds(index, question):
+        rises = index == 38 or index >= 66
+        return {Question.ONSET: False, Question.DIVERGENCE: index >= 68}.get(question, rises)
+
+    class NearTheIsland(Asked):
+        def answer(self, index, question):
+            near = question is Question.LOSS and 37 <= index < 66
+            return super().answer(index, question)._replace(closeness=0.75 if near else 0.0)
+
+    found = adaptive(grid, NearTheIsland(holds))
+    assert (found[Question.LOSS], found[Question.SHARPNESS], found[Question.DIVERGENCE]) == (38, 38, 68)
