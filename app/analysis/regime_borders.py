@@ -28,8 +28,8 @@ _TURN = 2.5  # a fall that ends at t and turns into a rise before 2.5 t has no p
 _VALLEY = (0.15, 14.0, 2.5)
 """A plateau lies between transient and rise where log r is within the first of its minimum, beyond the noise; if a
 constant that bends into a rise makes the residual smaller than a line does by the second, in units of its own variance;
-and if it bends at 2.5 t or later, t being its first step. With (0.15, 8, 2) and (0.2, 8, 1.5), two and four labelled
-runs more are wrong."""
+and if it bends at 2.5 t or later, t being its first step. With (0.15, 8, 2) and (0.2, 8, 1.5), two and three
+labelled runs more are wrong."""
 
 _FEWEST = 8  # blocks in which a bend is looked for
 _ROUNDING = 0.005  # spread of log r that no fit needs to explain

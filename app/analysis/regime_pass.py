@@ -36,8 +36,8 @@ end is a slow fall itself, of an exponential one for 50 to 70 blocks. With 3 or 
 stays at the edge are lost; from 10 to 24 for the second, as many labels are right."""
 
 _UNSURE, _LEAST_WEIGHT = 0.15, 0.2
-"""Where the error of g is `_UNSURE`, a block weighs half; at least `_LEAST_WEIGHT`. With 0.08 or 0.3 for the first, two
-or three labelled runs more are wrong; with 0.1 for the second, one of 100 drawn runs more."""
+"""Where the error of g is `_UNSURE`, a block weighs half; at least `_LEAST_WEIGHT`. With 0.08 for the first, as many
+labelled runs are right, with 0.3 three fewer; with 0.1 for the second, one of 100 drawn runs more is wrong."""
 
 _STILL_FALLING = 0.4
 """Cost of a block of the transient in which r falls, though slowly, for each |g|: a fall of two e-folds after the
