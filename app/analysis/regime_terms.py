@@ -51,8 +51,8 @@ class RegimeSettings:
         settled: r changes fast where |d log r / dt| is at least this share of the fastest so far: the transient ends
             when it is less.
         level_band: A fall has ended where r is within this share of the level at which it then stays.
-        least_change: A rise or a fall of log r by less is none (with 0.1 one of 100 drawn runs more is wrong; with 0.15 one
-            less, but a labelled run gets another beginning when it goes on)...
+        least_change: A rise or a fall of log r by less is none (with 0.1 one of 100 drawn runs more is wrong; with 0.15
+            one less, but a labelled run gets another beginning when it goes on)...
         noise_change: ...nor is one by less than this many sigma.
         time_scale: t_0 in steps: before it, growth is judged as at t_0, as a few steps say little.
         shortest: A regime of fewer blocks (see `regime_trend`) is a fluctuation of the one before it.
