@@ -336,6 +336,7 @@ def everything(tmp_path_factory):
     return experiment(folder, *overrides).run(), folder
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_in_addition_is_written(everything):
     analyzer, folder = everything
     pictures = "saturation saturation_diagram regimes phase_diagram_over_depth phase_diagram_over_ratio"

@@ -127,7 +127,7 @@ def test_integer_labels_and_keras_own_losses_work():
     ("optimizer", "words"),
     [
         (keras.optimizers.SGD(0.1), ""),
-        (keras.optimizers.SGD(0.1, momentum=0.9), "momentum 0.9"),
+        pytest.param(keras.optimizers.SGD(0.1, momentum=0.9), "momentum 0.9", marks=pytest.mark.slow),
         (keras.optimizers.AdamW(), "AdamW; this rate is for plain SGD"),
     ],
     ids=["plain", "momentum", "AdamW"],
@@ -205,6 +205,7 @@ def test_wrong_second_derivatives_are_refused_by_name():
         recommend_learning_rate(compiled(network(Stopped(name="norm_9"))), (X, Y))
 
 
+@pytest.mark.slow
 def test_a_rate_for_batch_normalization_is_that_of_the_statistics_that_were_chosen():
     norm = keras.layers.BatchNormalization(name="norm")
     model = compiled(network(norm))

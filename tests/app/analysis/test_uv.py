@@ -45,7 +45,7 @@ def simulated(n, c, dtype):
     return run, *recursion(f_0, lambda_0, n, rate, STEPS)
 
 
-@pytest.mark.parametrize("c", [0.5, 1.5, 2.5, 3.5])
+@pytest.mark.parametrize("c", [0.5, *(pytest.param(c, marks=pytest.mark.slow) for c in (1.5, 2.5)), 3.5])
 @pytest.mark.parametrize("n", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 1024))])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-5), ("float32", 1e-3)])
 def test_training_follows_the_exact_recursions(dtype, tolerance, n, c):

@@ -69,6 +69,7 @@ def transformer(normalization):
     return keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(normalization()(x))))
 
 
+@pytest.mark.slow
 def test_a_transformer_is_that_with_normalisation_written_out(double_policy):
     network = with_moved_weights(transformer(lambda: layers.LayerNormalization(epsilon=1e-5)))
     written_out = transformer(LayerNorm)

@@ -236,6 +236,7 @@ def test_networks_of_this_project_pass(activation, seed):
     assert check(network)
 
 
+@pytest.mark.slow
 def test_a_normalized_resnet_of_this_project_passes():
     assert check(ResNet(width=2, depth=18, normalization="layer").build((8, 8, 1), 3, seed=0))
 
