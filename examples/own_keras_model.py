@@ -40,7 +40,8 @@ def main() -> None:
     sharpness = SharpnessCallback(measurement=(data.x, data.y), every=4, unit="steps")
     model.fit(data.x, data.y, batch_size=128, epochs=given.epochs, verbose=0, callbacks=[sharpness])
 
-    table = pd.DataFrame(sharpness.history)  # a row for each measurement
+    # A row for each measurement; what only optimizers with a preconditioner have is empty here.
+    table = pd.DataFrame(sharpness.history).dropna(axis="columns", how="all")
     print(table.iloc[:: max(1, len(table) // 10)].to_string(index=False, float_format="{:.4g}".format))
 
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
