@@ -38,7 +38,7 @@ def is_picture(path):
 def test_the_sharpness_of_an_own_model_is_printed_and_drawn(tmp_path):
     text = run("own_keras_model.py", "--epochs", 3, "--learning-rate", 0.02, "--to", "mine.png", folder=tmp_path)
     header, *rows, picture = text.splitlines()
-    assert header.split() == ["step", "loss", "sharpness", "learning_rate", "threshold"]
+    assert header.split() == ["step", "loss", "sharpness", "learning_rate", "threshold", "participation"]
     values = [[float(value) for value in row.split()] for row in rows]
     assert values[0][0] == 0
     assert values[-1][0] > values[0][0]
