@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import keras
 
@@ -13,14 +13,10 @@ from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.optimizers import HESSIAN, StabilityEdge, stability_edge
 from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
+from sharpness_phases.training.schedule import Logs, Schedule
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 logger = logging.getLogger(__name__)
-
-UNITS = ("epochs", "steps")
-
-Logs: TypeAlias = dict[str, float]
-"""What Keras hands to callbacks, and keeps in the history of `fit`: values by name."""
 
 
 class Measured(NamedTuple):
@@ -108,13 +104,8 @@ class SharpnessCallback(keras.callbacks.Callback):
         preconditioned: bool = True,
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"`every` must be an integer of at least 1. Received: {every!r}.")
-        if unit not in UNITS:
-            raise ValueError(f"`unit` must be one of {', '.join(map(repr, UNITS))}. Received: {unit!r}.")
+        self._schedule = Schedule(every, unit)
         self.history: list[Measured] = []
-        self._every = every
-        self._unit = unit
         self._settings: dict[str, Any] = {
             "measurement": measurement,
             "solver": solver,
@@ -136,13 +127,12 @@ class SharpnessCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Measure, if a step is due."""
-        # With `steps_per_execution`, several steps lie between two calls.
-        if self._unit == "steps" and self._steps() // self._every > self.history[-1].step // self._every:
+        if self._schedule.is_due_after_steps(self._steps(), self.history[-1].step):
             self._measure()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Measure, if the epoch is due, and tell the logs."""
-        if self._unit == "epochs" and (epoch + 1) % self._every == 0:
+        if self._schedule.is_due_after_epoch(epoch):
             self._measure()
         if logs is not None:
             logs |= _logged(self.history[-1])
@@ -158,18 +148,14 @@ class SharpnessCallback(keras.callbacks.Callback):
         if edge.edge is None and not self._said_unknown:
             self._said_unknown = True
             logger.warning("SharpnessCallback logs no `sharpness/threshold`: %s.", edge.words)
-        learning_rate, taking_part = (
-            float(self.model.optimizer.learning_rate),
-            participation_ratio(sharpness.eigenvector),
-        )
         self.history.append(
             Measured(
                 self._steps(),
                 float(found.loss),
                 float(sharpness.eigenvalue),
-                learning_rate,
+                float(self.model.optimizer.learning_rate),
                 edge.edge,
-                taking_part,
+                participation_ratio(sharpness.eigenvector),
                 edge.at_floor,
             )
         )

@@ -6,7 +6,6 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import TypeAlias
 
 import keras
 import pandas as pd
@@ -15,16 +14,12 @@ from sharpness_phases.training.batches import Data, one_batch
 from sharpness_phases.training.critical import TOLERANCE, CriticalLearningRate, NextStep
 from sharpness_phases.training.optimizers import edge_rule, inner_optimizer
 from sharpness_phases.training.preconditioners import has_preconditioner
+from sharpness_phases.training.schedule import Logs, Schedule
 
 logger = logging.getLogger(__name__)
 
-UNITS = ("steps", "epochs")
-
 LOGGED = ("eta_c", "lambda_c", "lambda_dir", "forwards", "island", "censored")
 """What the logs get, under these names."""
-
-Logs: TypeAlias = dict[str, float]
-"""What Keras hands to callbacks, and keeps in the history of `fit`: values by name."""
 
 _SIDES = {"low": -1.0, "": 0.0, "high": 1.0}
 
@@ -83,16 +78,13 @@ class CriticalLearningRateCallback(keras.callbacks.Callback):
         tolerance: float = TOLERANCE,
     ) -> None:
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"`every` must be an integer of at least 1. Received: {every!r}.")
-        if unit not in UNITS:
-            raise ValueError(f"`unit` must be one of {', '.join(map(repr, UNITS))}. Received: {unit!r}.")
+        self._schedule = Schedule(every, unit)
         if not 0 < tolerance < 1:
             raise ValueError(f"`tolerance` must lie between 0 and 1. Received: {tolerance!r}.")
         self.history: list[CriticalLearningRate] = []
         self._batch = one_batch(data, examples)
         self._against = None if against is None else one_batch(against, examples, "against")
-        self._every, self._unit, self._tolerance = every, unit, tolerance
+        self._tolerance = tolerance
         self._parquet = None if parquet is None else Path(parquet)
         self._next_step: NextStep | None = None
         self._warned = False
@@ -106,15 +98,13 @@ class CriticalLearningRateCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Measure, if a step is due, and tell the logs."""
-        # With `steps_per_execution`, several steps lie between two calls.
-        steps = int(self.model.optimizer.iterations)
-        if self._unit == "steps" and steps // self._every > self.history[-1].step // self._every:
+        if self._schedule.is_due_after_steps(int(self.model.optimizer.iterations), self.history[-1].step):
             self._measure(logs)
         self._tell(logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Measure, if the epoch is due, tell the logs, and write the file."""
-        if self._unit == "epochs" and (epoch + 1) % self._every == 0:
+        if self._schedule.is_due_after_epoch(epoch):
             self._measure(logs)
         self._tell(logs)
         self._write()
