@@ -29,8 +29,9 @@ _Function = type(tf.function(lambda: None))
 _call_function = _Function.__call__
 _softsign = tf.nn.softsign
 _batch_normalization = keras.layers.BatchNormalization.call
-_resize = {name: getattr(gen_image_ops, name) for name in ("resize_bilinear", "resize_bicubic")}
-_nearest, _scale = gen_image_ops.resize_nearest_neighbor, gen_image_ops.scale_and_translate
+_NEAREST = "resize_nearest_neighbor"
+_resize = {name: getattr(gen_image_ops, name) for name in (_NEAREST, "resize_bilinear", "resize_bicubic")}
+_scale = gen_image_ops.scale_and_translate
 
 
 def require_batch_norm(value: str) -> BatchNorm:
@@ -122,7 +123,7 @@ def _linear(forward: LinearMap, adjoint: LinearMap) -> LinearMap:
 
 
 def _right_resize(kind: str) -> AnyFunction:
-    """Bilinear or bicubic resizing of images (B, H, W, C), whose output is float32 for every input."""
+    """Nearest, bilinear or bicubic resizing of images (B, H, W, C); what is no nearest pixel is float32."""
     forward, adjoint = _resize[kind], getattr(gen_image_ops, f"{kind}_grad")
 
     def resize(
@@ -135,32 +136,14 @@ def _right_resize(kind: str) -> AnyFunction:
         images = tf.convert_to_tensor(images)
         if not images.dtype.is_floating:
             return forward(images, size, align_corners, half_pixel_centers, name)
-        like = tf.stop_gradient(images)  # of which the adjoint takes shape and dtype
+        # From which the adjoint takes the shape, and but for the nearest pixel the dtype.
+        like = tf.shape(images)[1:3] if kind == _NEAREST else tf.stop_gradient(images)
         return _linear(
             lambda x: forward(x, size, align_corners, half_pixel_centers, name),
             lambda y: adjoint(y, like, align_corners, half_pixel_centers),
         )(images)
 
     return resize
-
-
-def _right_nearest(
-    images: tf.Tensor,
-    size: tf.Tensor,
-    align_corners: bool = False,
-    half_pixel_centers: bool = False,
-    name: str | None = None,
-) -> tf.Tensor:
-    """Nearest-neighbour resizing of images (B, H, W, C)."""
-    images = tf.convert_to_tensor(images)
-    if not images.dtype.is_floating:
-        return _nearest(images, size, align_corners, half_pixel_centers, name)
-    before = tf.shape(images)[1:3]
-    adjoint = gen_image_ops.resize_nearest_neighbor_grad
-    return _linear(
-        lambda x: _nearest(x, size, align_corners, half_pixel_centers, name),
-        lambda y: adjoint(y, before, align_corners, half_pixel_centers),
-    )(images)
 
 
 def _right_scale(
@@ -209,7 +192,6 @@ _RIGHT = (
     Substitution(nn_impl, "moments", _moments),
     Substitution(tf.nn, "softsign", _right_softsign),
     *(Substitution(gen_image_ops, kind, _right_resize(kind)) for kind in _resize),
-    Substitution(gen_image_ops, "resize_nearest_neighbor", _right_nearest),
     Substitution(gen_image_ops, "scale_and_translate", _right_scale),
     Substitution(_Function, "__call__", _traced_anew),
 )
