@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Literal, TypeAlias
 
 import typer
@@ -117,6 +119,9 @@ def board(
     from sharpness_phases.views.tensorboard_server import start_tensorboard
 
     stored_config(folder)
+    # Without this, TensorBoard imports TensorFlow, which takes seconds and serves nothing here. It holds for the whole
+    # process, which is why it stands in the command: Keras's callback for TensorBoard needs TensorFlow.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
     address = start_tensorboard(folder, port)
     out.print(f"TensorBoard of {folder}: {address} (Ctrl-C ends it)", markup=False)
     try:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from sharpness_phases.errors import UserError
@@ -34,8 +32,6 @@ def start_tensorboard(folder: Path, port: int | None = None) -> str:
             f"{folder}: nothing to show: there are no event files in {events}. `phases run` writes them, unless "
             "the config says tensorboard: false"
         )
-    # Without this, TensorBoard imports TensorFlow, which takes seconds and serves nothing here.
-    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
     from tensorboard import program
 
     logging.getLogger("tensorboard").setLevel(logging.ERROR)

@@ -273,7 +273,7 @@ def test_the_board_serves_this_machine_until_ctrl_c(tmp_path):
         assert address.startswith("http://localhost:")
         page = urllib.request.urlopen(address, timeout=20).read()
         assert b"TensorBoard" in page
-        refused = phases_here("board", "outputs/quickstart", "--port", port, folder=tmp_path)
+        refused = phases("board", "outputs/quickstart", "--port", port, folder=tmp_path)
         assert refused.returncode == 2
         assert "outputs/quickstart" in refused.stderr
         assert port in refused.stderr
@@ -289,7 +289,7 @@ def test_the_board_serves_this_machine_until_ctrl_c(tmp_path):
 
 def test_a_board_with_nothing_to_show_names_the_folder(tmp_path):
     with_config(tmp_path / "outputs" / "quickstart")
-    result = phases_here("board", "outputs/quickstart", folder=tmp_path)
+    result = phases("board", "outputs/quickstart", folder=tmp_path)
     assert result.returncode == 2
     assert "outputs/quickstart: nothing to show" in result.stderr
     assert "outputs/none" in phases_here("board", "outputs/none", folder=tmp_path).stderr
