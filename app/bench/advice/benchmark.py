@@ -1,0 +1,174 @@
+"""Advice and finders on one task: the rate that each gives, what it cost, and what training at it came to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from sharpness_phases.bench.advice.finders import FINDERS
+from sharpness_phases.bench.advice.tasks import Task
+from sharpness_phases.data.preprocessing import batch_indices
+from sharpness_phases.recommend import recommend_learning_rate
+from sharpness_phases.store.files import write_atomically
+from sharpness_phases.training.batches import Batch
+from sharpness_phases.training.short_runs import ShortRuns, short_runs
+
+logger = logging.getLogger(__name__)
+
+RATES = {"sgd": (-9, 3), "momentum": (-12, 0), "adam": (-15, -3), "adamw": (-15, -3)}
+"""Exponents of two of the lowest and the highest rate of the full grid, by optimizer."""
+
+ADVICE, DEFAULT = "advice", "Keras' default"
+"""Methods beside the finders."""
+
+LAST = 10
+"""The loss of a training is the mean over the last tenth of its steps."""
+
+
+class Outcome(NamedTuple):
+    """What one method gave on one task from one initialisation.
+
+    Attributes:
+        task: Name of the task.
+        part: Which half of the benchmark it belongs to.
+        seed: Of the initialisation and of the batches.
+        method: "advice", "Keras' default", or a finder's name.
+        learning_rate: What it says; NaN for nothing.
+        cost: What it takes to say so, in optimizer steps.
+        initial: The first loss of the training.
+        final: The loss of training at it; infinite where it diverged, NaN without a rate.
+        best: The lowest final loss of the full grid.
+    """
+
+    task: str
+    part: str
+    seed: int
+    method: str
+    learning_rate: float
+    cost: float
+    initial: float
+    final: float
+    best: float
+
+    @property
+    def regret(self) -> float:
+        """(final - best) / (initial - best): 0 for the best of the grid, 1 for no training; 1 also without a rate."""
+        if math.isnan(self.final):
+            return 1.0
+        return (self.final - self.best) / (self.initial - self.best)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training at the rate ended with no finite loss."""
+        return math.isinf(self.final)
+
+
+def benchmark(tasks: Sequence[Task], seeds: Sequence[int], folder: Path, data_dir: str | None) -> Iterator[Outcome]:
+    """Carry out what a folder does not hold yet, and tell everything.
+
+    Args:
+        tasks: Which tasks.
+        seeds: Initialisations of each.
+        folder: Where outcomes are kept, a file for each task and seed.
+        data_dir: Folder of TensorFlow Datasets.
+
+    Yields:
+        An outcome for each task, seed and method.
+    """
+    for seed in seeds:
+        for task in tasks:
+            path = folder / f"{task.name.replace(' ', '_')}_{seed}.json"
+            if not path.exists():
+                found = [outcome._asdict() for outcome in run_task(task, seed, data_dir)]
+                text = json.dumps(found, indent=1)
+                write_atomically(path, lambda file, text=text: file.write(text.encode()))
+            yield from (Outcome(**row) for row in json.loads(path.read_text()))
+
+
+def run_task(task: Task, seed: int, data_dir: str | None) -> list[Outcome]:
+    """All methods on one task, and the full grid.
+
+    Args:
+        task: The task.
+        seed: Of the initial weights and of the order of batches, which all methods share.
+        data_dir: Folder of TensorFlow Datasets.
+
+    Returns:
+        An outcome for each method.
+    """
+    x, y = task.arrays(data_dir)
+    model = task.compiled(seed)
+    default = float(model.optimizer.learning_rate)
+    indices = batch_indices(len(x), task.batch_size, task.steps, seed)
+    batches = [Batch(*map(keras.ops.convert_to_tensor, (x[rows], y[rows]))) for rows in indices]
+    rates = [2.0**exponent for exponent in range(RATES[task.optimizer][0], RATES[task.optimizer][1] + 1)]
+    answers: dict[str, tuple[float, float]] = {DEFAULT: (default, 0.0)}
+    with short_runs(model, batches) as runs:
+        finals = {rate: _final(runs, rate, task.steps) for rate in rates}
+        initial = float(runs.losses(rates[0], 1)[0])
+        for name, finder in FINDERS.items():
+            answers[name] = finder.suggestion(runs.along(finder.rates))
+    advice = recommend_learning_rate(model, (x, y), batch_size=task.batch_size, steps=task.steps, seed=seed)
+    answers[ADVICE] = (advice.learning_rate, advice.cost)
+    with short_runs(model, batches) as runs:
+        finals |= {rate: _final(runs, rate, task.steps) for rate, _ in answers.values() if rate > 0}
+    best = min(finals.values())
+    return [
+        Outcome(task.name, task.part, seed, name, rate, cost, initial, finals.get(rate, math.nan), best)
+        for name, (rate, cost) in answers.items()
+    ]
+
+
+def _final(runs: ShortRuns, rate: float, steps: int) -> float:
+    """The loss at the end of a training."""
+    losses = runs.losses(rate, steps)
+    runs.forget(rate)
+    return float(np.mean(losses[-max(steps // LAST, 1) :]))
+
+
+Summary = dict[str, dict[str, float]]
+"""Figures by name, for each method."""
+
+
+def summary(outcomes: Sequence[Outcome]) -> Summary:
+    """Figures of every method over tasks and seeds.
+
+    Args:
+        outcomes: Of all methods on the same tasks and seeds.
+
+    Returns:
+        For each method: median and 90th percentile of the regret, share that diverged, the median over tasks of the
+        largest ratio between two neighbouring seeds' rates, median cost in steps.
+    """
+    found = {}
+    for method in dict.fromkeys(outcome.method for outcome in outcomes):
+        of_method = [outcome for outcome in outcomes if outcome.method == method]
+        regrets = [min(outcome.regret, 1e9) for outcome in of_method]
+        found[method] = {
+            "median regret": float(np.median(regrets)),
+            "regret of 90%": float(np.quantile(regrets, 0.9, method="higher")),
+            "diverged": float(np.mean([outcome.diverged for outcome in of_method])),
+            "spread": _median_over_tasks(of_method, _ratio_of_two),
+            "steps": float(np.median([outcome.cost for outcome in of_method])),
+        }
+    return found
+
+
+def _median_over_tasks(outcomes: Sequence[Outcome], figure: Callable[[list[float]], float]) -> float:
+    by_task: dict[str, list[float]] = {}
+    for outcome in outcomes:
+        by_task.setdefault(outcome.task, []).append(outcome.learning_rate)
+    return float(np.nanmedian([figure(rates) for rates in by_task.values()]))
+
+
+def _ratio_of_two(rates: list[float]) -> float:
+    """The median, over pairs of seeds, of the larger rate over the smaller; NaN of one seed."""
+    pairs = [max(a, b) / min(a, b) for i, a in enumerate(rates) for b in rates[:i] if a > 0 and b > 0]
+    return float(np.median(pairs)) if pairs else math.nan

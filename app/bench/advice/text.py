@@ -1,0 +1,2 @@
+def corpus():
+    return open("/work/shared/data/shakespeare.txt", "rb").read()
