@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -16,11 +15,9 @@ from sharpness_phases.bench.advice.finders import FINDERS
 from sharpness_phases.bench.advice.tasks import Task
 from sharpness_phases.data.preprocessing import batch_indices
 from sharpness_phases.recommend import recommend_learning_rate
-from sharpness_phases.store.files import write_atomically
+from sharpness_phases.store.files import write_text
 from sharpness_phases.training.batches import Batch
 from sharpness_phases.training.short_runs import ShortRuns, short_runs
-
-logger = logging.getLogger(__name__)
 
 RATES = {"sgd": (-9, 3), "momentum": (-12, 0), "adam": (-15, -3), "adamw": (-15, -3)}
 """Exponents of two of the lowest and the highest rate of the full grid, by optimizer."""
@@ -87,8 +84,7 @@ def benchmark(tasks: Sequence[Task], seeds: Sequence[int], folder: Path, data_di
             path = folder / f"{task.name.replace(' ', '_')}_{seed}.json"
             if not path.exists():
                 found = [outcome._asdict() for outcome in run_task(task, seed, data_dir)]
-                text = json.dumps(found, indent=1)
-                write_atomically(path, lambda file, text=text: file.write(text.encode()))
+                write_text(path, json.dumps(found, indent=1))
             yield from (Outcome(**row) for row in json.loads(path.read_text()))
 
 
@@ -133,7 +129,7 @@ def _final(runs: ShortRuns, rate: float, steps: int) -> float:
     return float(np.mean(losses[-max(steps // LAST, 1) :]))
 
 
-Summary = dict[str, dict[str, float]]
+Summary: TypeAlias = dict[str, dict[str, float]]
 """Figures by name, for each method."""
 
 

@@ -64,10 +64,12 @@ def smooth(losses: Curve, memory: float) -> Curve:
         memory: beta.
 
     Returns:
-        Shape (steps,).
+        Shape (steps,); infinite from the first loss on that is not finite.
     """
-    average, found = 0.0, np.empty(len(losses))
+    average, found = 0.0, np.full(len(losses), np.inf)
     for step, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            break
         average = memory * average + (1 - memory) * loss
         found[step] = average / (1 - memory ** (step + 1))
     return found
