@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sharpness_phases.analysis.advice import Curves, Facts, Warmup, reasons, warmup_of
 from sharpness_phases.analysis.rate_search import RateFinding, search_rate
 from sharpness_phases.errors import UserError
@@ -81,9 +79,7 @@ class LearningRateAdvice:
     def __str__(self) -> str:
         """The advice as a short text."""
         ceiling = f"{self.ceiling:.3g}" if math.isfinite(self.ceiling) else f"above {max(self.runs):.3g}"
-        warmup = (
-            f"{self.warmup.steps} steps, from {self.warmup.first_rate:.3g} on" if self.warmup else "not needed"
-        )
+        warmup = f"{self.warmup.steps} steps, from {self.warmup.first_rate:.3g} on" if self.warmup else "not needed"
         rows = [
             f"Suggested learning rate for {self.optimizer}: {self.learning_rate:.3g}",
             f"  ceiling:  {ceiling}",

@@ -124,5 +124,7 @@ def _about_the_edge(rate: float, facts: Facts) -> str:
     )
     share = rate / facts.edge_rate
     if share > 1:
-        return f"{here}: the suggestion is {share:.2g} times that, and lives on the sharpness falling in the first steps."
+        return (
+            f"{here}: the suggestion is {share:.2g} times that, and lives on the sharpness falling in the first steps."
+        )
     return f"{here}: the suggestion is {share:.2g} of that."

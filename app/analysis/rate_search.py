@@ -171,7 +171,9 @@ class _Runs:
 
     def cost_of(self, rates: list[float], steps: int) -> int:
         """Steps that runs of this length would take, beyond those they have."""
-        return sum(steps - len(self._known.get(rate, ())) for rate in rates if np.isfinite(self._known.get(rate, [0.0])[-1]))
+        return sum(
+            steps - len(self._known.get(rate, ())) for rate in rates if np.isfinite(self._known.get(rate, [0.0])[-1])
+        )
 
     def end(self, rate: float, steps: int) -> float:
         """m, the mean loss over the last quarter of a run's steps; infinite where it is gone."""

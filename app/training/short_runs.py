@@ -73,7 +73,7 @@ class ShortRuns:
             found[len(known) - 1 :] = np.inf
         return found
 
-    def along(self, rates: Sequence[float]) -> np.ndarray:
+    def along(self, rates: Sequence[float] | np.ndarray) -> np.ndarray:
         """The loss of every batch before its step, in a run whose learning rate changes.
 
         Args:

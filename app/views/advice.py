@@ -79,10 +79,14 @@ class AdviceFigure(Picture):
 
     def _draw_ends(self, ax: Axes) -> None:
         """What runs of the same length ended at, and the marked rates."""
-        for steps, shade in zip(sorted({len(run) for run in self._runs.values()}), ("#b0b0b0", "#707070", "#000000"), strict=False):
+        for steps, shade in zip(
+            sorted({len(run) for run in self._runs.values()}), ("#b0b0b0", "#707070", "#000000"), strict=False
+        ):
             known = [(rate, end_of_run(run[:steps])) for rate, run in self._runs.items() if len(run) >= steps]
             shown = [(rate, end) for rate, end in known if math.isfinite(end)]
-            ax.plot(*zip(*shown, strict=True), "o-", color=shade, markersize=3, linewidth=1.0, label=f"after {steps} steps")
+            ax.plot(
+                *zip(*shown, strict=True), "o-", color=shade, markersize=3, linewidth=1.0, label=f"after {steps} steps"
+            )
         for (name, rate), color, dash in zip(self._marks.items(), _MARKS, _DASHES, strict=False):
             ax.axvline(rate, color=color, linestyle=dash, linewidth=1.2, label=f"{name}: {rate:.2g}")
         ax.set_xscale("log")

@@ -1,7 +1,7 @@
 """Learning-rate finders as their libraries document them: one run with a growing rate, and rules that read its losses.
 
-All go back to the range test of Smith 2017 (arXiv 1506.01186, Sec. 3.3). What is here follows the documented defaults of
-fastai 2 (`Learner.lr_find`), Lightning 2 (`Tuner.lr_find`) and the finder for Keras of P. Surmenok (keras_lr_finder).
+All go back to the range test of Smith 2017 (arXiv 1506.01186, Sec. 3.3). What is here follows the documented
+defaults of fastai 2 (`Learner.lr_find`), Lightning 2 (`Tuner.lr_find`) and the finder for Keras of P. Surmenok (keras_lr_finder).
 """
 
 from __future__ import annotations
@@ -148,4 +148,4 @@ FINDERS = {
     "Lightning": Finder(1e-8, 1, 100, 0.98, steepest_step),
     "keras_lr_finder": Finder(1e-4, 1, 100, 0.0, steepest_average),
 }
-"""The finders by name; the one for Keras smooths differences instead of losses and says nothing of a number of steps."""
+"""The finders by name; the one for Keras smooths differences instead of losses."""

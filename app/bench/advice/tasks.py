@@ -99,7 +99,9 @@ def mlp(shape: tuple[int, ...], outputs: int, width: int = 128, depth: int = 3, 
 
     def build() -> keras.Model:
         hidden = [
-            layers.Dense(width, activation, kernel_initializer="he_normal" if activation == "relu" else "glorot_uniform")
+            layers.Dense(
+                width, activation, kernel_initializer="he_normal" if activation == "relu" else "glorot_uniform"
+            )
             for _ in range(depth - 1)
         ]
         return keras.Sequential([keras.Input(shape), layers.Flatten(), *hidden, layers.Dense(outputs)])

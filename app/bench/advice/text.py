@@ -1,2 +1,5 @@
+import pathlib
+
+
 def corpus():
-    return open("/work/shared/data/shakespeare.txt", "rb").read()
+    return pathlib.Path("/work/shared/data/shakespeare.txt").open("rb").read()
