@@ -202,6 +202,8 @@ class SharpnessModel(keras.Model):
         Returns:
             Keras' logs, `sharpness`, and `sharpness/threshold`.
         """
+        if self._measurement is not None and self.every > 0:
+            self.tracker  # noqa: B018  # built outside the graph, and before Keras makes metrics of losses inside it
         logs = super().train_step(data)
         if self._measurement is not None and self.every > 0:
             logs["sharpness"] = self._track()
@@ -381,7 +383,6 @@ class SharpnessModel(keras.Model):
         return self._preconditioned or not has_preconditioner(inner_optimizer(self.optimizer))
 
     def _track(self) -> Scalar:
-        self.tracker  # noqa: B018  # built outside the graph
         step = tf.cast(self.optimizer.iterations.value, tf.int64)
 
         def measured() -> Scalar:
