@@ -39,23 +39,19 @@ class NotAMean(ValueError):
     """A loss that is no mean over its examples, or over equal chunks, cannot be taken in chunks."""
 
 
-def require_mean(
-    loss: Callable[[Nested, Nested], Scalar], x: Nested, y: Nested, chunk_size: int | None = None
-) -> None:
+def require_mean(loss: Callable[[Nested, Nested], Scalar], x: Nested, y: Nested, chunk_size: int | None = None) -> None:
     """Refuse a loss that is no mean over its examples: of the first four, and of chunks; nothing is seen in a graph.
 
     Where a mask or a weight decides how many entries a mean goes over, the loss of the first four examples may be the
-    mean of theirs and the loss of all not that of the chunks, which is looked at for this reason.
+    mean of theirs and the loss of all not that of the chunks, which is looked at for this reason. What is refused ends
+    with `NotAMean`: the loss of all four is not the mean of the loss of three and the loss of one, so weighted; or the
+    loss of all examples not that of its chunks.
 
     Args:
         loss: Function (x, y) -> loss of these examples.
         x: Inputs, shape (B, ...), one array or nested ones.
         y: Targets, likewise.
         chunk_size: Number of examples of a chunk; None for a look at four alone.
-
-    Raises:
-        NotAMean: If the loss of all four is not the mean of the loss of three and the loss of one, so weighted; or the
-            loss of all examples not that of its chunks.
     """
     if not tf.executing_eagerly():
         return

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 Nested: TypeAlias = "np.ndarray | tf.Tensor | Mapping[str, Nested] | list[Nested] | tuple[Nested, ...] | None"
-"""An array (B, ...), or lists, tuples and dicts of arrays of equal length; None in the place of one that is not there."""
+"""An array (B, ...), or lists, tuples and dicts of arrays of equal length; None for one that is not there."""
 
 _Structure = TypeVar("_Structure", bound="Nested")
 

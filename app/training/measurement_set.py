@@ -107,15 +107,16 @@ def _weights_of_classes(y: Nested, class_weight: ClassWeight) -> np.ndarray:
 
 
 def require_one_array(network: keras.Model) -> None:
-    """Refuse a network with several inputs or outputs.
+    """Refuse a network with several inputs or outputs, or of mixed precision, which is not trained for advice.
 
     Args:
         network: Any Keras model. One without `inputs` and `outputs`, as a subclassed model is, is taken to have one of
             each.
 
     Raises:
-        ValueError: If the network has more than one input or output.
+        ValueError: If the network has more than one input or output, or `require_one_precision` refuses it.
     """
+    require_one_precision(network)
     inputs, outputs = (len(getattr(network, side, None) or [None]) for side in ("inputs", "outputs"))
     if inputs > 1 or outputs > 1:
         raise ValueError(
@@ -125,7 +126,7 @@ def require_one_array(network: keras.Model) -> None:
 
 
 def require_one_precision(network: keras.Model) -> None:
-    """Refuse mixed precision: products in float16 overflow or vanish, and the loss scale of training is no part of H.
+    """Refuse mixed precision where a network is to be trained as well: short runs have no loss scale.
 
     Args:
         network: Any Keras model.
@@ -136,9 +137,9 @@ def require_one_precision(network: keras.Model) -> None:
     for layer in network._flatten_layers():
         if layer.weights and layer.compute_dtype != layer.variable_dtype:
             raise ValueError(
-                "The sharpness is measured in the precision of the weights. Received: layer "
+                "Runs are made in the precision of the weights. Received: layer "
                 f"{layer.name!r} with weights in {layer.variable_dtype} that computes in {layer.compute_dtype}. Build "
-                "the network with the dtype policy 'float32' to measure it; what is found holds for mixed precision."
+                "the network with the dtype policy 'float32'; what is found holds for mixed precision."
             )
 
 

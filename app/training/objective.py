@@ -14,6 +14,7 @@ from sharpness_phases.curvature.examples import Nested, count_of
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.measurement_set import accuracy, without_weights
+from sharpness_phases.training.precision import in_precision_of_weights
 from sharpness_phases.training.right_derivatives import (
     BatchNorm,
     measured,
@@ -44,8 +45,8 @@ class ComputesLoss(Protocol):
 class Objective:
     """Mean loss L(theta) of a network, as a function of the examples, at the present weights theta.
 
-    The network is in inference mode, but for batch normalisation, and its second derivatives are right where
-    TensorFlow's are not (`sharpness_phases.training.right_derivatives`).
+    The network is in inference mode, but for batch normalisation, its second derivatives are right where TensorFlow's
+    are not (`sharpness_phases.training.right_derivatives`), and it computes in the precision of its weights.
 
     Examples are one array or nested ones; targets y may be `Weighted`.
 
@@ -78,7 +79,7 @@ class Objective:
 
     def outputs(self, x: Nested) -> Nested:
         """The network's outputs (B, ...) for inputs (B, ...)."""
-        with measured(self._batch_norm):
+        with measured(self._batch_norm), in_precision_of_weights(self._network):
             return self._network(x, training=False)
 
     def loss_of_outputs(self, x: Nested, y: Nested, outputs: Nested) -> Scalar:
@@ -178,7 +179,5 @@ class CompiledObjective(Objective):
     def loss_of_outputs(self, x: Nested, y: Nested, outputs: Nested) -> Scalar:
         """L of examples whose outputs are known; a model's own loss may ask for the inputs, too."""
         targets, sample_weight = without_weights(y)
-        with measured(self._batch_norm), nothing_assigned():
-            return self._model.compute_loss(
-                x=x, y=targets, y_pred=outputs, sample_weight=sample_weight, training=False
-            )
+        with measured(self._batch_norm), in_precision_of_weights(self._network), nothing_assigned():
+            return self._model.compute_loss(x=x, y=targets, y_pred=outputs, sample_weight=sample_weight, training=False)

@@ -17,10 +17,10 @@ from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
 from sharpness_phases.curvature.preconditioned import Diagonal
 from sharpness_phases.training.batches import Batch, Data, is_data_set
+from sharpness_phases.training.before_measuring import require_measurable, verified
 from sharpness_phases.training.measurement_set import (
     ClassWeight,
     measurement_data,
-    require_one_precision,
     with_weights,
 )
 from sharpness_phases.training.objective import CompiledObjective
@@ -33,7 +33,6 @@ from sharpness_phases.training.optimizers import (
 )
 from sharpness_phases.training.preconditioners import Preconditioner, has_preconditioner
 from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
-from sharpness_phases.training.second_derivatives import check_second_derivatives
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
 from sharpness_phases.training.tracker import Measurement, SharpnessTracker
 
@@ -64,9 +63,13 @@ class SharpnessModel(keras.Model):
     the largest eigenvalue of P^-1/2 H P^-1/2 in the place of the Hessian H: the one that its edge is held against. P is
     that of the last step; before the first, it is made of the gradient on the measurement set.
 
-    Examples are one array or several: nested lists, tuples and dicts of arrays, as the network takes and gives them, with
-    targets of any shape, masks, and weights of their own. `class_weight` and `sample_weight` of `fit` weigh the training
-    steps only; what is measured has the weights of the measurement set.
+    Examples are one array or several: nested lists, tuples and dicts of arrays, as the network takes and gives them,
+    with targets of any shape, masks, and weights of their own. `class_weight` and `sample_weight` of `fit` weigh the
+    training steps only; what is measured has the weights of the measurement set.
+
+    The loss is that of the weights in their own precision: of mixed precision, whose weights are float32, it is
+    computed in float32. Weights that are themselves of float16 or bfloat16 are refused, and so are examples that have
+    no loss (strings, NaN, labels that are no class) and a network that draws random numbers in inference, in words.
 
     What stands still while measuring: dropout, noise and augmentation are off. Batch normalisation that
     trains normalises by the mean and variance of the measurement set, since training descends the loss with the
@@ -85,7 +88,8 @@ class SharpnessModel(keras.Model):
         every: Measure after every k-th optimizer step; 0 for only on request, with `sharpness()`.
         chunk_size: Number of measurement examples differentiated at once, to bound memory; None for all.
         verify: Check second derivatives before the first measurement: a product with the Hessian of each kind of layer
-            that is not known to be right is compared with central differences of the gradient.
+            that is not known to be right is compared with central differences of the gradient. It is looked for layers
+            that draw random numbers in inference, too.
         seed: Fixes the random part of start vectors.
         batch_norm: "batch" for the loss with the statistics of the measurement set; "inference" for the loss with
             moving statistics, that of `evaluate` and `predict`, which training does not descend.
@@ -136,7 +140,6 @@ class SharpnessModel(keras.Model):
         self._batch_norm = require_batch_norm(batch_norm)
         self._preconditioned = preconditioned
         self._live: Preconditioner | None = None
-        require_one_precision(network)
         self._keep(None if measurement is None else measurement_data(measurement, examples, class_weight, network))
         self._objective = CompiledObjective(network, self, self._batch_norm)
         self._measuring: SharpnessTracker | None = None
@@ -344,8 +347,9 @@ class SharpnessModel(keras.Model):
             self.network(take(x, slice(1)))
         objective = self._objective
         variables = objective.variables
+        require_measurable(self.network, objective, x, y, self._chunk_size)
         if self._verify and not self._verified:
-            self._verified = check_second_derivatives(self.network, objective, x, y, self._batch_norm)
+            self._verified = verified(self.network, objective, x, y, self._batch_norm)
         tracker = SharpnessTracker(
             objective.loss_and_accuracy,
             variables,
@@ -383,7 +387,7 @@ class SharpnessModel(keras.Model):
         return self._preconditioned or not has_preconditioner(inner_optimizer(self.optimizer))
 
     def _track(self) -> Scalar:
-        step = tf.cast(self.optimizer.iterations.value, tf.int64)
+        step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
 
         def measured() -> Scalar:
             return self._last.assign(self._measure(step).sharpness.eigenvalue)
