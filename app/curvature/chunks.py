@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import tensorflow as tf
@@ -13,6 +13,10 @@ from sharpness_phases.curvature.operator import Linearization, Scalar, Vector
 _SAME = 1e-4
 """Relative difference up to which a loss is the mean of its parts: well above rounding in float32, and below what a sum
 makes, a factor of two."""
+
+_LOOKED_AT = 64
+"""Half chunks that are looked at, evenly spaced: all of 1,024 examples in chunks of 32, and at most 127 forward
+passes."""
 
 OfAPart: TypeAlias = Callable[[Nested, Nested], tuple[tf.Tensor, ...]]
 """Function (x, y) -> several quantities of these examples."""
@@ -40,12 +44,11 @@ class NotAMean(ValueError):
 
 
 def require_mean(loss: Callable[[Nested, Nested], Scalar], x: Nested, y: Nested, chunk_size: int | None = None) -> None:
-    """Refuse a loss that is no mean over its examples: of the first four, and of chunks; nothing is seen in a graph.
+    """Refuse a loss that is no mean over its examples with `NotAMean`; nothing is seen inside a graph.
 
-    Where a mask or a weight decides how many entries a mean goes over, the loss of the first four examples may be the
-    mean of theirs and the loss of all not that of the chunks, which is looked at for this reason. What is refused ends
-    with `NotAMean`: the loss of all four is not the mean of the loss of three and the loss of one, so weighted; or the
-    loss of all examples not that of its chunks.
+    The loss of the first four must be the mean of the loss of three and the loss of one, so weighted. Where a mask or a
+    weight decides how many entries a mean goes over, that may hold by chance; so the same is asked of half chunks, each
+    with the next one, of up to `_LOOKED_AT` of them: of no more examples at once than a chunk has.
 
     Args:
         loss: Function (x, y) -> loss of these examples.
@@ -56,26 +59,33 @@ def require_mean(loss: Callable[[Nested, Nested], Scalar], x: Nested, y: Nested,
     if not tf.executing_eagerly():
         return
     examples = count_of((x, y))
-    _require_mean_of_parts(loss, x, y, min(4, examples), max(min(4, examples) - 1, 1))
+    few = min(4, examples)
+    _require_means_of_pairs(loss, x, y, [slice(0, max(few - 1, 1)), slice(few - 1, few)] if few > 1 else [])
     if chunk_size is not None:
-        _require_mean_of_parts(loss, x, y, examples, chunk_size)
+        size = max(chunk_size // 2, 1)
+        starts = range(0, examples, size)
+        apart = -(-len(starts) // _LOOKED_AT)
+        _require_means_of_pairs(loss, x, y, [slice(start, min(start + size, examples)) for start in starts[::apart]])
 
 
-def _require_mean_of_parts(
-    loss: Callable[[Nested, Nested], Scalar], x: Nested, y: Nested, examples: int, size: int
+def _require_means_of_pairs(
+    loss: Callable[[Nested, Nested], Scalar], x: Nested, y: Nested, parts: Sequence[slice]
 ) -> None:
-    """Refuse a loss that on the first examples is not the mean of its parts of this size."""
-    parts = [slice(start, min(start + size, examples)) for start in range(0, examples, size)]
-    if len(parts) < 2:
-        return
-    whole = float(loss(*(take(data, slice(0, examples)) for data in (x, y))))
-    mean = sum((part.stop - part.start) * float(loss(take(x, part), take(y, part))) for part in parts) / examples
-    if abs(whole - mean) > _SAME * max(abs(whole), abs(mean)):
-        raise NotAMean(
-            "`chunk_size` needs a loss that is the mean over its examples, as the Hessian is made of those of chunks. "
-            f"Received: a loss of {whole:.6g} on {examples} examples, whose parts give {mean:.6g} (as with "
-            "reduction='sum', or where a mask leaves more of one example than of another). Use a mean, or no chunks."
-        )
+    """Refuse a loss that on a part and the next one together is not the mean of both."""
+    data = [(take(x, part), take(y, part)) for part in parts]
+    losses = [float(loss(*each)) for each in data]
+    counts = [part.stop - part.start for part in parts]
+    for i in range(len(parts) - 1):
+        both = map_arrays(lambda *arrays: tf.concat(arrays, axis=0), data[i], data[i + 1])
+        examples = counts[i] + counts[i + 1]
+        whole, mean = float(loss(*both)), (counts[i] * losses[i] + counts[i + 1] * losses[i + 1]) / examples
+        if abs(whole - mean) > _SAME * max(abs(whole), abs(mean)):
+            raise NotAMean(
+                "`chunk_size` needs a loss that is the mean over its examples, as the Hessian is made of those of "
+                f"chunks. Received: a loss of {whole:.6g} on {examples} examples, whose parts give {mean:.6g} (as with "
+                "reduction='sum', or where a mask leaves more of one example than of another). Use a mean, or no "
+                "chunks."
+            )
 
 
 class Chunks:

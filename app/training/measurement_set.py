@@ -95,13 +95,14 @@ def _as_input(array: tf.Tensor, precision: str) -> tf.Tensor:
 
 def _weights_of_classes(y: Nested, class_weight: ClassWeight) -> np.ndarray:
     """A weight for each example, (M,), as `fit` gives it: by its label, or the largest of its one-hot targets."""
-    if not tf.is_tensor(y) or len(y.shape) > 2:
-        shape = f"shape {tuple(y.shape)}" if tf.is_tensor(y) else "several arrays or none"
+    array: tf.Tensor | None = y if tf.is_tensor(y) else None
+    if array is None or len(array.shape) > 2:
+        shape = "several arrays or none" if array is None else f"shape {tuple(array.shape)}"
         raise ValueError(
             "`class_weight` needs one array of targets, labels (M,) or one-hot (M, K): with others give weights of "
             f"examples, (x, y, sample_weight). Received: targets of {shape}."
         )
-    labels = y.numpy()
+    labels = array.numpy()
     labels = labels.argmax(axis=-1) if labels.ndim == 2 and labels.shape[-1] != 1 else labels.reshape(-1)
     return np.array([class_weight.get(int(label), 1.0) for label in np.round(labels)])
 
@@ -153,9 +154,13 @@ def accuracy(y: Nested, outputs: Nested) -> tf.Tensor:
     Returns:
         A scalar tensor.
     """
-    y = without_weights(y).targets
-    if not (tf.is_tensor(y) and tf.is_tensor(outputs)) or len(outputs.shape) != 2 or outputs.shape[-1] < 2:
+    targets = without_weights(y).targets
+    if not (tf.is_tensor(targets) and tf.is_tensor(outputs)):
         return tf.constant(float("nan"))
-    sparse = len(y.shape) == 1 or y.shape[-1] == 1
-    classes = tf.cast(tf.reshape(y, [-1]), tf.int64) if sparse else tf.argmax(y, axis=-1)
-    return tf.reduce_mean(tf.cast(tf.argmax(outputs, axis=-1) == classes, tf.float32))
+    labels: tf.Tensor = targets
+    scores: tf.Tensor = outputs
+    if len(scores.shape) != 2 or scores.shape[-1] < 2 or labels.dtype == tf.string:
+        return tf.constant(float("nan"))
+    sparse = len(labels.shape) == 1 or labels.shape[-1] == 1
+    classes = tf.cast(tf.reshape(labels, [-1]), tf.int64) if sparse else tf.argmax(labels, axis=-1)
+    return tf.reduce_mean(tf.cast(tf.argmax(scores, axis=-1) == classes, tf.float32))

@@ -321,7 +321,7 @@ class SharpnessModel(keras.Model):
 
     def _keep(self, measurement: Batch | None) -> None:
         """Set what is measured on, past Keras' setter, which would put other lists and dicts in the place of these."""
-        vars(self)["_measurement"] = measurement
+        self.__dict__["_measurement"] = measurement
 
     def _of_set(self, x: Nested, y: Nested) -> tuple[Scalar, Scalar]:
         """Loss and accuracy of a measurement set."""

@@ -170,6 +170,15 @@ def test_a_mask_of_chunks_that_differ_only_from_each_other_is_seen_too():
         compiled_tokens(tokens, chunk_size=6).sharpness()
 
 
+def test_training_sees_the_mask_through_the_wrapper():
+    model = compiled_tokens(PADDED)
+    outputs, mask = model(PADDED, training=True), PADDED != 0
+    exact = WrittenOut(
+        lambda *w: tf.reduce_sum(tf.where(mask, token_losses(PADDED)(*w), 0)) / mask.sum(), model.trainable_weights
+    )
+    assert float(model.compute_loss(y=tf.constant(NEXT), y_pred=outputs)) == pytest.approx(exact.value(), rel=1e-5)
+
+
 def test_weights_of_tokens_in_chunks():
     of_tokens = np.linspace(0, 2, M * 5).reshape(M, 5)
     model = compiled_tokens(TOKENS, of_tokens, chunk_size=5)
