@@ -120,13 +120,6 @@ def test_without_a_loss_of_its_own_it_takes_that_of_the_network():
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"][-1])
 
 
-def test_several_inputs_are_refused_with_what_to_do():
-    a, b = keras.Input((6,)), keras.Input((6,))
-    network = keras.Model([a, b], keras.layers.Dense(3)(keras.layers.Concatenate()([a, b])))
-    with pytest.raises(ValueError, match="one input and one output.*2 and 1"):
-        SharpnessModel(network, measurement=([X, X], Y))
-
-
 @pytest.mark.parametrize(
     "network",
     [
