@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sharpness_phases.curvature.lanczos import Lanczos
     from sharpness_phases.curvature.power import PowerIteration
     from sharpness_phases.experiment import Experiment
-    from sharpness_phases.recommend import LearningRateAdvice, recommend_learning_rate
+    from sharpness_phases.recommend import LearningRateAdvice, explain_learning_rate, recommend_learning_rate
     from sharpness_phases.training.callback import SharpnessCallback
     from sharpness_phases.training.critical import CriticalLearningRate, critical_learning_rate
     from sharpness_phases.training.critical_callback import CriticalLearningRateCallback
@@ -37,6 +37,7 @@ _PUBLIC = {  # a name's module; a further name stands above and in __all__, too
     "SharpnessCallback": "sharpness_phases.training.callback",
     "SharpnessModel": "sharpness_phases.training.sharpness_model",
     "critical_learning_rate": "sharpness_phases.training.critical",
+    "explain_learning_rate": "sharpness_phases.recommend",
     "recommend_learning_rate": "sharpness_phases.recommend",
     "stability_edge": "sharpness_phases.training.optimizers",
 }
@@ -55,6 +56,7 @@ __all__ = [
     "SharpnessCallback",
     "SharpnessModel",
     "critical_learning_rate",
+    "explain_learning_rate",
     "recommend_learning_rate",
     "stability_edge",
 ]

@@ -116,4 +116,6 @@ def _about_limits(rate: float, limits: Mapping[str, float], exceeded: Sequence[s
         "ceiling": f"{limits['ceiling']:.3g}, above which short runs end no lower than they begin",
     }
     said = [f"The rate {rate:.3g} is {rate / limits[name]:.3g} times {words[name]}." for name in exceeded]
-    return said or [f"The rate {rate:.3g} is below the stability edge and what one step bears, as far as they are known."]
+    return said or [
+        f"The rate {rate:.3g} is below the stability edge and what one step bears, as far as they are known."
+    ]

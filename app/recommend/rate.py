@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from sharpness_phases.analysis.advice import Curves, Facts, Warmup, reasons, warmup_of
 from sharpness_phases.analysis.rate_search import RateFinding, search_rate
+from sharpness_phases.analysis.verdict import Verdict, judge
 from sharpness_phases.errors import UserError
+from sharpness_phases.recommend.start import (
+    BATCHES,
+    Measuring,
+    measured_at_the_start,
+    require_counts,
+    training_batches,
+)
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:
@@ -17,9 +25,7 @@ if TYPE_CHECKING:
 
     from sharpness_phases.curvature.operator import Solver
     from sharpness_phases.training.batches import Data
-    from sharpness_phases.training.critical import CriticalLearningRate
     from sharpness_phases.training.right_derivatives import BatchNorm
-    from sharpness_phases.training.training_batches import TrainingBatches
 
 HORIZON = 1000
 """Optimizer steps of the training that a rate is for, unless told."""
@@ -27,15 +33,8 @@ HORIZON = 1000
 STEPS_OF_ADVICE = 160
 """Most optimizer steps of all short runs together: with what measures the edge, as many as a range test takes."""
 
-BATCHES = 3
-"""Batches on which the next step is measured, whose median and spread are told."""
-
 FALLBACK = 1e-3
 """Where to begin if nothing is known, not even a rate of the optimizer's own."""
-
-FORWARD, PRODUCT = 1 / 3, 2.0
-"""Cost of a forward pass, and of a product with the Hessian, in optimizer steps: a gradient is one forward pass and a
-backward one of twice its arithmetic, a product two gradients (Pearlmutter 1994)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,19 @@ class LearningRateAdvice:
             f"  cost:     that of {self.cost:.0f} optimizer steps",
         ]
         return "\n".join([*rows, *self.reasons])
+
+    def explain(self, learning_rate: float) -> Verdict:
+        """Say whether a rate would go wrong from the weights that the advice was asked at, by the runs that were made.
+
+        `explain_learning_rate` asks the model itself, and looks at its data.
+
+        Args:
+            learning_rate: The rate in question.
+
+        Returns:
+            Which limits it exceeds, at which step it leaves, and why; printed, it tells that.
+        """
+        return judge(learning_rate, self.runs, self.facts, self.ceiling)
 
     def plot(self, path: str | Path) -> Path:
         """Draw what the runs ended at, over the rate, with the suggestion, the edge and eta_c.
@@ -165,81 +177,37 @@ def recommend_learning_rate(
         (4.0, True)
     """
     import_tensorflow()
-    counts = {"batch_size": batch_size, "steps": steps, "budget": budget}
-    for name, value in (counts if examples is None else counts | {"examples": examples}).items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} must be an integer of at least 1; got {value!r}")
-    from sharpness_phases.training.batches import one_batch
-    from sharpness_phases.training.edge_rate import edge_rate
+    require_counts(batch_size=batch_size, steps=steps, examples=examples, budget=budget)
+    batches = training_batches(model, data, max(budget, BATCHES), batch_size, seed)
+    from sharpness_phases.training.health import look_at
     from sharpness_phases.training.optimizers import inner_optimizer
-    from sharpness_phases.training.saved_state import state_put_back
     from sharpness_phases.training.short_runs import short_runs
-    from sharpness_phases.training.training_batches import TrainingBatches, examples_of
 
-    _require_compiled(model)
-    try:
-        batches = TrainingBatches(data, max(budget, BATCHES), batch_size, seed)
-        measured = one_batch(data, examples) if examples else batches[0]
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    found = _next_steps(model, batches)
-    with state_put_back(model):
-        edge = edge_rate(model, measured, solver, chunk_size, verify, seed, batch_norm)
-    facts = Facts(edge.learning_rate, edge.sharpness, edge.words, tuple(step.eta_c for step in found))
+    health = look_at(model, batches[0])
+    if health.hopeless:
+        raise UserError(" ".join(["No learning rate can train this.", *health.data, *health.network]))
+    how = Measuring(examples, solver, chunk_size, verify, seed, batch_norm)
+    start = measured_at_the_start(model, data, batches, how)
     with short_runs(model, batches) as runs:
-        finding = search_rate(runs.losses, _begin(model, facts), steps, budget)
+        finding = search_rate(runs.losses, _begin(model, start.facts), steps, budget)
         curves = {rate: tuple(runs.losses(rate, count).tolist()) for rate, (count, _) in finding.ends.items()}
-        cost = runs.steps + FORWARD * sum(step.forwards for step in found)
+        cost = start.cost + runs.steps
     if not finding.learning_rate > 0:
         raise UserError(_hopeless(finding))
-    cost += PRODUCT * edge.products * examples_of(measured) / examples_of(batches[0])
-    warmup = warmup_of(finding.learning_rate, curves, facts)
+    warmup = warmup_of(finding.learning_rate, curves, start.facts)
+    why = reasons(finding, warmup, start.facts, steps)
     return LearningRateAdvice(
         learning_rate=finding.learning_rate,
         ceiling=finding.ceiling,
         warmup=warmup,
-        reasons=reasons(finding, warmup, facts, steps),
+        reasons=why + health.data + health.network,
         cost=cost,
         optimizer=type(inner_optimizer(model.optimizer)).__name__,
         horizon=steps,
         steps=finding.steps,
         runs=curves,
-        facts=facts,
+        facts=start.facts,
     )
-
-
-def _require_compiled(model: keras.Model) -> None:
-    """Refuse a model without a loss."""
-    import keras
-
-    own_loss = type(model).compute_loss is not keras.Model.compute_loss
-    own_step = type(model).train_step is not keras.Model.train_step
-    if not model.compiled or not (model.loss or own_loss or own_step):
-        raise UserError(
-            "recommend_learning_rate needs a model compiled with a loss and an optimizer, as these are analysed: call "
-            "model.compile(optimizer=..., loss=...) first"
-        )
-
-
-def _next_steps(model: keras.Model, batches: TrainingBatches) -> list[CriticalLearningRate]:
-    """eta_c on each of some batches; none of a model whose training step is its own."""
-    import keras
-
-    from sharpness_phases.training.critical import NextStep
-
-    if type(model).train_step is not keras.Model.train_step:
-        return []
-    first = NextStep(model, batches[0])
-    found = [first.measure()]
-    if not math.isfinite(found[0].loss):
-        raise UserError(
-            f"The loss at the present weights is {found[0].loss:g}; it must be finite. Look for NaN in the data, and "
-            "standardise inputs and targets"
-        )
-    for batch in batches[1:BATCHES]:
-        last = found[-1].eta_c
-        found.append(first.on(batch).measure(last if 0 < last < math.inf else None))
-    return found
 
 
 def _begin(model: keras.Model, facts: Facts) -> float:

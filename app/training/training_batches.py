@@ -7,11 +7,11 @@ from itertools import count as from_zero
 from typing import overload
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from sharpness_phases.curvature.examples import Nested, count_of, map_arrays
 from sharpness_phases.data.preprocessing import batch_indices
-from sharpness_phases.training.batches import Array, Batch, Data, Nested, one_batch
+from sharpness_phases.training.batches import Batch, Data, is_data_set, one_batch
 
 
 class TrainingBatches(Sequence[Batch]):
@@ -31,7 +31,7 @@ class TrainingBatches(Sequence[Batch]):
 
     def __init__(self, data: Data, count: int, batch_size: int = 32, seed: int = 0) -> None:
         self._count, self._kept = count, list[Batch]()
-        if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
+        if is_data_set(data):
             self._more = _of_data_set(data)
         else:
             self._more = _of_arrays(one_batch(data), count, batch_size, seed)
@@ -59,18 +59,14 @@ class TrainingBatches(Sequence[Batch]):
 
 def examples_of(batch: Batch) -> int:
     """Number of examples in a batch."""
-    return next(int(leaf.shape[0]) for leaf in keras.tree.flatten(tuple(batch)) if leaf is not None)
+    return count_of(tuple(batch))
 
 
 def _of_arrays(whole: Batch, count: int, batch_size: int, seed: int) -> Iterator[Batch]:
     """Batches without replacement from a permutation, a new one for every epoch."""
     examples = examples_of(whole)
-
-    def rows_of(part: Array | None, rows: np.ndarray) -> tf.Tensor | None:
-        return None if part is None else tf.gather(part, rows)
-
     for rows in batch_indices(examples, min(batch_size, examples), count, seed):
-        yield Batch(*keras.tree.map_structure(lambda part, rows=rows: rows_of(part, rows), tuple(whole)))
+        yield Batch(*map_arrays(lambda array, rows=rows: tf.gather(array, rows), tuple(whole)))
 
 
 def _of_data_set(data: tf.data.Dataset | keras.utils.PyDataset) -> Iterator[Batch]:

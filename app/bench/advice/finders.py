@@ -1,7 +1,8 @@
 """Learning-rate finders as their libraries document them: one run with a growing rate, and rules that read its losses.
 
 All go back to the range test of Smith 2017 (arXiv 1506.01186, Sec. 3.3). What is here follows the documented
-defaults of fastai 2 (`Learner.lr_find`), Lightning 2 (`Tuner.lr_find`) and the finder for Keras of P. Surmenok (keras_lr_finder).
+defaults of fastai 2 (`Learner.lr_find`), Lightning 2 (`Tuner.lr_find`) and the finder for Keras of P. Surmenok
+(keras_lr_finder).
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ def test_plain_keras_sees_what_the_runs_say(advice):
     np.testing.assert_allclose(advice.runs[rate], seen, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_at_the_suggestion_lowers_the_loss_more_than_at_a_quarter_and_at_four_times_as_much(advice):
     def last(factor):
         model = compiled(optimizer=keras.optimizers.SGD(factor * advice.learning_rate))
@@ -63,10 +64,11 @@ def test_a_quadratic_loss_has_its_best_rate_between_the_inverse_of_its_curvature
     assert advice.eta_c == pytest.approx(4, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [
-        pytest.param(keras.optimizers.SGD(0.1, momentum=0.9), marks=pytest.mark.slow),
+        keras.optimizers.SGD(0.1, momentum=0.9),
         keras.optimizers.AdamW(keras.optimizers.schedules.ExponentialDecay(1e-9, 10, 0.9)),
     ],
     ids=["momentum", "AdamW with a schedule"],
@@ -93,7 +95,7 @@ def test_all_is_put_back_after_an_error_too(monkeypatch):
         losses(10.0, 3)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sharpness_phases.recommend.search_rate", fails)
+    monkeypatch.setattr("sharpness_phases.recommend.rate.search_rate", fails)
     with pytest.raises(KeyboardInterrupt):
         recommend_learning_rate(model, (X, Y))
     for old, new in zip(before, model.get_weights(), strict=True):
@@ -181,8 +183,8 @@ def nan_somewhere():
         (network, (X, Y), "compiled with a loss"),
         (compiled, X, r"must be .*\(x, y\)"),
         (compiled, (X[:5], Y), "equally many"),
-        (compiled, nan_somewhere(), "loss at the present weights is nan.*NaN in the data"),
-        pytest.param(compiled, (0 * X, 0 * Y), "No rate from .* lowers the loss", marks=pytest.mark.slow),
+        (compiled, nan_somewhere(), "No learning rate can train this. The inputs hold NaN or infinity"),
+        pytest.param(compiled, (0 * X, 0 * Y), "gradient is zero", marks=pytest.mark.slow),
     ],
     ids=["uncompiled", "no pair", "lengths", "NaN", "nothing to learn"],
 )
@@ -197,6 +199,7 @@ def test_numbers_that_are_no_count_are_refused(name):
         recommend_learning_rate(compiled(), (X, Y), **{name: 0})
 
 
+@pytest.mark.slow
 def test_the_model_is_measured_as_sharpness_model_measures_it(advice):
     measured = SharpnessModel(compiled(), (X, Y), every=0)
     measured.compile(optimizer=keras.optimizers.SGD(), loss=HalfMeanSquaredError(), jit_compile=False)
