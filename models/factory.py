@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from sharpness_phases.models.families import FAMILIES
-from sharpness_phases.models.layers import LayerNorm, Tensor
+from sharpness_phases.models.layers import Tensor
+from sharpness_phases.models.normalization import normalization_layer
 from sharpness_phases.models.parameterization import GAINS, PARAMETERIZATIONS, Role, layer_scale
 
 OUTPUT_LAYERS = ("default", "zero")
@@ -31,6 +32,8 @@ class ModelFactory(abc.ABC):
         output_scale: Constant alpha > 0 that multiplies the network's output.
         output_power: The output is divided by width^output_power.
         dtype: Keras dtype (policy) of the layers; "float64" for exact checks.
+        normalization: "none", or "batch", "layer", "group" or "rms" between every hidden weight layer and its
+            activation, of the families that have them (see `normalization_layer`).
 
     Raises:
         ValueError: If an argument is not allowed; the message names it.
@@ -49,6 +52,7 @@ class ModelFactory(abc.ABC):
         output_scale: float = 1.0,
         output_power: float = 0.0,
         dtype: str = "float32",
+        normalization: str = "none",
     ) -> None:
         _at_least_one("width", width)
         _at_least_one("depth", depth)
@@ -58,6 +62,7 @@ class ModelFactory(abc.ABC):
         _one_of("activation", activation, GAINS)
         _one_of("parameterization", parameterization, PARAMETERIZATIONS)
         _one_of("output_layer", output_layer, OUTPUT_LAYERS)
+        _one_of("normalization", normalization, FAMILIES[self.name].normalizations)
         if not (math.isfinite(output_scale) and output_scale > 0):
             raise ValueError(f"`output_scale` must be a finite number above 0. Received: {output_scale!r}.")
         if not math.isfinite(output_power):
@@ -71,6 +76,7 @@ class ModelFactory(abc.ABC):
         self.output_scale = output_scale
         self.output_power = output_power
         self.dtype = dtype
+        self.normalization = normalization
         for key, value in FAMILIES[self.name].fixed.items():
             if getattr(self, key) != value:
                 raise ValueError(f"`{key}` of {self.name} must be {value!r}. Received: {getattr(self, key)!r}.")
@@ -107,15 +113,15 @@ class ModelFactory(abc.ABC):
         """Connect the family's layers from the input tensor to the logits."""
 
     def _dense(self, x: Tensor, units: int, role: Role, seeds: _LayerSeeds) -> Tensor:
-        """Append a dense weight layer, with the activation behind it unless it is the output layer."""
+        """Append a dense weight layer; unless it is the output layer, with normalisation and activation behind it."""
         x, initializer = self._scaled(x, x.shape[-1], role, seeds)
         x = keras.layers.Dense(units, use_bias=self.bias, kernel_initializer=initializer, dtype=self.dtype)(x)
-        return x if role == "output" else self._activate(x)
+        return x if role == "output" else self._activate(self._normalize(x))
 
     def _conv(
         self, x: Tensor, channels: int, role: Role, seeds: _LayerSeeds, size: int = 3, strides: int = 1
     ) -> Tensor:
-        """Append a convolution that keeps the image's size (but for strides); no activation behind it."""
+        """Append a convolution that keeps the image's size (but for strides); nothing behind it."""
         x, initializer = self._scaled(x, size * size * x.shape[-1], role, seeds)
         return keras.layers.Conv2D(
             channels,
@@ -131,7 +137,10 @@ class ModelFactory(abc.ABC):
         return keras.layers.Activation(self.activation, dtype=self.dtype)(x)
 
     def _normalize(self, x: Tensor) -> Tensor:
-        return LayerNorm(dtype=self.dtype)(x)
+        """Append the normalisation, if the network has one."""
+        if self.normalization == "none":
+            return x
+        return normalization_layer(self.normalization, x.shape[-1], self.dtype)(x)
 
     def _scaled(self, x: Tensor, fan_in: int, role: Role, seeds: _LayerSeeds) -> tuple[Tensor, keras.Initializer | str]:
         """A weight layer's input, times its multiplier, and its initialiser."""

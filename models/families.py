@@ -9,6 +9,10 @@ Setting: TypeAlias = str | float | bool
 """The value of one setting of a `ModelFactory`."""
 
 
+NORMALIZATIONS = ("none", "batch", "layer", "group", "rms")
+"""Of the hidden layers: none, or as `sharpness_phases.models.normalization` tells."""
+
+
 class CommonSettings(TypedDict, total=False):
     """Settings of a `ModelFactory`, which tells what they mean, that `LinearFCN` has in common with all families."""
 
@@ -24,6 +28,7 @@ class Settings(CommonSettings, total=False):
     activation: str
     parameterization: str
     output_power: float
+    normalization: str
 
 
 class FamilyInfo(NamedTuple):
@@ -36,7 +41,7 @@ class FamilyInfo(NamedTuple):
         fixed: Settings that cannot be changed.
         images: Whether its inputs must be images (height, width, channels).
         vectors: Whether its inputs must be vectors.
-        normalizes: Whether it can be built with layer normalisation.
+        normalizations: The values that its `normalization` may have.
     """
 
     location: str
@@ -45,16 +50,20 @@ class FamilyInfo(NamedTuple):
     fixed: Mapping[str, Setting] = {}
     images: bool = False
     vectors: bool = False
-    normalizes: bool = False
+    normalizations: tuple[str, ...] = ("none",)
 
 
 FAMILIES: dict[str, FamilyInfo] = {
-    "fcn": FamilyInfo("sharpness_phases.models.fcn:FCN"),
+    "fcn": FamilyInfo("sharpness_phases.models.fcn:FCN", normalizations=NORMALIZATIONS),
     "linear_fcn": FamilyInfo(
         "sharpness_phases.models.fcn:LinearFCN", defaults={"parameterization": "ntk"}, fixed={"activation": "linear"}
     ),
-    "myrtle": FamilyInfo("sharpness_phases.models.myrtle:MyrtleCNN", depths=(5, 7, 10), images=True),
-    "resnet": FamilyInfo("sharpness_phases.models.resnet:ResNet", depths=(18, 34), images=True, normalizes=True),
+    "myrtle": FamilyInfo(
+        "sharpness_phases.models.myrtle:MyrtleCNN", depths=(5, 7, 10), images=True, normalizations=NORMALIZATIONS
+    ),
+    "resnet": FamilyInfo(
+        "sharpness_phases.models.resnet:ResNet", depths=(18, 34), images=True, normalizations=NORMALIZATIONS
+    ),
     "uv": FamilyInfo(
         "sharpness_phases.models.uv:UV",
         depths=(2,),

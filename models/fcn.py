@@ -15,7 +15,8 @@ class FCN(ModelFactory):
     """Fully connected network: d - 1 hidden layers of w units and a linear output layer.
 
     Standard parameterisation: hidden weights ~ N(0, g/fan_in) with g = 2 for ReLU and 1 for tanh and linear,
-    output weights ~ N(0, 1/fan_in); no biases by default (Kalra & Barkeshli 2023, Sec. 2 and App. A).
+    output weights ~ N(0, 1/fan_in); no biases and no normalisation by default (Kalra & Barkeshli 2023, Sec. 2 and
+    App. A).
 
     Example:
         >>> FCN(width=64, depth=4).build(input_shape=(28, 28, 1), classes=10, seed=0).count_params()

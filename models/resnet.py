@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Unpack, cast
 
 import keras
 
@@ -14,19 +14,17 @@ from sharpness_phases.models.parameterization import Role
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Depth to the number of blocks of each stage."""
 
-NORMALIZATIONS = ("none", "layer")
-
 
 class ResNet(ModelFactory):
     """ResNet-18 or -34 for small images: 3x3 stem, four stages of w, 2w, 4w, 8w channels, average pool, output layer.
 
-    He et al. 2016 without normalisation, as used by Kalra & Barkeshli 2023, App. A; a stage after the first halves the
+    He et al. 2016, without normalisation as used by Kalra & Barkeshli 2023, App. A; a stage after the first halves the
     image with strides, and a 1x1 convolution carries the shortcut where the shape changes.
 
     Args:
         width: Number of channels w of the first stage.
         depth: 18 or 34, the weight layers without those of shortcuts.
-        normalization: "none", or "layer" for layer normalisation behind every convolution.
+        normalization: "none", or "batch", "layer", "group" or "rms" behind every convolution.
         **settings: The other settings of `ModelFactory`.
 
     Raises:
@@ -36,12 +34,7 @@ class ResNet(ModelFactory):
     name = "resnet"
 
     def __init__(self, width: int, depth: int, normalization: str = "none", **settings: Unpack[Settings]) -> None:
-        super().__init__(width, depth, **settings)
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"`normalization` must be one of {', '.join(NORMALIZATIONS)}. Received: {normalization!r}."
-            )
-        self.normalization = normalization
+        super().__init__(width, depth, **cast(Settings, {**settings, "normalization": normalization}))
 
     def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
         x = self._activate(self._convolution(inputs, self.width, "input", seeds))
@@ -59,5 +52,4 @@ class ResNet(ModelFactory):
         return self._activate(keras.layers.Add(dtype=self.dtype)([x, inner]))
 
     def _convolution(self, x: Tensor, channels: int, role: Role, seeds: _LayerSeeds, **shape: int) -> Tensor:
-        x = self._conv(x, channels, role, seeds, **shape)
-        return x if self.normalization == "none" else self._normalize(x)
+        return self._normalize(self._conv(x, channels, role, seeds, **shape))

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.data.catalogue import DATA_SETS
-from sharpness_phases.models.families import FAMILIES
+from sharpness_phases.models.families import FAMILIES, NORMALIZATIONS
 
 MAX_STEPS = 10**7
 """Steps of a run; chosen so: the arrays of a longer one take more than a gigabyte."""
@@ -88,8 +88,8 @@ class ModelConfig(Section):
     """How initial variances and multipliers follow from the fan-in; ntk by default for linear_fcn, and for uv."""
     bias: bool = False
     """Whether layers have biases."""
-    normalization: Literal["none", "layer"] = "none"
-    """Layer normalisation behind every convolution, for resnet."""
+    normalization: Literal[NORMALIZATIONS] = "none"  # type: ignore[valid-type]
+    """Normalisation behind every hidden layer or convolution, for fcn, myrtle and resnet."""
     output_layer: Literal["default", "zero"] = "default"
     """Initialisation of the output layer."""
     output_scale: Annotated[float, Field(gt=0, le=1e30)] = 1.0
@@ -114,12 +114,14 @@ class ModelConfig(Section):
             require(not changed, f"{', '.join(changed)}: not for your own model; say it in its function")
             return self
         info = FAMILIES[self.family]
-        needed = dict(info.fixed) if info.normalizes else {**info.fixed, "normalization": "none"}
+        needed = {name: (value,) for name, value in info.fixed.items()} | {"normalization": info.normalizations}
         faults = [
-            f"{name} of {self.family} must be {value!r}; got {getattr(self, name)!r}"
-            for name, value in needed.items()
-            if getattr(self, name) != value
+            f"{name} of {self.family} must be {' or '.join(map(repr, values))}; got {getattr(self, name)!r}"
+            for name, values in needed.items()
+            if getattr(self, name) not in values
         ]
+        if self.subtract_initial and self.normalization == "batch":
+            faults.append("subtract_initial: not with batch normalization, whose statistics differ between the two")
         require(not faults, "; ".join(faults))
         return self
 
@@ -170,9 +172,8 @@ class SharpnessConfig(Section):
     chunk_size: Count | None = None
     """Measurement examples differentiated at once, to bound memory; null for all."""
     batch_norm: Literal["batch", "inference"] = "batch"
-    """Whether batch normalisation that trains, in a model of your own, is measured with the statistics of the
-    measurement set (of each chunk, if there is a `chunk_size`), as training uses those of its batch, or with its moving
-    statistics."""
+    """Whether batch normalisation that trains is measured with the statistics of the measurement set (of each chunk, if
+    there is a `chunk_size`), as training uses those of its batch, or with its moving statistics."""
     every: Count = 1
     """After the early transient (`analysis.transient_steps`), whole runs are measured at multiples of `every` only."""
 

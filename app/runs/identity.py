@@ -67,7 +67,7 @@ def identity(config: ExperimentConfig, spec: RunSpec) -> str:
 
     Args:
         config: The experiment; its name, grid, executor, chunks and pictures do not change a run, nor does XLA beyond
-            rounding. Chunks do change one of a model of the user's own that holds batch normalisation.
+            rounding. Chunks do change one of a model that holds batch normalisation.
         spec: The run.
 
     Returns:
@@ -123,8 +123,9 @@ def identities(config: ExperimentConfig, spec: RunSpec, computed: Computed | Non
 
 
 def _chunks_may_decide(config: ExperimentConfig) -> bool:
-    """Whether a model of the user's own may hold batch normalisation, which takes the statistics of each chunk."""
-    return names_custom_code(config.model.family) and config.sharpness.batch_norm == "batch"
+    """Whether the model holds batch normalisation, which takes the statistics of each chunk, or may do, being own."""
+    may_hold = names_custom_code(config.model.family) or config.model.normalization == "batch"
+    return may_hold and config.sharpness.batch_norm == "batch"
 
 
 def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:

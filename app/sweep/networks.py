@@ -45,7 +45,7 @@ def _build(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classe
         return _build_own(config.family, cell, input_shape, classes)
     _require_memory(config, cell)
     settings = config.model_dump(exclude={"family", "subtract_initial"})
-    if not FAMILIES[config.family].normalizes:
+    if FAMILIES[config.family].normalizations == ("none",):
         del settings["normalization"]
     factory = family(config.family)(width=cell.width, depth=cell.depth, **settings)
     try:

@@ -141,9 +141,11 @@ class Simulator:
         )
 
     def _chunks_decide(self) -> bool:
-        """Whether another chunk size gives other numbers: with batch normalisation in a model of the user's own."""
-        if not names_custom_code(self._config.model.family) or self._config.sharpness.batch_norm != "batch":
+        """Whether another chunk size gives other numbers: with batch normalisation."""
+        if self._config.sharpness.batch_norm != "batch":
             return False
+        if not names_custom_code(self._config.model.family):
+            return self._config.model.normalization == "batch"
         return bool(trained_batch_normalization(self.network(cells(self._config)[0])))
 
     def model(self, cell: Cell) -> SharpnessModel:

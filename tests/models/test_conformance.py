@@ -18,11 +18,16 @@ CASES = {
     "myrtle": ({"width": 2, "depth": 5}, (8, 8, 1)),
     "resnet": ({"width": 1, "depth": 18}, (8, 8, 1)),
     "resnet with layer normalization": ({"width": 2, "depth": 18, "normalization": "layer"}, (8, 8, 1)),
+    "resnet with batch normalization": ({"width": 2, "depth": 18, "normalization": "batch"}, (8, 8, 1)),
+    "fcn with batch normalization": ({"width": 5, "depth": 3, "normalization": "batch"}, (6, 6, 1)),
+    "fcn with layer normalization": ({"width": 5, "depth": 3, "normalization": "layer"}, (6, 6, 1)),
+    "fcn with rms normalization": ({"width": 5, "depth": 3, "normalization": "rms"}, (6, 6, 1)),
+    "myrtle with group normalization": ({"width": 4, "depth": 5, "normalization": "group"}, (8, 8, 1)),
     "uv": ({"width": 5, "depth": 2}, (4,)),
 }
 """Smallest useful instances of each family, with the shape of their inputs; the first word is the family's name."""
 
-VARIANTS = ("fcn with bias, mup", "resnet with layer normalization")
+VARIANTS = [case for case in CASES if " with " in case and case != "fcn with batch normalization"]
 """Cases of a family that has a plainer one: they wait for `make test-all`, as other modes and losses of those do."""
 
 SLOW = pytest.mark.slow

@@ -86,8 +86,18 @@ def test_every_variant_of_the_output_and_parameterization_runs(override, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_resnet_with_layer_normalization_runs(tmp_path):
-    assert len(run(tmp_path, "resnet", "model.normalization=layer").critical_constants()) == 1
+@pytest.mark.parametrize("normalization", ["layer", "batch", "group", "rms"])
+@pytest.mark.parametrize("family", ["fcn", "resnet"])
+def test_a_normalized_network_runs(family, normalization, tmp_path):
+    assert len(run(tmp_path, family, f"model.normalization={normalization}").critical_constants()) == 1
+
+
+def test_lambda_0_of_a_network_with_batch_normalization_is_of_the_batch_statistics_or_of_the_moving_ones(tmp_path):
+    of_batch, of_moving = (
+        run(tmp_path / way, "fcn", "model.normalization=batch", f"sharpness.batch_norm={way}").critical_constants()
+        for way in ("batch", "inference")
+    )
+    assert abs(np.log(of_batch["lambda_0"].iloc[0] / of_moving["lambda_0"].iloc[0])) > 0.1
 
 
 OWN = """
@@ -192,7 +202,8 @@ def test_faults_of_the_users_own_code_are_users_errors(own, tmp_path):
     [
         (["model={family: resnet}"], "sweep.depths: depths of resnet must be among \\[18, 34\\]; got \\[4\\]"),
         (["model={family: linear_fcn, activation: relu}"], "activation of linear_fcn must be 'linear'"),
-        (["model.normalization=layer"], "normalization of fcn must be 'none'"),
+        (["model={family: linear_fcn, normalization: layer}"], "normalization of linear_fcn must be 'none'; got 'layer'"),
+        (["model.normalization=batch", "model.subtract_initial=true"], "subtract_initial: not with batch normalization"),
         (["model={family: 'a.b:c', bias: true}"], "bias: not for your own model"),
         (["model.family=a.b"], "model.family: must be one of 'fcn', 'linear_fcn'"),
         (["model={family: myrtle}", "data.dataset=one_point"], "data.dataset: myrtle needs images"),
