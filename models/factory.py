@@ -9,10 +9,10 @@ from collections.abc import Collection
 import keras
 import numpy as np
 
-from sharpness_phases.models.families import FAMILIES
+from sharpness_phases.models.families import FAMILIES, Tokens
 from sharpness_phases.models.layers import Tensor
 from sharpness_phases.models.normalization import normalization_layer
-from sharpness_phases.models.parameterization import GAINS, PARAMETERIZATIONS, Role, layer_scale
+from sharpness_phases.models.parameterization import GAINS, PARAMETERIZATIONS, LayerScale, Role, layer_scale
 
 OUTPUT_LAYERS = ("default", "zero")
 
@@ -20,11 +20,12 @@ OUTPUT_LAYERS = ("default", "zero")
 class ModelFactory(abc.ABC):
     """Builds networks of one family; a factory object fixes everything but the data's shape and the seed.
 
-    Depth counts weight layers, the output layer included (Kalra & Barkeshli 2023, Sec. 2).
+    Depth counts weight layers, the output layer included (Kalra & Barkeshli 2023, Sec. 2), and blocks of attention
+    networks.
 
     Args:
         width: Number of units (or base channels) of a hidden layer, at least 1.
-        depth: Number of weight layers; some families have only certain depths.
+        depth: Number of weight layers, or blocks; some families have only certain depths.
         activation: "relu", "tanh" or "linear".
         parameterization: "standard", "ntk" or "mup".
         bias: Whether layers have biases (initially zero).
@@ -81,48 +82,66 @@ class ModelFactory(abc.ABC):
             if getattr(self, key) != value:
                 raise ValueError(f"`{key}` of {self.name} must be {value!r}. Received: {getattr(self, key)!r}.")
 
-    def build(self, input_shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
+    def build(self, input_shape: tuple[int, ...], classes: int, seed: int, tokens: Tokens | None = None) -> keras.Model:
         """Build a network with freshly drawn weights.
 
         Args:
             input_shape: Shape of one example, such as (28, 28, 1).
             classes: Number of outputs K.
             seed: Fixes the initial weights; equal seeds give equal weights.
+            tokens: Of a family of tokens, what these are; by default the classes are the tokens, and each has a target.
 
         Returns:
-            A functional Keras model from (batch, *input_shape) to logits (batch, classes).
+            A functional Keras model from (batch, *input_shape) to logits (batch, classes), or (batch, length, classes)
+            where each token has a target.
 
         Raises:
-            ValueError: If `classes` is below 1, or the family needs images or vectors and `input_shape` is not
-                that of one.
+            ValueError: If `classes` is below 1, or the family needs images, vectors or tokens, or does not take tokens,
+                and `input_shape` or `tokens` say otherwise.
         """
         _at_least_one("classes", classes)
-        if FAMILIES[self.name].images and len(input_shape) != 3:
+        info = FAMILIES[self.name]
+        if info.images and len(input_shape) != 3:
             raise ValueError(f"{self.name} needs inputs (height, width, channels). Received: {tuple(input_shape)}.")
-        if FAMILIES[self.name].vectors and len(input_shape) != 1:
-            raise ValueError(f"{self.name} needs inputs that are vectors. Received: {tuple(input_shape)}.")
-        inputs = keras.Input(shape=input_shape, dtype=keras.DTypePolicy(self.dtype).compute_dtype)
-        outputs = self._network(inputs, classes, _LayerSeeds(seed))
+        if (info.vectors or info.tokens) and len(input_shape) != 1:
+            kind = "tokens (length,)" if info.tokens else "vectors"
+            raise ValueError(f"{self.name} needs inputs that are {kind}. Received: {tuple(input_shape)}.")
+        if tokens is not None and not info.tokens:
+            raise ValueError(f"{self.name} does not take tokens. Received: {tokens!r}.")
+        dtype = "int32" if info.tokens else keras.DTypePolicy(self.dtype).compute_dtype
+        inputs = keras.Input(shape=input_shape, dtype=dtype)
+        outputs = self._network(inputs, classes, _LayerSeeds(seed), tokens)
         scale = self.output_scale * self.width**-self.output_power
         if scale != 1.0:
             outputs = keras.layers.Rescaling(scale, dtype=self.dtype, name="output_scale")(outputs)
         return keras.Model(inputs, outputs, name=f"{self.name}_d{self.depth}_w{self.width}")
 
     @abc.abstractmethod
-    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
-        """Connect the family's layers from the input tensor to the logits."""
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds, tokens: Tokens | None) -> Tensor:
+        """Connect the family's layers from the input tensor to the logits; `tokens` is of families of tokens only."""
 
     def _dense(self, x: Tensor, units: int, role: Role, seeds: _LayerSeeds) -> Tensor:
         """Append a dense weight layer; unless it is the output layer, with normalisation and activation behind it."""
-        x, initializer = self._scaled(x, x.shape[-1], role, seeds)
-        x = keras.layers.Dense(units, use_bias=self.bias, kernel_initializer=initializer, dtype=self.dtype)(x)
+        x = self._linear(x, units, role, seeds)
         return x if role == "output" else self._activate(self._normalize(x))
 
+    def _linear(self, x: Tensor, units: int, role: Role, seeds: _LayerSeeds, gain: float | None = None) -> Tensor:
+        """Append a dense weight layer and nothing else; the default of its variance gain is as for `_scaled`."""
+        x, initializer = self._scaled(x, x.shape[-1], role, seeds, gain)
+        return keras.layers.Dense(units, use_bias=self.bias, kernel_initializer=initializer, dtype=self.dtype)(x)
+
     def _conv(
-        self, x: Tensor, channels: int, role: Role, seeds: _LayerSeeds, size: int = 3, strides: int = 1
+        self,
+        x: Tensor,
+        channels: int,
+        role: Role,
+        seeds: _LayerSeeds,
+        size: int = 3,
+        strides: int = 1,
+        gain: float | None = None,
     ) -> Tensor:
         """Append a convolution that keeps the image's size (but for strides); nothing behind it."""
-        x, initializer = self._scaled(x, size * size * x.shape[-1], role, seeds)
+        x, initializer = self._scaled(x, size * size * x.shape[-1], role, seeds, gain)
         return keras.layers.Conv2D(
             channels,
             size,
@@ -142,17 +161,22 @@ class ModelFactory(abc.ABC):
             return x
         return normalization_layer(self.normalization, x.shape[-1], self.dtype)(x)
 
-    def _scaled(self, x: Tensor, fan_in: int, role: Role, seeds: _LayerSeeds) -> tuple[Tensor, keras.Initializer | str]:
-        """A weight layer's input, times its multiplier, and its initialiser."""
-        is_output = role == "output"
-        gain = 1.0 if is_output else GAINS[self.activation]
-        scale = layer_scale(self.parameterization, role, fan_in, self.width, gain)
+    def _scaled(
+        self, x: Tensor, fan_in: int, role: Role, seeds: _LayerSeeds, gain: float | None = None
+    ) -> tuple[Tensor, keras.Initializer | str]:
+        """A weight layer's input, times its multiplier, and its initialiser; by default with the activation's gain."""
+        if gain is None:
+            gain = 1.0 if role == "output" else GAINS[self.activation]
+        scale = self._scale_of(fan_in, role, gain)
         seed = seeds.next()
-        zero = is_output and self.output_layer == "zero"
+        zero = role == "output" and self.output_layer == "zero"
         initializer = "zeros" if zero else keras.initializers.RandomNormal(stddev=scale.stddev, seed=seed)
         if scale.multiplier != 1.0:
             x = keras.layers.Rescaling(scale.multiplier, dtype=self.dtype)(x)
         return x, initializer
+
+    def _scale_of(self, fan_in: int, role: Role, gain: float) -> LayerScale:
+        return layer_scale(self.parameterization, role, fan_in, self.width, gain)
 
 
 class _LayerSeeds:

@@ -13,6 +13,15 @@ NORMALIZATIONS = ("none", "batch", "layer", "group", "rms")
 """Of the hidden layers: none, or as `sharpness_phases.models.normalization` tells."""
 
 
+_OF_ATTENTION = ("none", "layer", "rms")
+
+NORM_POSITIONS = ("pre", "post")
+"""Where attention networks normalise: before a branch, or the sum of branch and identity."""
+
+OWN_SETTINGS = ("heads", "norm_position", "patch_size")
+"""Settings that some families alone have."""
+
+
 class CommonSettings(TypedDict, total=False):
     """Settings of a `ModelFactory`, which tells what they mean, that `LinearFCN` has in common with all families."""
 
@@ -28,7 +37,18 @@ class Settings(CommonSettings, total=False):
     activation: str
     parameterization: str
     output_power: float
-    normalization: str
+
+
+class Tokens(NamedTuple):
+    """What inputs that are tokens are, and what is asked of a network that gets them.
+
+    Attributes:
+        vocabulary: Number of different tokens 0, 1, ...
+        everywhere: Whether each token has a target, the next one, instead of the example as a whole.
+    """
+
+    vocabulary: int
+    everywhere: bool = True
 
 
 class FamilyInfo(NamedTuple):
@@ -41,7 +61,9 @@ class FamilyInfo(NamedTuple):
         fixed: Settings that cannot be changed.
         images: Whether its inputs must be images (height, width, channels).
         vectors: Whether its inputs must be vectors.
+        tokens: Whether its inputs must be tokens; no other family takes them.
         normalizations: The values that its `normalization` may have.
+        settings: Those of `OWN_SETTINGS` that it has.
     """
 
     location: str
@@ -50,7 +72,9 @@ class FamilyInfo(NamedTuple):
     fixed: Mapping[str, Setting] = {}
     images: bool = False
     vectors: bool = False
+    tokens: bool = False
     normalizations: tuple[str, ...] = ("none",)
+    settings: tuple[str, ...] = ()
 
 
 FAMILIES: dict[str, FamilyInfo] = {
@@ -63,6 +87,20 @@ FAMILIES: dict[str, FamilyInfo] = {
     ),
     "resnet": FamilyInfo(
         "sharpness_phases.models.resnet:ResNet", depths=(18, 34), images=True, normalizations=NORMALIZATIONS
+    ),
+    "transformer": FamilyInfo(
+        "sharpness_phases.models.transformer:Transformer",
+        defaults={"normalization": "layer"},
+        tokens=True,
+        normalizations=_OF_ATTENTION,
+        settings=("heads", "norm_position"),
+    ),
+    "vit": FamilyInfo(
+        "sharpness_phases.models.vit:ViT",
+        defaults={"normalization": "layer"},
+        images=True,
+        normalizations=_OF_ATTENTION,
+        settings=("heads", "norm_position", "patch_size"),
     ),
     "uv": FamilyInfo(
         "sharpness_phases.models.uv:UV",

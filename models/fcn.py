@@ -7,7 +7,7 @@ from typing import Unpack
 import keras
 
 from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
-from sharpness_phases.models.families import CommonSettings
+from sharpness_phases.models.families import CommonSettings, Tokens
 from sharpness_phases.models.layers import Tensor
 
 
@@ -25,7 +25,7 @@ class FCN(ModelFactory):
 
     name = "fcn"
 
-    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds, tokens: Tokens | None) -> Tensor:
         x = keras.layers.Flatten(dtype=self.dtype)(inputs)
         for layer in range(self.depth - 1):
             x = self._dense(x, self.width, "input" if layer == 0 else "hidden", seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
+from sharpness_phases.models.families import Tokens
 from sharpness_phases.models.layers import Tensor
 
 POOLS = {5: (1, 2, 3), 7: (1, 3, 5), 10: (2, 5, 8)}
@@ -27,7 +28,7 @@ class MyrtleCNN(ModelFactory):
 
     name = "myrtle"
 
-    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds, tokens: Tokens | None) -> Tensor:
         x = inputs
         for layer in range(self.depth - 1):
             x = self._conv(x, self.width, "input" if layer == 0 else "hidden", seeds)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Unpack, cast
+from typing import Unpack
 
 import keras
 
 from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
-from sharpness_phases.models.families import Settings
+from sharpness_phases.models.families import Settings, Tokens
 from sharpness_phases.models.layers import Tensor
 from sharpness_phases.models.parameterization import Role
 
@@ -34,9 +34,9 @@ class ResNet(ModelFactory):
     name = "resnet"
 
     def __init__(self, width: int, depth: int, normalization: str = "none", **settings: Unpack[Settings]) -> None:
-        super().__init__(width, depth, **cast(Settings, {**settings, "normalization": normalization}))
+        super().__init__(width, depth, normalization=normalization, **settings)
 
-    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds, tokens: Tokens | None) -> Tensor:
         x = self._activate(self._convolution(inputs, self.width, "input", seeds))
         for stage, blocks in enumerate(BLOCKS[self.depth]):
             for block in range(blocks):

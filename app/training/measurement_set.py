@@ -80,12 +80,15 @@ def accuracy(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """Share of examples whose largest output is their class; NaN for outputs that are not class scores.
 
     Args:
-        y: Labels (M,) or (M, 1), or one-hot targets (M, K).
-        outputs: Class scores (M, K).
+        y: Labels (M,) or (M, 1), or one-hot targets (M, K); or integer labels (M, ...) of parts of the examples, as of
+            their tokens, of which the share is then.
+        outputs: Class scores (M, K), or (M, ..., K).
 
     Returns:
         A scalar tensor.
     """
+    if y.dtype.is_integer and len(outputs.shape) == len(y.shape) + 1 > 2:
+        y, outputs = tf.reshape(y, [-1]), tf.reshape(outputs, [-1, outputs.shape[-1]])
     if len(outputs.shape) != 2 or outputs.shape[-1] < 2:
         return tf.constant(float("nan"))
     sparse = len(y.shape) == 1 or y.shape[-1] == 1

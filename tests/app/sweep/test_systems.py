@@ -202,8 +202,14 @@ def test_faults_of_the_users_own_code_are_users_errors(own, tmp_path):
     [
         (["model={family: resnet}"], "sweep.depths: depths of resnet must be among \\[18, 34\\]; got \\[4\\]"),
         (["model={family: linear_fcn, activation: relu}"], "activation of linear_fcn must be 'linear'"),
-        (["model={family: linear_fcn, normalization: layer}"], "normalization of linear_fcn must be 'none'; got 'layer'"),
-        (["model.normalization=batch", "model.subtract_initial=true"], "subtract_initial: not with batch normalization"),
+        (
+            ["model={family: linear_fcn, normalization: layer}"],
+            "normalization of linear_fcn must be 'none'; got 'layer'",
+        ),
+        (
+            ["model.normalization=batch", "model.subtract_initial=true"],
+            "subtract_initial: not with batch normalization",
+        ),
         (["model={family: 'a.b:c', bias: true}"], "bias: not for your own model"),
         (["model.family=a.b"], "model.family: must be one of 'fcn', 'linear_fcn'"),
         (["model={family: myrtle}", "data.dataset=one_point"], "data.dataset: myrtle needs images"),
