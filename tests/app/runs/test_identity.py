@@ -69,6 +69,8 @@ def test_chunks_decide_runs_of_a_model_of_ones_own_unless_statistics_are_the_mov
         "sweep.lr_exponents.stop=9.0",
         "sweep.search=exhaustive",
         "data.data_dir=/somewhere",
+        "data.context_length=64",
+        "model.heads=4",
         "sharpness.chunk_size=16",
         "executor={kind: ray, cpus_per_run: 2.0}",
         "device={xla: always, deterministic: true}",
