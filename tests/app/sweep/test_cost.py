@@ -41,6 +41,7 @@ def test_estimates_grow_with_what_is_asked_for():
     assert costs("sharpness.solver=power").hvps > base.hvps
 
 
+@pytest.mark.slow
 def test_a_transformer_is_estimated_by_its_tokens():
     text = "data={dataset: shakespeare, context_length: %d}"
     small = ("model={family: transformer}", "sweep.depths=[1]", "sweep.widths=[16]")
