@@ -75,16 +75,14 @@ _SETTINGS_OF_DATA = {
 def _size_of_data(plain: dict[str, Plain], dataset: str) -> DataSize:
     """What decides the data's size; defaults where something else is in its place."""
     path = _section(plain, "data").get("path")
-    length, modulus = (_count(plain, "data", key, default) for key, default in _DEFAULT_SIZES.items())
+    length = _count(plain, "data", "context_length", CONTEXT_LENGTH)
+    modulus = _count(plain, "data", "modulus", MODULUS)
     return DataSize(
         dataset,
-        length if length and length > 0 else CONTEXT_LENGTH,
-        modulus if modulus and modulus > 1 else MODULUS,
+        length if length and length >= 1 else CONTEXT_LENGTH,
+        modulus if modulus and modulus >= 2 else MODULUS,
         path if isinstance(path, str) else None,
     )
-
-
-_DEFAULT_SIZES = {"context_length": CONTEXT_LENGTH, "modulus": MODULUS}
 
 
 def _settings_of_data(plain: dict[str, Plain], dataset: str) -> list[Inconsistency]:
