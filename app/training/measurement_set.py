@@ -148,8 +148,9 @@ def accuracy(y: Nested, outputs: Nested) -> tf.Tensor:
     """Share of examples whose largest output is their class; NaN for outputs that are not class scores.
 
     Args:
-        y: Labels (M,) or (M, 1), or one-hot targets (M, K); their weights do not count.
-        outputs: Class scores (M, K).
+        y: Labels (M,) or (M, 1), or one-hot targets (M, K); or integer labels (M, ...) of parts of the examples, as of
+            their tokens, of which the share is then. Their weights do not count.
+        outputs: Class scores (M, K), or (M, ..., K).
 
     Returns:
         A scalar tensor.
@@ -159,6 +160,8 @@ def accuracy(y: Nested, outputs: Nested) -> tf.Tensor:
         return tf.constant(float("nan"))
     labels: tf.Tensor = targets
     scores: tf.Tensor = outputs
+    if labels.dtype.is_integer and len(scores.shape) == len(labels.shape) + 1 > 2:
+        labels, scores = tf.reshape(labels, [-1]), tf.reshape(scores, [-1, scores.shape[-1]])
     if len(scores.shape) != 2 or scores.shape[-1] < 2 or labels.dtype == tf.string:
         return tf.constant(float("nan"))
     sparse = len(labels.shape) == 1 or labels.shape[-1] == 1

@@ -51,10 +51,12 @@ def settings(config: ExperimentConfig) -> dict[str, str]:
     model, training, grid = config.model, config.training, config.sweep.lr_exponents
     own = "your own model" if model.is_custom else f"{model.activation}, {model.parameterization} parameterization"
     momentum = f", momentum {training.momentum:g}" if training.momentum else ""
-    batch = min(training.batch_size, config.train_examples)
+    own += "" if model.normalization == "none" else f", {model.normalization} normalization"
+    examples = config.train_examples  # 0: those of a text that is not here
+    batch = min(training.batch_size, examples or training.batch_size)
     return {
         "Model": f"{model.family} ({own})",
-        "Data": f"{config.data.dataset}, {_count(config.train_examples, 'example')}",
+        "Data": f"{config.data.dataset}, {_count(examples, 'example')}" if examples else config.data.dataset,
         "Loss": config.loss,
         "Training": f"SGD{momentum}, batches of {batch}, {_count(training.steps, 'step')}",
         "Sharpness": f"{config.sharpness.solver}, on {_count(config.sharpness.examples, 'example')}",
