@@ -18,6 +18,7 @@ from sharpness_phases.analyzer import PhaseAnalyzer
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.errors import UserError
+from sharpness_phases.runs.axis import optimizer_in_words
 from sharpness_phases.runs.spec import Cell, cells, criteria
 from sharpness_phases.store.claims import Claims
 from sharpness_phases.store.config_file import require_same_experiment, write_config
@@ -43,7 +44,7 @@ from sharpness_phases.views.results import write_results
 if TYPE_CHECKING:
     from sharpness_phases.sweep.audit import Audited
     from sharpness_phases.sweep.cost import Estimate
-    from sharpness_phases.training.runner import InitialState
+    from sharpness_phases.training.beginning import InitialState
 
 logger = logging.getLogger(__name__)
 
@@ -349,15 +350,16 @@ def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio"
     Raises:
         UserError: If a folder holds no experiment, or one whose constants are not known.
     """
-    summaries, edges = [], []
+    summaries, axes = [], []
     for folder in folders:
         with errors_with_advice(Path(folder)):
             analyzer = PhaseAnalyzer.load(folder)
         if not analyzer.constants_are_known:
             raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
         summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
-        edges.append(analyzer.edge_constant)
-    return ComparisonSheet(summaries, Over(over), edges).save(path)
+        axes.append(analyzer.axis)
+    edges, words = [axis.constant for axis in axes], [axis.c_in_words for axis in axes]
+    return ComparisonSheet(summaries, Over(over), edges, words).save(path)
 
 
 class TargetFindings(NamedTuple):
@@ -423,6 +425,7 @@ def _require_solvable(config: ExperimentConfig) -> None:
         "model.subtract_initial": (model.subtract_initial, False),
         "loss": (config.loss, "mse"),
         "training.momentum": (config.training.momentum, 0.0),
+        "optimizer": (optimizer_in_words(config.optimizer), "SGD"),
     }
     faults = [f"{key} must be {value}; got {given}" for key, (given, value) in needed.items() if given != value]
     if faults:

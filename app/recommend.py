@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import keras
 
     from sharpness_phases.curvature.operator import Solver
+    from sharpness_phases.training.beginning import InitialState
     from sharpness_phases.training.right_derivatives import BatchNorm
-    from sharpness_phases.training.runner import InitialState, TrajectoryRunner
+    from sharpness_phases.training.runner import TrajectoryRunner
 
 
 class _Settings(TypedDict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sharpness_phases.config.optimizer import is_plain_descent
 from sharpness_phases.config.sections import (
     MAX_STEPS,
     LearningRateGrid,
@@ -41,7 +42,7 @@ def inconsistencies(plain: dict[str, Plain]) -> list[Inconsistency]:
     Returns:
         Every fault.
     """
-    found = _lengths_of_runs(plain) + _number_of_initialisations(plain)
+    found = _lengths_of_runs(plain) + _number_of_initialisations(plain) + _one_optimizer(plain)
     dataset = _section(plain, "data").get("dataset", EMBEDDED)
     if isinstance(dataset, str) and dataset in DATA_SETS:
         found += _family(plain, DATA_SETS[dataset])
@@ -58,6 +59,15 @@ def _number_of_initialisations(plain: dict[str, Plain]) -> list[Inconsistency]:
         return []
     message = f"depths times widths times seeds must be at most {_MAX_INITIALISATIONS}; got {depths * widths * seeds}"
     return [Inconsistency(("sweep", "seeds"), message)]
+
+
+def _one_optimizer(plain: dict[str, Plain]) -> list[Inconsistency]:
+    """A momentum as older configs say it, beside an optimizer."""
+    momentum = _section(plain, "training").get("momentum")
+    if not isinstance(momentum, int | float) or not momentum or is_plain_descent(_section(plain, "optimizer")):
+        return []
+    message = f"must be 0 beside an `optimizer`, whose momentum is optimizer.momentum; got {momentum:g}"
+    return [Inconsistency(("training", "momentum"), message)]
 
 
 def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:

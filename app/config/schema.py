@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from sharpness_phases.config.consistency import inconsistencies
+from sharpness_phases.config.optimizer import OptimizerConfig
 from sharpness_phases.config.sections import (
     AnalysisConfig,
     DataConfig,
@@ -37,6 +38,8 @@ class ExperimentConfig(Section):
     loss: Annotated[str, AfterValidator(known_or_custom("mse", "xent"))] = "mse"
     """Half mean squared error, softmax cross-entropy, or "package.module:name" for your own Keras loss."""
     training: TrainingConfig = TrainingConfig()
+    """The length of runs, and their batches."""
+    optimizer: OptimizerConfig = OptimizerConfig()
     """The optimizer."""
     sharpness: SharpnessConfig = SharpnessConfig()
     """The measurement."""
@@ -57,6 +60,12 @@ class ExperimentConfig(Section):
     def train_examples(self) -> int:
         """Number of training examples in use."""
         return self.data.train_examples or DATA_SETS[self.data.dataset].train
+
+    @property
+    def trained_by(self) -> OptimizerConfig:
+        """The optimizer in use: that of the section `optimizer`, or the momentum of older configs."""
+        momentum = self.training.momentum
+        return OptimizerConfig(momentum=momentum) if momentum else self.optimizer
 
     @property
     def transient_steps(self) -> int:

@@ -146,14 +146,14 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Stochastic gradient descent with a constant learning rate."""
+    """Training with a constant learning rate."""
 
     batch_size: Count = 512
     """Examples in a batch, drawn without replacement."""
     steps: Steps = 10
     """Optimizer steps T of each run."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Momentum of the optimizer."""
+    """Momentum m of sgd as of before there was `optimizer`, with c = eta lambda_0 and the edge at c = 2 (1 + m)."""
 
 
 class SharpnessConfig(Section):

@@ -34,13 +34,15 @@ class Panel(NamedTuple):
         title: What is fixed.
         rows: Summary rows with a column `position`, the vertical coordinate.
         over: What the coordinate is.
-        edge: The c at the optimizer's stability edge (`sharpness_phases.runs.edge.edge_constant`).
+        edge: The c at the optimizer's stability edge (`sharpness_phases.runs.axis.Axis`); NaN where it is not known.
+        c_in_words: What c is, as `Axis` has it.
     """
 
     title: str
     rows: pd.DataFrame
     over: Over
     edge: float = 2.0
+    c_in_words: str = "ηλ₀"
 
     @property
     def positions(self) -> np.ndarray:
@@ -113,7 +115,8 @@ def common_range(panels: Sequence[Panel]) -> Range:
     """
     table = pd.concat([panel.rows for panel in panels])
     values = table[table["constant"].isin(MARKED)][["boundary", "boundary_q25", "boundary_q75"]].to_numpy(float).ravel()
-    values = np.append(values[np.isfinite(values) & (values > 0)], [panel.edge for panel in panels])
+    values = np.append(values, [panel.edge for panel in panels])
+    values = values[np.isfinite(values) & (values > 0)]
     return Range(2.0 ** math.floor(np.log2(values.min()) - 0.5), 2.0 ** math.ceil(np.log2(values.max()) + 0.3))
 
 

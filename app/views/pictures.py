@@ -8,7 +8,7 @@ completion read the list, too.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from sharpness_phases.errors import UserError
 from sharpness_phases.views.kind import Choice, File, Kind, Table
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
     from sharpness_phases.views.style import Picture
     from sharpness_phases.views.trajectories import TrajectoryFigure
+
+
+class _OnAxis(TypedDict):
+    """What pictures over c say of it: where the edge is, and what c is."""
+
+    edge: float
+    c_in_words: str
+
+
+def _axis_of(findings: Findings) -> _OnAxis:
+    return {"edge": findings.edge_constant, "c_in_words": findings.axis.c_in_words}
 
 
 def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
@@ -36,7 +47,7 @@ def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
     from sharpness_phases.views.diagram import Over, PhaseDiagram
 
     axis = None if over is None else Over(over)
-    return PhaseDiagram(findings.summary, title=findings.title, over=axis, edge=findings.edge_constant)
+    return PhaseDiagram(findings.summary, title=findings.title, over=axis, **_axis_of(findings))
 
 
 def trajectory_figure(findings: Findings, seed: int | None = None) -> TrajectoryFigure:
@@ -51,21 +62,21 @@ def trajectory_figure(findings: Findings, seed: int | None = None) -> Trajectory
     """
     from sharpness_phases.views.trajectories import TrajectoryFigure
 
-    return TrajectoryFigure(findings.trajectories(), seed, title=findings.title)
+    return TrajectoryFigure(findings.trajectories(), seed, findings.title, findings.axis.c_in_words)
 
 
 def saturation_figure(findings: Findings) -> SaturationFigure:
     """lambda_tau / lambda_0, chi and chi' over c, with c_crit; a `ValueError` if too few c were measured."""
     from sharpness_phases.views.saturation import SaturationFigure
 
-    return SaturationFigure(findings.saturation(), findings.critical(), findings.title, findings.edge_constant)
+    return SaturationFigure(findings.saturation(), findings.critical(), findings.title, **_axis_of(findings))
 
 
 def saturation_diagram(findings: Findings) -> SaturationDiagram:
     """The saturated sharpness over c and 1/w, with c_crit and c_max; a `ValueError` if it was not measured."""
     from sharpness_phases.views.saturation import SaturationDiagram
 
-    return SaturationDiagram(findings.saturation(), findings.summary, findings.title, findings.edge_constant)
+    return SaturationDiagram(findings.saturation(), findings.summary, findings.title, **_axis_of(findings))
 
 
 def regime_figure(
@@ -111,6 +122,8 @@ def _lacks_saturation(findings: Findings) -> str | None:
 
 
 def _lacks_long_runs(findings: Findings) -> str | None:
+    if not findings.edge_is_known:
+        return f"regimes need the stability edge, which is not known of {findings.config.optimizer.name}"
     if not findings.regime_table().empty:
         return None
     return "no long runs with a sharpness; regimes need training.steps above analysis.transient_steps"
@@ -122,9 +135,9 @@ def _lacks_trained_runs(findings: Findings) -> str | None:
 
 PHASE_DIAGRAM = File(
     "phase_diagram",
-    "Phases of early training over the learning-rate constant c = ηλ₀. Markers: medians over initialisations, "
-    "bars: quartiles, hollow with an arrow: beyond the grid of c. Dashed: the limit on a quadratic loss, c = 2; with "
-    "momentum m, c = 2(1 + m).",
+    "Phases of early training over the learning-rate constant c = ηλ₀, of other optimizers than SGD c = 2η/η_edge. "
+    "Markers: medians over initialisations, bars: quartiles, hollow with an arrow: beyond the grid of c. Dashed: the "
+    "limit on a quadratic loss, c = 2; with `training.momentum` m, c = 2(1 + m).",
     vector=True,
     place="Phase diagram",
     section="diagram",

@@ -35,7 +35,8 @@ def write_results(findings: Findings, folder: Path) -> None:
     shown = {name: paths[0] for name, paths in pictures.items()}
     if findings.config.tensorboard:
         constants = findings.critical_constants()
-        write_tensorboard(folder / "tensorboard", findings.trajectories(), constants, shown, findings.edge_constant)
+        edge = findings.axis.rate_times_edge
+        write_tensorboard(folder / "tensorboard", findings.trajectories(), constants, shown, edge)
     else:
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of an earlier config
     write_report(folder / "report.html", Report(findings, shown, stored_config(folder).environment or {}))
