@@ -10,7 +10,15 @@ import pandas as pd
 from sharpness_phases.analysis.phases import BOUNDARIES, Phase, classify
 from sharpness_phases.analysis.regimes import RegimeSettings, Segment, agreement, regimes
 from sharpness_phases.analysis.saturation import critical_table, saturated_sharpness
-from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
+from sharpness_phases.analysis.tables import (
+    JsonObject,
+    constants_table,
+    merge_runs,
+    split_runs,
+    summary_json,
+    summary_table,
+    violations,
+)
 from sharpness_phases.config.optimizer import OptimizerConfig
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.runs.axis import Axis, axis_of, optimizer_in_words
@@ -144,6 +152,10 @@ class Findings:
     def summary(self) -> pd.DataFrame:
         """A row per (depth, width, constant), as `sharpness_phases.analysis.tables.summary_table` describes it."""
         return self._summary.copy()
+
+    def summary_json(self) -> list[JsonObject]:
+        """The summary as plain JSON values, an entry per network (`sharpness_phases.analysis.tables.summary_json`)."""
+        return summary_json(self.summary)
 
     @property
     def constants_are_known(self) -> bool:

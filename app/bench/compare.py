@@ -21,6 +21,7 @@ from sharpness_phases.bench.protocol import ReferenceProtocol
 from sharpness_phases.bench.roofline import measure_roofline
 from sharpness_phases.bench.work import Cost, Prices, Work, timed
 from sharpness_phases.config.optimizer import OptimizerConfig
+from sharpness_phases.config.over import require_one_value
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.errors import UserError
@@ -50,6 +51,7 @@ def compare(config: ExperimentConfig, repeats: int = 3) -> Iterator[Comparison]:
     Raises:
         UserError: If the config trains by another optimizer than plain gradient descent, which the protocol has.
     """
+    require_one_value(config.sweep.over, "phases bench")
     if config.trained_by != OptimizerConfig():
         found = optimizer_in_words(config.trained_by)
         raise UserError(

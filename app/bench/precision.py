@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import keras
 import tensorflow as tf
 
+from sharpness_phases.config.over import require_one_value
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
@@ -65,6 +66,7 @@ def measure_precision(config: ExperimentConfig) -> Iterator[Precision]:
     Raises:
         UserError: If the optimizer has a preconditioner, and with it another lambda_0.
     """
+    require_one_value(config.sweep.over, "phases bench")
     if preconditions(config.trained_by):
         raise UserError("phases bench: `optimizer` must be sgd, whose lambda_0 is that of the Hessian")
     simulator = Simulator(config)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sharpness_phases.config.optimizer import is_plain_descent
+from sharpness_phases.config.over import fault_of_value, numeric_keys
 from sharpness_phases.config.sections import (
     MAX_STEPS,
     LearningRateGrid,
@@ -42,7 +44,7 @@ def inconsistencies(plain: dict[str, Plain]) -> list[Inconsistency]:
     Returns:
         Every fault.
     """
-    found = _lengths_of_runs(plain) + _number_of_initialisations(plain) + _one_optimizer(plain)
+    found = _lengths_of_runs(plain) + _number_of_initialisations(plain) + _one_optimizer(plain) + _over(plain)
     dataset = _section(plain, "data").get("dataset", EMBEDDED)
     if isinstance(dataset, str) and dataset in DATA_SETS:
         found += _family(plain, DATA_SETS[dataset])
@@ -59,6 +61,37 @@ def _number_of_initialisations(plain: dict[str, Plain]) -> list[Inconsistency]:
         return []
     message = f"depths times widths times seeds must be at most {_MAX_INITIALISATIONS}; got {depths * widths * seeds}"
     return [Inconsistency(("sweep", "seeds"), message)]
+
+
+def _over(plain: dict[str, Plain]) -> list[Inconsistency]:
+    """A `sweep.over` along something else than a numeric key, or with values that the key cannot have."""
+    over = _section(plain, "sweep").get("over")
+    if not isinstance(over, dict):
+        return []
+    faults = [fault for key, values in over.items() if isinstance(values, list) for fault in _along(plain, key, values)]
+    return [Inconsistency(("sweep", "over"), fault) for fault in dict.fromkeys(faults)]
+
+
+def _along(plain: dict[str, Plain], key: str, values: list[Plain]) -> Iterator[str]:
+    """What is wrong with an axis, in words."""
+    allowed = numeric_keys()
+    if key not in allowed:
+        yield f"must be along one of {', '.join(allowed)}; got {key!r}"
+        return
+    name, _, inner = key.partition(".")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue  # which is told of the list
+        if (fault := fault_of_value(name, _section(plain, name), inner, value)) is not None:
+            yield f"{key} = {value:g}: {fault}"
+            continue
+        changed = {**plain, name: {**_section(plain, name), inner: value}}
+        changed["sweep"] = {**_section(plain, "sweep"), "over": {}}
+        yield from (
+            f"{key} = {value:g}: {'.'.join(other)} {message}"
+            for other, message in inconsistencies(changed)
+            if (other, message) not in inconsistencies({**plain, "sweep": changed["sweep"]})
+        )
 
 
 def _one_optimizer(plain: dict[str, Plain]) -> list[Inconsistency]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from sharpness_phases.config.consistency import inconsistencies
 from sharpness_phases.config.optimizer import OptimizerConfig
+from sharpness_phases.config.over import Number, axis_over
 from sharpness_phases.config.sections import (
     AnalysisConfig,
     DataConfig,
@@ -89,6 +90,38 @@ class ExperimentConfig(Section):
         faults = inconsistencies(self.model_dump())
         require(not faults, "; ".join(f"{'.'.join(key)}: {message}" for key, message in faults))
         return self
+
+
+class Variant(NamedTuple):
+    """An experiment at one value of the axis `sweep.over`.
+
+    Attributes:
+        value: The value.
+        config: The experiment there, without that axis.
+    """
+
+    value: Number
+    config: ExperimentConfig
+
+
+def variants(config: ExperimentConfig) -> list[Variant]:
+    """The experiments along the axis `sweep.over`; none without one.
+
+    Args:
+        config: A checked config.
+
+    Returns:
+        One for each value, in their order; its runs are those of a config that says the value itself.
+    """
+    axis = axis_over(config.sweep.over)
+    if axis is None:
+        return []
+    section, _, key = axis.key.partition(".")
+    found = []
+    for value in axis.values:
+        plain = to_plain(config.changed(**{section: {key: value}}, sweep={"over": {}}))
+        found.append(Variant(value, ExperimentConfig.model_validate(plain)))
+    return found
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Plain]:

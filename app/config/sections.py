@@ -222,10 +222,12 @@ class SweepConfig(Section):
     """Grid of the learning-rate constant."""
     search: Literal["adaptive", "exhaustive"] = "adaptive"
     """Few runs that decide the constants, or every c of the grid up to divergence."""
+    over: Annotated[dict[str, Annotated[list[int | float], Field(min_length=1)]], Field(max_length=1)] = {}
+    """One more axis: a numeric key of the config with its values, such as {optimizer.beta_2: [0.9, 0.99, 0.999]}."""
 
     @model_validator(mode="after")
     def _has_no_duplicates(self) -> Self:
-        lists = {name: getattr(self, name) for name in ("depths", "widths")}
+        lists = {name: getattr(self, name) for name in ("depths", "widths")} | self.over
         faults = [
             f"{name} must not hold a value twice; got {textwrap.shorten(str(values), 60, placeholder=' ...')}"
             for name, values in lists.items()

@@ -27,6 +27,7 @@ from sharpness_phases.views.panels import (
     ends_of,
     measured_rows,
     measured_somewhere,
+    panels_along,
     panels_of,
 )
 from sharpness_phases.views.style import (
@@ -80,6 +81,7 @@ class PhaseDiagram(Picture):
         over: The vertical axis; by default the width, or the depth where there is one width and several depths.
         edge: The c at the optimizer's stability edge, to draw a dashed line at; NaN for none.
         c_in_words: What c is (`sharpness_phases.runs.axis.Axis`).
+        along: Column of the summary that is the vertical axis, of an experiment over `sweep.over`; "" for none.
 
     Raises:
         ValueError: If the summary is empty.
@@ -93,10 +95,12 @@ class PhaseDiagram(Picture):
         over: Over | None = None,
         edge: float = 2.0,
         c_in_words: str = "ηλ₀",
+        along: str = "",
     ) -> None:
         if summary.empty:
             raise ValueError("A phase diagram needs at least one network whose constants are known. Received: none.")
-        self._panels = [panel._replace(edge=edge, c_in_words=c_in_words) for panel in panels_of(summary, over)]
+        panels = panels_along(summary, along) if along else panels_of(summary, over)
+        self._panels = [panel._replace(edge=edge, c_in_words=c_in_words) for panel in panels]
         self._title = title
         self._exact = exact
 
@@ -215,11 +219,11 @@ def _set_axes(ax: Axes, panel: Panel, shown: Range) -> None:
     """Scales, ticks, limits and labels of the axes."""
     log2_axis(ax.xaxis, octaves(*shown))
     ticks = _vertical_ticks(panel)
-    log2_axis(ax.yaxis, ticks, [_written(tick) for tick in ticks])
+    log2_axis(ax.yaxis, ticks, [f"{value:g}" for value in panel.values] or [_written(tick) for tick in ticks])
     ax.set_xlim(*shown)
     ax.set_ylim(*ends_of(panel))
     ax.set_xlabel(f"learning-rate constant {c_label(panel.c_in_words)}")
-    ax.set_ylabel(_AXIS_LABELS[panel.over])
+    ax.set_ylabel(panel.key or _AXIS_LABELS[panel.over])
 
 
 def _vertical_ticks(panel: Panel) -> list[float]:

@@ -25,6 +25,8 @@ class Over(StrEnum):
     """d, a panel for every width."""
     RATIO = "ratio"
     """d/w, all networks pooled in one panel (Kalra & Barkeshli 2023, Sec. 2.2)."""
+    VALUE = "value"
+    """The values on the axis `sweep.over`, at equal distances, a panel for every network."""
 
 
 class Panel(NamedTuple):
@@ -36,6 +38,8 @@ class Panel(NamedTuple):
         over: What the coordinate is.
         edge: The c at the optimizer's stability edge (`sharpness_phases.runs.axis.Axis`); NaN where it is not known.
         c_in_words: What c is, as `Axis` has it.
+        values: The values on the axis, from the lowest position on; none unless `over` is `VALUE`.
+        key: The name of that axis.
     """
 
     title: str
@@ -43,6 +47,8 @@ class Panel(NamedTuple):
     over: Over
     edge: float = 2.0
     c_in_words: str = "ηλ₀"
+    values: tuple[float, ...] = ()
+    key: str = ""
 
     @property
     def positions(self) -> np.ndarray:
@@ -83,6 +89,26 @@ def panels_of(summary: pd.DataFrame, over: Over | None) -> list[Panel]:
         return [Panel(title, rows.assign(position=rows["depth"].astype(float)), over) for title, rows in panels]
     panels = [(f"depth {depth}", summary[summary["depth"] == depth]) for depth in depths]
     return [Panel(title, rows.assign(position=1.0 / rows["width"]), over) for title, rows in panels]
+
+
+def panels_along(summary: pd.DataFrame, key: str) -> list[Panel]:
+    """Distribute the networks of an experiment along an axis over panels.
+
+    Args:
+        summary: A table as `analysis.over.OverFindings` has it.
+        key: Its column with the values on the axis.
+
+    Returns:
+        A panel for every depth and width; the k-th value stands at 2^k, for an axis that is logarithmic.
+    """
+    values = list(dict.fromkeys(summary[key]))
+    at = {value: 2.0**rank for rank, value in enumerate(values)}
+    panels = []
+    for (depth, width), rows in summary.groupby(["depth", "width"], sort=True):
+        placed = rows.assign(position=rows[key].map(at))
+        here = tuple(value for value in values if (rows[key] == value).any())
+        panels.append(Panel(f"depth {depth}, width {width}", placed, Over.VALUE, values=here, key=key))
+    return panels
 
 
 class ConstantRow(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from sharpness_phases.config.over import axis_over, folder_of
 from sharpness_phases.errors import UserError
 from sharpness_phases.views.kind import Choice, File, Kind, Table
 
@@ -42,10 +43,17 @@ def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
         over: Vertical axis, as `PhaseAnalyzer.phase_diagram` takes it.
 
     Returns:
-        The picture; a `ValueError` if no constants are known, or there is no such axis.
+        The picture; of an experiment over `sweep.over` along that axis.
+
+    Raises:
+        ValueError: If no constants are known, or there is no such axis.
     """
     from sharpness_phases.views.diagram import Over, PhaseDiagram
 
+    if (along := axis_over(findings.config.sweep.over)) is not None:
+        if over is not None:
+            raise ValueError(f"The vertical axis is {along.key}, of `sweep.over`. Received: over={over!r}.")
+        return PhaseDiagram(findings.summary, title=findings.title, along=along.key, **_axis_of(findings))
     axis = None if over is None else Over(over)
     return PhaseDiagram(findings.summary, title=findings.title, over=axis, **_axis_of(findings))
 
@@ -260,6 +268,11 @@ def picture(findings: Findings, name: str, over: str | None = None, seed: int | 
         UserError: If the runs do not hold what it shows, or something is chosen that means nothing for it.
     """
     kind = KINDS[name]
+    if (along := axis_over(findings.config.sweep.over)) is not None and (name != DEFAULT_KIND or over is not None):
+        raise UserError(
+            f"of an experiment over {along.key} only the diagram along it is drawn; what shows one value of it is in "
+            f"the folder {folder_of(along.key, along.values[0])} and those beside it"
+        )
     for option, value, meant in (("--over", over, kinds_with_axis()), ("--seed", seed, kinds_with_seed())):
         if value is not None and name not in meant:
             raise UserError(f"{option}: only with --kind {' or '.join(meant)}; got --kind {name}")
