@@ -473,6 +473,7 @@ def _require_solvable(config: ExperimentConfig) -> None:
         "model.subtract_initial": (model.subtract_initial, False),
         "loss": (config.loss, "mse"),
         "training.momentum": (config.training.momentum, 0.0),
+        "training.warmup_steps": (config.training.warmup_steps, 0),
         "optimizer": (optimizer_in_words(config.optimizer), "SGD"),
     }
     faults = [f"{key} must be {value}; got {given}" for key, (given, value) in needed.items() if given != value]

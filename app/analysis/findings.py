@@ -22,7 +22,8 @@ from sharpness_phases.analysis.tables import (
 from sharpness_phases.config.optimizer import OptimizerConfig
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.runs.axis import Axis, axis_of, optimizer_in_words
-from sharpness_phases.runs.spec import Purpose, criteria
+from sharpness_phases.runs.edge import Rate
+from sharpness_phases.runs.spec import Purpose, criteria, learning_rates
 from sharpness_phases.runs.trajectory import Trajectory
 
 _FAMILY_TITLES = {
@@ -105,17 +106,20 @@ class Findings:
         _, trajectory = next(split_runs(chosen))
         return trajectory, float(chosen["learning_rate"].iloc[0])
 
-    def edge(self, run_id: str) -> float:
+    def edge(self, run_id: str) -> Rate:
         """The stability edge of one run: the sharpness at which its optimizer becomes unstable.
 
         Args:
             run_id: Name of the run; a `KeyError` if there is none.
 
         Returns:
-            2 / eta for plain gradient descent (`sharpness_phases.runs.edge`); NaN where it is not known.
+            2 / eta for plain gradient descent (`sharpness_phases.runs.edge`); NaN where it is not known. With a warm-up
+            the edge at the rate of the step to come, for each step, shape (steps + 1,).
         """
-        _, learning_rate = self.run(run_id)
-        return float(self.axis.edge(learning_rate))
+        run, learning_rate = self.run(run_id)
+        if not self.config.training.warmup_steps:
+            return float(self.axis.edge(learning_rate))
+        return self.axis.edge(learning_rates(self.config, learning_rate, run.steps + 1))
 
     @property
     def edge_constant(self) -> float:
@@ -265,11 +269,18 @@ class Findings:
             self._labelled[settings] = [
                 _LongRun(
                     **{name: labels[name] for name in names},
-                    segments=regimes(run, self.axis.edge_of_run(labels["c"], run.sharpness[0]), settings),
+                    segments=regimes(run, self._edge_at(labels["c"], run), settings),
                 )
                 for labels, run in split_runs(self.runs[self.runs["question"] == Purpose.WHOLE])
             ]
         return self._labelled[settings]
+
+    def _edge_at(self, c: float, run: Trajectory) -> Rate:
+        """As `edge`, of a run at a learning-rate constant."""
+        if not self.config.training.warmup_steps:
+            return self.axis.edge_of_run(c, run.sharpness[0])
+        rate = float(self.axis.rate(c, run.sharpness[0]))
+        return self.axis.edge(learning_rates(self.config, rate, run.steps + 1))
 
     @cached_property
     def _trajectories(self) -> pd.DataFrame:

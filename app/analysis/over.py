@@ -14,6 +14,7 @@ from sharpness_phases.analysis.tables import JsonObject
 from sharpness_phases.config.over import Number, axis_over
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.runs.axis import Axis
+from sharpness_phases.runs.edge import Rate
 
 
 class OverFindings(Findings):
@@ -53,7 +54,7 @@ class OverFindings(Findings):
             {self.key: value, **entry} for value, findings in self.variants.items() for entry in findings.summary_json()
         ]
 
-    def edge(self, run_id: str) -> float:
+    def edge(self, run_id: str) -> Rate:
         """The stability edge of one run, by the optimizer that it was trained by; a `KeyError` if there is none."""
         return self._with_run(run_id).edge(run_id)
 

@@ -112,6 +112,10 @@ def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
     search = _section(plain, "sweep").get("search", "adaptive")
     if not (isinstance(steps, int) and isinstance(every, int) and isinstance(transient, int | None)):
         return found
+    warmup = _section(plain, "training").get("warmup_steps", 0)
+    if isinstance(warmup, int) and warmup > steps:
+        message = f"must be at most {steps}, the steps of a run (training.steps); got {warmup}"
+        found.append(Inconsistency(("training", "warmup_steps"), message))
     key = ("analysis", "transient_steps")
     if transient is not None and transient > steps:
         message = f"must be at most {steps}, the steps of a run (training.steps); got {transient}"

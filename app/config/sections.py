@@ -146,12 +146,14 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Training with a constant learning rate."""
+    """Training with a constant learning rate, or a linear warm-up to one."""
 
     batch_size: Count = 512
     """Examples in a batch, drawn without replacement."""
     steps: Steps = 10
     """Optimizer steps T of each run."""
+    warmup_steps: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
+    """Steps W over which the learning rate rises to eta: that of step t from 1 on is eta min(1, t / W); 0 for none."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Momentum m of sgd as of before there was `optimizer`, with c = eta lambda_0 and the edge at c = 2 (1 + m)."""
 

@@ -221,6 +221,22 @@ CONDUCT: dict[Purpose, Conduct] = {
 """How a run for each purpose is carried out."""
 
 
+def learning_rates(config: ExperimentConfig, learning_rate: float, steps: int) -> np.ndarray:
+    """The learning rates of a run's steps, with the warm-up of W steps that its config asks for.
+
+    Args:
+        config: The experiment.
+        learning_rate: eta.
+        steps: Their number.
+
+    Returns:
+        eta min(1, t / W) for the steps t = 1, 2, ..., shape (steps,); eta for W = 0.
+    """
+    warmup = config.training.warmup_steps
+    share = np.minimum(1.0, np.arange(1, steps + 1) / warmup) if warmup else np.ones(steps)
+    return learning_rate * share
+
+
 def cells(config: ExperimentConfig) -> list[Cell]:
     """All cells of an experiment; the initialisations of one architecture follow each other."""
     sweep = config.sweep

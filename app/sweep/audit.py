@@ -15,7 +15,7 @@ from sharpness_phases.curvature.operator import Linearization
 from sharpness_phases.curvature.reference import Product, largest_eigenvalue
 from sharpness_phases.data.preprocessing import batch_indices
 from sharpness_phases.runs.axis import axis_of, preconditions
-from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, limits_of
+from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, learning_rates, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
@@ -175,7 +175,8 @@ class _CellAudit:
         runner, rate = self._simulator.runner(self.cell), axis_of(self._config).rate(labels["c"], sharpness)
         if preconditioned:
             runner.expect_first_batch(initial, batches[0])
-        for weights in runner.weights_after(initial, float(rate), batches, steps):
+        rates = learning_rates(self._config, float(rate), len(batches))
+        for weights in runner.weights_after(initial, rates, batches, steps):
             yield weights, runner.model.stability_edge().preconditioner if preconditioned else None
 
     def _measured(self, weights: list[np.ndarray], divisor: np.ndarray | None) -> tuple[float, float]:

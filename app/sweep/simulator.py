@@ -21,7 +21,7 @@ from sharpness_phases.data.preprocessing import TrainingData, batch_indices, mea
 from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.runs.axis import axis_of, preconditions
 from sharpness_phases.runs.identity import own_code
-from sharpness_phases.runs.spec import Cell, RunSpec, cells, limits_of
+from sharpness_phases.runs.spec import Cell, RunSpec, cells, learning_rates, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
@@ -247,7 +247,7 @@ class CellRunner:
         run = self._simulator.within_memory(
             lambda: self._simulator.runner(self._cell).run(
                 initial,
-                rate,
+                learning_rates(self._config, rate, limits.steps),
                 batches,
                 measure=limits.measured,
                 loss_limit=limits.loss_limit,
@@ -256,7 +256,7 @@ class CellRunner:
             )
         )
         self._simulator.require_unchanged_code()
-        return replace(run, edge=np.full(len(run.loss), axis.edge(rate)))
+        return replace(run, edge=np.asarray(axis.edge(learning_rates(self._config, rate, len(run.loss)))))
 
 
 def build_solver(name: str, tolerance: float, basis_size: int) -> Lanczos | PowerIteration:

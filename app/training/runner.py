@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Vector
 from sharpness_phases.curvature.preconditioned import participation_ratio
+from sharpness_phases.runs.edge import Rate
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 from sharpness_phases.training.beginning import Beginning, InitialState
 from sharpness_phases.training.line import Line, LineFromStart
@@ -32,6 +33,7 @@ class StepPlan(NamedTuple):
     Attributes:
         batches: Indices into the training data, shape (steps, batch_size).
         measured: Whether the sharpness is measured after each step, shape (steps,).
+        rates: Learning rate of each step, shape (steps,).
         limits: The loss and the sharpness above which the run ends; a sharpness limit of NaN for none.
         taken: Number of the run's steps before these.
         begun: Whether the first of these steps has been taken, too.
@@ -39,6 +41,7 @@ class StepPlan(NamedTuple):
 
     batches: Tensor
     measured: Tensor
+    rates: Tensor
     limits: Tensor
     taken: Scalar
     begun: Scalar
@@ -47,6 +50,7 @@ class StepPlan(NamedTuple):
 _LOOP_ARGUMENT = StepPlan(
     tf.TensorSpec([None, None], tf.int64, name="batches"),
     tf.TensorSpec([None], tf.bool, name="due"),
+    tf.TensorSpec([None], tf.float32, name="rates"),
     tf.TensorSpec([2], tf.float64, name="limits"),
     tf.TensorSpec([], tf.int32, name="taken"),
     tf.TensorSpec([], tf.bool, name="begun"),
@@ -137,7 +141,7 @@ class TrajectoryRunner:
     def run(
         self,
         initial: InitialState,
-        learning_rate: float,
+        learning_rate: Rate,
         batches: np.ndarray,
         measure: np.ndarray | None = None,
         loss_limit: float = float("inf"),
@@ -148,7 +152,7 @@ class TrajectoryRunner:
 
         Args:
             initial: Where to start.
-            learning_rate: Constant learning rate eta.
+            learning_rate: Learning rate eta, or one for each step, shape (steps,).
             batches: Indices into the training data, shape (steps, batch_size).
             measure: Whether to measure the sharpness after each step, shape (steps,); after all of them by default.
             loss_limit: The run ends when the loss exceeds this.
@@ -159,7 +163,8 @@ class TrajectoryRunner:
         Returns:
             The trajectory, with step 0 (whose products are not counted again) at index 0.
         """
-        self._reset(initial, learning_rate)
+        rates = np.broadcast_to(learning_rate, len(batches))
+        self._reset(initial, rates)
         first = Row(
             initial.loss,
             initial.accuracy,
@@ -177,7 +182,10 @@ class TrajectoryRunner:
         for begin, end in _blocks(len(batches), barrier_after):
             if ended:
                 break
-            taken, ended = self._carry_out(batches[begin:end], measured[begin:end], limits, begin, begun and begin == 0)
+            part = slice(begin, end)
+            taken, ended = self._carry_out(
+                batches[part], measured[part], rates[part], limits, begin, begun and begin == 0
+            )
             rows.append(taken)
             if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
                 line = self._line.look(initial.weights, initial.loss)
@@ -200,20 +208,21 @@ class TrajectoryRunner:
         )
 
     def weights_after(
-        self, initial: InitialState, learning_rate: float, batches: np.ndarray, steps: Sequence[int]
+        self, initial: InitialState, learning_rate: Rate, batches: np.ndarray, steps: Sequence[int]
     ) -> Iterator[list[np.ndarray]]:
         """Train as `run` does, and measure nothing.
 
         Args:
             initial: Where to start.
-            learning_rate: Constant learning rate eta.
+            learning_rate: Learning rate eta, or one for each step, shape (steps,).
             batches: Indices into the training data, shape (steps, batch_size).
             steps: Numbers of the steps that are asked for, increasing; 0 is the state before training.
 
         Yields:
             The weights after each of them.
         """
-        self._reset(initial, learning_rate)
+        rates = np.broadcast_to(learning_rate, len(batches))
+        self._reset(initial, rates)
         nothing, no_limits = np.zeros(len(batches), bool), (float("inf"), float("nan"))
         done, begun = 0, False
         for step in steps:
@@ -221,7 +230,8 @@ class TrajectoryRunner:
                 begun = self._take_shared_step(initial, batches[0])
             for begin, end in _blocks(step - done, None) if step > done else ():
                 part = slice(done + begin, done + end)
-                self._carry_out(batches[part], nothing[part], no_limits, part.start, begun and part.start == 0)
+                here = (batches[part], nothing[part], rates[part])
+                self._carry_out(*here, no_limits, part.start, begun and part.start == 0)
             done = step
             yield self.model.network.get_weights()
 
@@ -252,12 +262,19 @@ class TrajectoryRunner:
         return {name: sum(f.experimental_get_tracing_count() for f in parts) for name, parts in functions.items()}
 
     def _carry_out(
-        self, batches: np.ndarray, measured: np.ndarray, limits: tuple[float, float], taken: int, begun: bool
+        self,
+        batches: np.ndarray,
+        measured: np.ndarray,
+        rates: np.ndarray,
+        limits: tuple[float, float],
+        taken: int,
+        begun: bool,
     ) -> tuple[np.ndarray, bool]:
         """Take steps until a limit is exceeded: a row for each that was taken, and whether a limit was exceeded."""
         plan = StepPlan(
             tf.constant(batches),
             tf.constant(measured),
+            tf.constant(rates, tf.float32),
             tf.constant(limits, tf.float64),
             tf.constant(taken),
             tf.constant(begun),
@@ -324,6 +341,7 @@ class TrajectoryRunner:
             return Row(*self.model.evaluate_measurement()).stacked()
 
         def take(step: Scalar, stopped: Scalar, rows: tf.TensorArray) -> tuple[Scalar, Scalar, tf.TensorArray]:
+            self.model.optimizer.learning_rate = plan.rates[step]
             tf.cond(tf.logical_and(plan.begun, step == 0), lambda: None, lambda: self._step(plan.batches[step]))
             row = tf.cond(plan.measured[step], lambda: look(plan.taken + step + 1), evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
@@ -340,13 +358,13 @@ class TrajectoryRunner:
         )
         return rows.stack(), steps, stopped
 
-    def _reset(self, initial: InitialState, learning_rate: float) -> None:
+    def _reset(self, initial: InitialState, rates: np.ndarray) -> None:
         self._beginning.put_back(initial.weights, initial.noise_seed)
         if self._nearest is None and self.model.tracker.sample is not None:
             self._nearest = NearestWeights(self.model.network, self.model.tracker.operator)
         if self._nearest is not None:
             self._nearest.reset(initial.sample_scale)
-        self.model.optimizer.learning_rate = learning_rate
+        self.model.optimizer.learning_rate = float(rates[0])
 
     def _expect(self, weights: list[np.ndarray], noise_seed: int, first_batch: np.ndarray | None) -> float:
         """Put a preconditioned model before training, with the P of its first step.

@@ -64,12 +64,14 @@ def settings(config: ExperimentConfig) -> dict[str, str]:
     """What was run, as names and texts."""
     model, training, grid = config.model, config.training, config.sweep.lr_exponents
     own = "your own model" if model.is_custom else f"{model.activation}, {model.parameterization} parameterization"
+    warmup = f", warm-up of {training.warmup_steps}" if training.warmup_steps else ""
+    optimizer = optimizer_in_words(config.trained_by)
     batch = min(training.batch_size, config.train_examples)
     return {
         "Model": f"{model.family} ({own})",
         "Data": f"{config.data.dataset}, {_count(config.train_examples, 'example')}",
         "Loss": config.loss,
-        "Training": f"{optimizer_in_words(config.trained_by)}, batches of {batch}, {_count(training.steps, 'step')}",
+        "Training": f"{optimizer}, batches of {batch}, {_count(training.steps, 'step')}{warmup}",
         "Sharpness": f"{config.sharpness.solver}, on {_count(config.sharpness.examples, 'example')}",
         "c = 2^x": f"x from {grid.start:g} to {grid.stop:g} in steps of {grid.step:g}, {config.sweep.search} search",
     }

@@ -138,6 +138,7 @@ RULES = {
 }
 """The optimizers, each with its rule, its edge of the literature at a rate, and the rate that has it there."""
 FAST = next(iter(RULES))
+WARMUP = {FAST: 2}
 
 
 @pytest.fixture
@@ -184,7 +185,9 @@ class Exact:
 )
 def test_a_stored_run_has_the_rate_sharpness_and_edge_of_its_optimizer(settings, own):
     rule, edge_at, rate_at = RULES[settings]
-    config = load_config("quickstart", [*SMALL, f"model={{family: '{own}:pooled'}}", f"optimizer={settings}"])
+    warmup = WARMUP.get(settings, 0)
+    more = [f"model={{family: '{own}:pooled'}}", f"optimizer={settings}", f"training.warmup_steps={warmup}"]
+    config = load_config("quickstart", [*SMALL, *more])
     simulator, spec = Simulator(config), RunSpec(CELL, Purpose.WHOLE, 0.5)
     run = CellRunner(simulator, config, CELL).trajectory(spec)
     exact, (x, y) = Exact(simulator), simulator.measurement
@@ -195,15 +198,16 @@ def test_a_stored_run_has_the_rate_sharpness_and_edge_of_its_optimizer(settings,
     expected = [exact.sharpness(w, divisor, x, y)]
     rate = rate_at(expected[0][0]) / 2**0.5  # c = 2 eta / eta_edge = sqrt(2)
     assert spec.labels(config, run.sharpness[0])["learning_rate"] == pytest.approx(rate, rel=1e-4)
-    for batch in batches:
+    rates = [rate * min(1.0, step / max(1, warmup)) for step in range(1, len(batches) + 2)]
+    for batch, now in zip(batches, rates, strict=False):
         gradient = gradients(w, batch)
         divisor = optimizer.divisor(gradient)
-        w = optimizer.step(w, gradient, rate)
+        w = optimizer.step(w, gradient, now)
         expected.append(exact.sharpness(w, divisor, x, y))
     top, participation = np.transpose(expected)
     np.testing.assert_allclose(run.sharpness, top, rtol=1e-3)
     np.testing.assert_allclose(run.participation, participation, rtol=2e-2)
-    np.testing.assert_allclose(run.edge, edge_at(rate), rtol=1e-4)
+    np.testing.assert_allclose(run.edge, [edge_at(now) for now in rates], rtol=1e-4)
     assert np.isfinite(run.at_floor).all() == ("name" in settings)
 
 
