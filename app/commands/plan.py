@@ -23,11 +23,15 @@ def plan(
 ) -> None:
     """Print the runs, products, FLOPs and time of an experiment; run nothing."""
     from sharpness_phases.commands.console import duration, plain_table
+    from sharpness_phases.config.schema import variants
 
     experiment = experiment_of(config, overrides, None, allow_custom_code)
     estimates = experiment.plan(None if tflops is None else tflops * 1e12)
+    values = [each.value for each in variants(experiment.config)]
+    along = [value for value in values for _ in range(len(estimates) // len(values))]
     rows = [
         [
+            *(f"{value:g}" for value in along[at : at + 1]),
             f"{e.depth}",
             f"{e.width}",
             f"{e.parameters:,}",
@@ -37,9 +41,9 @@ def plan(
             f"{e.flops:.1e}",
             f"{e.seconds:.0f} s",
         ]
-        for e in estimates
+        for at, e in enumerate(estimates)
     ]
-    names = ("depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
+    names = (*experiment.config.sweep.over, "depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
     out.print(plain_table(f"Plan of {experiment.config.name} (estimated)", names, rows))
     total = {name: sum(getattr(e, name) for e in estimates) for name in ("runs", "hvps", "flops", "seconds")}
     where = "on this machine" if tflops is None else f"at {tflops:g} TFLOP/s"
@@ -48,7 +52,9 @@ def plan(
         f"{total['flops']:.1e} FLOPs, about {duration(total['seconds'])} {where}."
     )
     named = {"name": experiment.config.name, "tflops": tflops}
-    write_json(json_file, named | total | {"networks": [e._asdict() for e in estimates]})
+    places = [{key: value for key in experiment.config.sweep.over} for value in along] or [{} for _ in estimates]
+    networks = [place | e._asdict() for place, e in zip(places, estimates, strict=True)]
+    write_json(json_file, named | total | {"networks": networks})
 
 
 def sharpness(
