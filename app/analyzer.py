@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sharpness_phases.analysis.findings import Findings
+from sharpness_phases.analysis.over import OverFindings
 from sharpness_phases.analysis.regimes import RegimeSettings
+from sharpness_phases.config.over import Number, folder_of
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.errors import UserError
 from sharpness_phases.runs.identity import belonging
@@ -43,10 +45,13 @@ class PhaseAnalyzer(Findings):
             folder: Such as outputs/quickstart.
 
         Returns:
-            The analyzer of its config's runs; runs of other configs in the same folder are left out. A `UserError` if
-            the folder holds no experiment, or none of its runs.
+            The analyzer of its config's runs; runs of other configs in the same folder are left out. Of an experiment
+            with `sweep.over` an `OverAnalyzer`. A `UserError` if the folder holds no experiment, or none of its runs.
         """
-        return cls.from_store(RunStore(Path(folder) / RUNS_FOLDER), stored_config(folder))
+        config = stored_config(folder)
+        if config.sweep.over:
+            return OverAnalyzer.of_folder(Path(folder), config)
+        return cls.from_store(RunStore(Path(folder) / RUNS_FOLDER), config)
 
     @classmethod
     def from_store(cls, store: RunStore, config: ExperimentConfig) -> PhaseAnalyzer:
@@ -118,3 +123,36 @@ class PhaseAnalyzer(Findings):
             named and there are no long ones.
         """
         return pictures.regime_figure(self, *run_ids, settings=settings, seed=seed)
+
+
+class OverAnalyzer(OverFindings, PhaseAnalyzer):
+    """The analyzer of an experiment along one more axis, `sweep.over`: its tables have a first column of that name.
+
+    Args:
+        variants: The analyzers of the values on the axis, in its order; one at least.
+        config: The experiment.
+
+    Example:
+        Where an experiment with `sweep.over: {optimizer.beta_2: [0.9, 0.999]}` has been run:
+
+            analyzer = PhaseAnalyzer.load("outputs/adam")
+            analyzer.critical_constants()  # with a column optimizer.beta_2
+            analyzer.variants[0.999].phase(c=3.0, depth=4, width=64)
+    """
+
+    @classmethod
+    def of_folder(cls, folder: Path, config: ExperimentConfig) -> OverAnalyzer:
+        """Read the folders of all values.
+
+        Args:
+            folder: The experiment's.
+            config: The experiment, with `sweep.over`.
+
+        Returns:
+            The analyzer; a `UserError` if a value has no runs yet.
+        """
+        found: dict[Number, Findings] = {}
+        for key, values in config.sweep.over.items():
+            for value in values:
+                found[value] = PhaseAnalyzer.load(folder / folder_of(key, value))
+        return cls(found, config)

@@ -45,7 +45,7 @@ def names_custom_code(location: str) -> bool:
     """Whether a text has the form "package.module:attribute".
 
     Args:
-        location: A model family or a loss, as a config names it.
+        location: A model family, a loss or an optimizer, as a config names it.
 
     Returns:
         Whether it is the place of the user's own code.

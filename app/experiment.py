@@ -14,10 +14,12 @@ import pandas as pd
 from sharpness_phases.analysis.audit import Verdict, verdict
 from sharpness_phases.analysis.uv import compare_with_exact
 from sharpness_phases.analysis.uv_orbits import Onset, onsets, orbit_table, points_table
-from sharpness_phases.analyzer import PhaseAnalyzer
+from sharpness_phases.analyzer import OverAnalyzer, PhaseAnalyzer
 from sharpness_phases.config.loading import load_config
-from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.config.over import Number, folder_of, require_one_value
+from sharpness_phases.config.schema import ExperimentConfig, variants
 from sharpness_phases.errors import UserError
+from sharpness_phases.runs.axis import optimizer_in_words
 from sharpness_phases.runs.spec import Cell, cells, criteria
 from sharpness_phases.store.claims import Claims
 from sharpness_phases.store.config_file import require_same_experiment, write_config
@@ -38,12 +40,12 @@ from sharpness_phases.training.environment import environment
 from sharpness_phases.training.startup import import_tensorflow
 from sharpness_phases.views.bifurcation import BifurcationFigure
 from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
-from sharpness_phases.views.results import write_results
+from sharpness_phases.views.results import write_results, write_results_over
 
 if TYPE_CHECKING:
     from sharpness_phases.sweep.audit import Audited
     from sharpness_phases.sweep.cost import Estimate
-    from sharpness_phases.training.runner import InitialState
+    from sharpness_phases.training.beginning import InitialState
 
 logger = logging.getLogger(__name__)
 
@@ -136,9 +138,11 @@ class Experiment:
             foretell: Told of long work before it begins.
 
         Returns:
-            The analyzer of the runs.
+            The analyzer of the runs; with `sweep.over` an `OverAnalyzer`, of experiments in a folder for each value.
 
         """
+        if self.config.sweep.over:
+            return self._over(lambda each: each.run(progress, fresh, foretell))
         with self._at_work() as claims:
             store = self._compute(cells(self.config), progress, claims, fresh, foretell)
             with claims.holding("analysis"):
@@ -160,6 +164,9 @@ class Experiment:
             Number of the shard's cells.
 
         """
+        if self.config.sweep.over:
+            with self._folder_of_all():
+                return sum(each.run_shard(shard, progress, foretell) for each in self._variants().values())
         todo = self._cells_of(shard)
         with self._at_work() as claims:
             self._compute(todo, progress, claims, foretell=foretell)
@@ -172,6 +179,8 @@ class Experiment:
             The analyzer.
 
         """
+        if self.config.sweep.over:
+            return self._over(lambda each: each.analyze())
         with errors_with_advice(self.folder):
             return self._analyze(PhaseAnalyzer.from_store(self._store(), self.config))
 
@@ -189,6 +198,7 @@ class Experiment:
             errors of f and lambda over all stored steps.
 
         """
+        require_one_value(self.config.sweep.over, "phases uv")
         _require_solvable(self.config)
         analyzer = self.run(progress)
         exponents = self.config.sweep.lr_exponents.exponents()
@@ -207,13 +217,15 @@ class Experiment:
             rate: Floating-point operations per second of the device; measured on this machine by default.
 
         Returns:
-            An entry for every (depth, width).
+            An entry for every (depth, width); with `sweep.over` for each of its values in turn.
         """
         import_tensorflow()
         from sharpness_phases.sweep.cost import estimate
         from sharpness_phases.training.device import matrix_product_rate
 
-        return estimate(self.config, matrix_product_rate() if rate is None else rate)
+        rate = matrix_product_rate() if rate is None else rate
+        configs = [each.config for each in variants(self.config)] or [self.config]
+        return [found for config in configs for found in estimate(config, rate)]
 
     def long_work(self, shard: tuple[int, int] | None = None, fresh: bool = False) -> float | None:
         """Tell before `run` or `run_shard` whether what is missing will take long; nothing is imported if nothing is.
@@ -226,6 +238,9 @@ class Experiment:
             Seconds on this machine, if they are more than an hour; else None, as for tasks of a cluster and for code of
             the user's, which may do what cannot be counted.
         """
+        if self.config.sweep.over:
+            times = [each.long_work(shard, fresh) for each in self._variants().values()]
+            return sum(filter(None, times)) or None
         try:
             store = None if fresh else self._store()
         except OSError:  # which `run` explains
@@ -233,11 +248,12 @@ class Experiment:
         return missing_work(self.config, self._cells_of(shard or (1, 1)), store).seconds_if_long()
 
     def initial_sharpness(self) -> list[tuple[Cell, InitialState]]:
-        """Measure lambda_0 of every network of the experiment; nothing is stored.
+        """Measure lambda_0 of every network of the experiment; nothing is stored. With `sweep.over`, a `UserError`.
 
         Returns:
             Cells and their states before training; a state's `error` estimates that of its sharpness.
         """
+        require_one_value(self.config.sweep.over, "phases sharpness")
         import_tensorflow()
         from sharpness_phases.sweep.simulator import CellRunner, Simulator
 
@@ -247,7 +263,7 @@ class Experiment:
     def audit(self, share: float = 0.1, seed: int = 0, shown: ShownOneByOne = _as_they_are) -> tuple[Verdict, Path]:
         """Measure a share of the stored sharpnesses anew, cold, in float64, by another solver; no run is changed.
 
-        A folder without runs of this config is a `UserError`.
+        A folder without runs of this config is a `UserError`, and so is a config with `sweep.over`.
 
         Args:
             share: Of the stored sharpnesses, in (0, 1].
@@ -257,6 +273,7 @@ class Experiment:
         Returns:
             What was found, and the table of it (`audit.csv` in the folder), a row per sharpness.
         """
+        require_one_value(self.config.sweep.over, "phases audit")
         with errors_with_advice(self.folder):
             runs = PhaseAnalyzer.from_store(self._store(), self.config).runs
             import_tensorflow()
@@ -267,6 +284,37 @@ class Experiment:
             path = self.folder / "audit.csv"
             write_text(path, found.to_csv(index=False))
         return verdict(found, self.config.sharpness.tolerance), path
+
+    def _variants(self) -> dict[Number, Experiment]:
+        """The experiments along `sweep.over`, each in a folder of its own within that of the whole."""
+        return {
+            each.value: Experiment(each.config, self.folder / folder_of(key, each.value))
+            for key in self.config.sweep.over
+            for each in variants(self.config)
+        }
+
+    def _over(self, carry_out: Callable[[Experiment], PhaseAnalyzer]) -> OverAnalyzer:
+        """Carry out the experiments along `sweep.over`, and show what they say together."""
+        with self._folder_of_all():
+            each = self._variants()
+            found = OverAnalyzer({value: carry_out(experiment) for value, experiment in each.items()}, self.config)
+            write_results_over(found, self.folder)
+        return found
+
+    @contextmanager
+    def _folder_of_all(self) -> Iterator[None]:
+        """The folder of an experiment along `sweep.over`, with its config; errors as of `run`."""
+        experiments = list(self._variants().values())
+        with work_folder(self.folder, keep=lambda: any(holds_runs(each.folder) for each in experiments)):
+            if holds_runs(self.folder):
+                raise UserError(
+                    f"{self.folder} holds runs of an experiment without `sweep.over`. Choose --output DIR for another "
+                    "folder"
+                )
+            write_config(self.config, self.folder, {})
+            yield
+            written = stored_config(experiments[0].folder).environment
+            write_config(self.config, self.folder, written or {})
 
     def _cells_of(self, shard: tuple[int, int]) -> list[Cell]:
         index, of = shard
@@ -349,15 +397,17 @@ def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio"
     Raises:
         UserError: If a folder holds no experiment, or one whose constants are not known.
     """
-    summaries, edges = [], []
+    summaries, axes = [], []
     for folder in folders:
         with errors_with_advice(Path(folder)):
             analyzer = PhaseAnalyzer.load(folder)
+        require_one_value(analyzer.config.sweep.over, f"phases compare: {folder}")
         if not analyzer.constants_are_known:
             raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
         summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
-        edges.append(analyzer.edge_constant)
-    return ComparisonSheet(summaries, Over(over), edges).save(path)
+        axes.append(analyzer.axis)
+    edges, words = [axis.constant for axis in axes], [axis.c_in_words for axis in axes]
+    return ComparisonSheet(summaries, Over(over), edges, words).save(path)
 
 
 class TargetFindings(NamedTuple):
@@ -423,6 +473,8 @@ def _require_solvable(config: ExperimentConfig) -> None:
         "model.subtract_initial": (model.subtract_initial, False),
         "loss": (config.loss, "mse"),
         "training.momentum": (config.training.momentum, 0.0),
+        "training.warmup_steps": (config.training.warmup_steps, 0),
+        "optimizer": (optimizer_in_words(config.optimizer), "SGD"),
     }
     faults = [f"{key} must be {value}; got {given}" for key, (given, value) in needed.items() if given != value]
     if faults:

@@ -10,10 +10,20 @@ import pandas as pd
 from sharpness_phases.analysis.phases import BOUNDARIES, Phase, classify
 from sharpness_phases.analysis.regimes import RegimeSettings, Segment, agreement, regimes
 from sharpness_phases.analysis.saturation import critical_table, saturated_sharpness
-from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
+from sharpness_phases.analysis.tables import (
+    JsonObject,
+    constants_table,
+    merge_runs,
+    split_runs,
+    summary_json,
+    summary_table,
+    violations,
+)
+from sharpness_phases.config.optimizer import OptimizerConfig
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.runs.edge import edge_constant, edge_in_words, sgd_edge
-from sharpness_phases.runs.spec import Purpose, criteria
+from sharpness_phases.runs.axis import Axis, axis_of, optimizer_in_words
+from sharpness_phases.runs.edge import Rate
+from sharpness_phases.runs.spec import Purpose, criteria, learning_rates
 from sharpness_phases.runs.trajectory import Trajectory
 
 _FAMILY_TITLES = {
@@ -64,12 +74,19 @@ class Findings:
 
     @property
     def title(self) -> str:
-        """What was trained on what, such as "FCN, ReLU, MSE on cifar10"."""
+        """What was trained on what, such as "FCN, ReLU, MSE on cifar10", and by what if not by gradient descent."""
         family, activation, loss = self.config.model.family, self.config.model.activation, self.config.loss
         model = _FAMILY_TITLES.get(family, family)
         if activation != "linear":
             model += f", {_TITLES.get(activation, activation)}"
-        return f"{model}, {_TITLES.get(loss, loss)} on {self.config.data.dataset}"
+        optimizer = self.config.optimizer
+        by = "" if optimizer == OptimizerConfig() else f", {optimizer_in_words(optimizer)}"
+        return f"{model}, {_TITLES.get(loss, loss)} on {self.config.data.dataset}{by}"
+
+    @property
+    def axis(self) -> Axis:
+        """What c means for the optimizer, and where its edge is."""
+        return axis_of(self.config)
 
     def run(self, run_id: str) -> tuple[Trajectory, float]:
         """One run.
@@ -89,27 +106,38 @@ class Findings:
         _, trajectory = next(split_runs(chosen))
         return trajectory, float(chosen["learning_rate"].iloc[0])
 
-    def edge(self, run_id: str) -> float:
+    def edge(self, run_id: str) -> Rate:
         """The stability edge of one run: the sharpness at which its optimizer becomes unstable.
 
         Args:
             run_id: Name of the run; a `KeyError` if there is none.
 
         Returns:
-            2 / eta, with momentum m 2 (1 + m) / eta (`sharpness_phases.runs.edge.sgd_edge`).
+            2 / eta for plain gradient descent (`sharpness_phases.runs.edge`); NaN where it is not known. With a warm-up
+            the edge at the rate of the step to come, for each step, shape (steps + 1,).
         """
-        _, learning_rate = self.run(run_id)
-        return float(sgd_edge(learning_rate, self.config.training.momentum))
+        run, learning_rate = self.run(run_id)
+        if not self.config.training.warmup_steps:
+            return float(self.axis.edge(learning_rate))
+        return self.axis.edge(learning_rates(self.config, learning_rate, run.steps + 1))
 
     @property
     def edge_constant(self) -> float:
-        """The c = eta lambda_0 at which training begins at its edge: 2, with momentum m 2 (1 + m)."""
-        return edge_constant(self.config.training.momentum)
+        """The c at which training begins at its edge: 2; NaN where it is not known.
+
+        With the momentum m of older configs, for which c = eta lambda_0, it is 2 (1 + m).
+        """
+        return self.axis.constant
 
     @property
     def edge_in_words(self) -> str:
         """The formula of the runs' stability edge, such as "2/η"."""
-        return edge_in_words(self.config.training.momentum)
+        return self.axis.edge_in_words
+
+    @property
+    def edge_is_known(self) -> bool:
+        """Whether the stability edge of the optimizer is known; it is not claimed of the user's own."""
+        return self.axis.rule is not None
 
     def trajectories(self) -> pd.DataFrame:
         """One trajectory for each initialisation and c, a row per step."""
@@ -129,6 +157,10 @@ class Findings:
         """A row per (depth, width, constant), as `sharpness_phases.analysis.tables.summary_table` describes it."""
         return self._summary.copy()
 
+    def summary_json(self) -> list[JsonObject]:
+        """The summary as plain JSON values, an entry per network (`sharpness_phases.analysis.tables.summary_json`)."""
+        return summary_json(self.summary)
+
     @property
     def constants_are_known(self) -> bool:
         """Whether some constant of some network is known, not only censored."""
@@ -142,7 +174,7 @@ class Findings:
         """Phase of early training, between the boundaries of the summary.
 
         Args:
-            c: Learning-rate constant eta lambda_0, above 0; a `ValueError` otherwise.
+            c: Learning-rate constant, above 0; a `ValueError` otherwise.
             depth: Depth of a network of the experiment.
             width: Its width.
 
@@ -187,8 +219,14 @@ class Findings:
 
         Returns:
             Contiguous segments (regime, start, stop) that cover all its steps.
+
+        Raises:
+            ValueError: If the optimizer's edge is not known.
         """
-        return regimes(self.run(run_id)[0], self.edge(run_id), settings)
+        run, edge = self.run(run_id)[0], self.edge(run_id)
+        if not self.edge_is_known:
+            raise ValueError(f"Regimes need the stability edge, which is not known of {self.config.optimizer.name}.")
+        return regimes(run, edge, settings)
 
     def regime_table(self, settings: RegimeSettings | None = None) -> pd.DataFrame:
         """Regimes of all long runs: those that go on beyond the early transient, with a sharpness.
@@ -224,19 +262,25 @@ class Findings:
 
     def _long_runs(self, settings: RegimeSettings | None) -> list[_LongRun]:
         """The long runs, labelled once for each settings."""
-        if self.config.transient_steps == self.config.training.steps:
+        if self.config.transient_steps == self.config.training.steps or not self.edge_is_known:
             return []
         if settings not in self._labelled:
             names = ("depth", "width", "seed", "c", "run_id")
             self._labelled[settings] = [
                 _LongRun(
                     **{name: labels[name] for name in names},
-                    # edge = (eta edge) / eta, and eta = c / lambda_0.
-                    segments=regimes(run, self.edge_constant * run.sharpness[0] / labels["c"], settings),
+                    segments=regimes(run, self._edge_at(labels["c"], run), settings),
                 )
                 for labels, run in split_runs(self.runs[self.runs["question"] == Purpose.WHOLE])
             ]
         return self._labelled[settings]
+
+    def _edge_at(self, c: float, run: Trajectory) -> Rate:
+        """As `edge`, of a run at a learning-rate constant."""
+        if not self.config.training.warmup_steps:
+            return self.axis.edge_of_run(c, run.sharpness[0])
+        rate = float(self.axis.rate(c, run.sharpness[0]))
+        return self.axis.edge(learning_rates(self.config, rate, run.steps + 1))
 
     @cached_property
     def _trajectories(self) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """How often the adaptive search gives the constants of the whole grid.
 
 `python -m sharpness_phases.bench.agreement` carries out both on networks of many kinds: with both losses, momentum,
-tanh, narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit` measures a share of
-the whole grid's sharpnesses anew, and `--keep` keeps the runs in a folder, where an interrupted comparison goes on.
+other optimizers, tanh, narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit`
+measures a share of the whole grid's sharpnesses anew, and `--keep` keeps the runs in a folder, where an interrupted
+comparison goes on.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ NETWORKS = {
     "narrow": ["sweep.depths=[4]", "sweep.widths=[16]"],
     "wide": ["sweep.depths=[3]", "sweep.widths=[128]"],
     "momentum": ["sweep.depths=[3]", "sweep.widths=[32]", "training.momentum=0.9"],
+    "heavy_ball": ["sweep.depths=[3]", "sweep.widths=[32]", "optimizer={momentum: 0.9}"],
+    "nesterov": ["sweep.depths=[3]", "sweep.widths=[32]", "optimizer={momentum: 0.9, nesterov: true}"],
+    "adam": ["sweep.depths=[3]", "sweep.widths=[32]", "optimizer={name: adam}", "analysis.sharpness_tolerance=0.05"],
     "tanh": ["sweep.depths=[8]", "sweep.widths=[32]", "model.activation=tanh"],
     "deep": ["sweep.depths=[12]", "sweep.widths=[32]"],
     "convolutions": ["model.family=myrtle", "sweep.depths=[5]", "sweep.widths=[8]", "training.batch_size=128"],

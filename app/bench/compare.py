@@ -20,9 +20,12 @@ from sharpness_phases.bench.comparison import Comparison, Way
 from sharpness_phases.bench.protocol import ReferenceProtocol
 from sharpness_phases.bench.roofline import measure_roofline
 from sharpness_phases.bench.work import Cost, Prices, Work, timed
+from sharpness_phases.config.optimizer import OptimizerConfig
+from sharpness_phases.config.over import require_one_value
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.errors import UserError
+from sharpness_phases.runs.axis import optimizer_in_words
 from sharpness_phases.runs.spec import Cell, cells, criteria
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep
@@ -46,10 +49,17 @@ def compare(config: ExperimentConfig, repeats: int = 3) -> Iterator[Comparison]:
         The comparison of each initialisation.
 
     Raises:
-        UserError: If the config trains with momentum, which the protocol does not.
+        UserError: If the config trains by another optimizer than plain gradient descent, which the protocol has.
     """
-    if config.training.momentum:
-        raise UserError("phases bench: training.momentum must be 0, as in the published protocol")
+    require_one_value(config.sweep.over, "phases bench")
+    if config.training.warmup_steps:
+        raise UserError("phases bench: training.warmup_steps must be 0, as in the published protocol")
+    if config.trained_by != OptimizerConfig():
+        found = optimizer_in_words(config.trained_by)
+        raise UserError(
+            "phases bench: `optimizer` must be plain sgd, and training.momentum 0, as in the published protocol; got "
+            f"{found}"
+        )
     config = transient_alone(config)
     simulator = Simulator(config)
     for cell in cells(config):

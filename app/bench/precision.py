@@ -8,11 +8,13 @@ from typing import NamedTuple, TypeAlias
 import keras
 import tensorflow as tf
 
+from sharpness_phases.config.over import require_one_value
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.errors import UserError
+from sharpness_phases.runs.axis import preconditions
 from sharpness_phases.runs.spec import Cell, cells
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
@@ -60,7 +62,13 @@ def measure_precision(config: ExperimentConfig) -> Iterator[Precision]:
 
     Yields:
         The results, network by network.
+
+    Raises:
+        UserError: If the optimizer has a preconditioner, and with it another lambda_0.
     """
+    require_one_value(config.sweep.over, "phases bench")
+    if preconditions(config.trained_by):
+        raise UserError("phases bench: `optimizer` must be sgd, whose lambda_0 is that of the Hessian")
     simulator = Simulator(config)
     for cell in cells(config):
         network = simulator.network(cell)

@@ -54,7 +54,7 @@ class ConsoleProgress:
 
     def started(self, cells: Sequence[Cell]) -> None:
         """See `sharpness_phases.experiment.Progress`."""
-        self._begin = time.monotonic()
+        self._begin, self._done = time.monotonic(), 0
         # The time of a cell grows with the network: with d w^2 once its arithmetic outweighs what every step costs.
         self._weights = {cell: 1.0 + cell.depth * (cell.width / 256) ** 2 for cell in cells}
         self._bar.add_task("initialisations", total=sum(self._weights.values()), count=f"0/{len(cells)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -22,11 +23,15 @@ def plan(
 ) -> None:
     """Print the runs, products, FLOPs and time of an experiment; run nothing."""
     from sharpness_phases.commands.console import duration, plain_table
+    from sharpness_phases.config.schema import variants
 
     experiment = experiment_of(config, overrides, None, allow_custom_code)
     estimates = experiment.plan(None if tflops is None else tflops * 1e12)
+    values = [each.value for each in variants(experiment.config)]
+    along = [value for value in values for _ in range(len(estimates) // len(values))]
     rows = [
         [
+            *(f"{value:g}" for value in along[at : at + 1]),
             f"{e.depth}",
             f"{e.width}",
             f"{e.parameters:,}",
@@ -36,9 +41,9 @@ def plan(
             f"{e.flops:.1e}",
             f"{e.seconds:.0f} s",
         ]
-        for e in estimates
+        for at, e in enumerate(estimates)
     ]
-    names = ("depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
+    names = (*experiment.config.sweep.over, "depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
     out.print(plain_table(f"Plan of {experiment.config.name} (estimated)", names, rows))
     total = {name: sum(getattr(e, name) for e in estimates) for name in ("runs", "hvps", "flops", "seconds")}
     where = "on this machine" if tflops is None else f"at {tflops:g} TFLOP/s"
@@ -47,7 +52,9 @@ def plan(
         f"{total['flops']:.1e} FLOPs, about {duration(total['seconds'])} {where}."
     )
     named = {"name": experiment.config.name, "tflops": tflops}
-    write_json(json_file, named | total | {"networks": [e._asdict() for e in estimates]})
+    places = [{key: value for key in experiment.config.sweep.over} for value in along] or [{} for _ in estimates]
+    networks = [place | e._asdict() for place, e in zip(places, estimates, strict=True)]
+    write_json(json_file, named | total | {"networks": networks})
 
 
 def sharpness(
@@ -55,10 +62,11 @@ def sharpness(
 ) -> None:
     """Print the initial sharpness lambda_0 of each network of a config."""
     from sharpness_phases.commands.console import plain_table
-    from sharpness_phases.runs.edge import edge_constant
+    from sharpness_phases.runs.axis import axis_of, preconditions
 
     experiment = experiment_of(config, overrides, None, allow_custom_code)
-    edge = edge_constant(experiment.config.training.momentum)
+    axis = axis_of(experiment.config)
+    edge = axis.constant
     found = [
         {
             "depth": cell.depth,
@@ -68,13 +76,26 @@ def sharpness(
             "error": state.error,
             "hvps": state.hvps,
             "loss_0": state.loss,
-            "learning_rate_at_edge": edge / state.sharpness,
-            "learning_rate_at_c_2": 2 / state.sharpness,
+            "learning_rate_at_edge": axis.rate(edge, state.sharpness),
+            "learning_rate_at_c_2": axis.rate(2.0, state.sharpness),
         }
         for cell, state in experiment.initial_sharpness()
     ]
     formats = ("", "", "", ".6g", ".1e", "", ".4g", ".4g")
-    rows = [[format(value, spec) for value, spec in zip(row.values(), formats, strict=False)] for row in found]
-    names = ("depth", "width", "seed", "lambda_0", "error (estimate)", "HVPs", "loss_0", f"eta at c = {edge:g}")
-    out.print(plain_table(f"Initial sharpness of {experiment.config.name}", names, rows))
+    shown = [
+        {**row, "learning_rate_at_edge": row["learning_rate_at_c_2"]} if math.isnan(edge) else row for row in found
+    ]
+    rows = [[format(value, spec) for value, spec in zip(row.values(), formats, strict=False)] for row in shown]
+    names = (
+        "depth",
+        "width",
+        "seed",
+        "lambda_0",
+        "error (estimate)",
+        "HVPs",
+        "loss_0",
+        f"eta at c = {2.0 if math.isnan(edge) else edge:g}",
+    )
+    of = " (of P^-1/2 H P^-1/2)" if preconditions(experiment.config.trained_by) else ""
+    out.print(plain_table(f"Initial sharpness of {experiment.config.name}{of}", names, rows))
     write_json(json_file, {"name": experiment.config.name, "networks": found})

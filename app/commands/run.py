@@ -27,6 +27,7 @@ from sharpness_phases.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sharpness_phases.analysis.findings import Findings
     from sharpness_phases.analyzer import PhaseAnalyzer
     from sharpness_phases.experiment import Experiment
 
@@ -78,12 +79,10 @@ def analyze(folder: Folder, json_file: JsonFile = None, quiet: Quiet = False, ve
     analyzer = experiment.analyze()
     _show_results(experiment, analyzer)
     if json_file is not None:
-        from sharpness_phases.analysis.tables import summary_json
-
         tables = {"constants": analyzer.critical_constants(), "regimes": analyzer.regime_table()}
         content = {name: table.to_dict("records") for name, table in tables.items()}
         named = {"name": experiment.config.name, "folder": str(folder)}
-        write_json(json_file, named | {"summary": summary_json(analyzer.summary)} | content)
+        write_json(json_file, named | {"summary": analyzer.summary_json()} | content)
 
 
 def words_of(config: str, overrides: Sequence[str] | None, output: Path | None) -> list[str]:
@@ -139,7 +138,21 @@ def _warn_of_hours(seconds: float) -> None:
 
 
 def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:
-    from sharpness_phases.commands.console import constants_summary, places, plain_table
+    from sharpness_phases.analysis.over import OverFindings
+    from sharpness_phases.commands.console import places
+
+    if isinstance(analyzer, OverFindings):
+        for value, findings in analyzer.variants.items():
+            out.print(f"{analyzer.key} = {value}", markup=False)
+            _show_tables(experiment, findings)
+    else:
+        _show_tables(experiment, analyzer)
+    for line in places(experiment.folder):
+        out.print(line, markup=False)
+
+
+def _show_tables(experiment: Experiment, analyzer: Findings) -> None:
+    from sharpness_phases.commands.console import constants_summary, plain_table
 
     if not analyzer.summary.empty:
         out.print(constants_summary(analyzer.summary))
@@ -152,5 +165,3 @@ def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:
         ]
         names = ("depth", "width", "c", "seeds", "equal labels")
         out.print(plain_table("Regimes: steps on which two initialisations agree", names, rows))
-    for line in places(experiment.folder):
-        out.print(line, markup=False)

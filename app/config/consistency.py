@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from sharpness_phases.config.optimizer import is_plain_descent
+from sharpness_phases.config.over import fault_of_value, numeric_keys
 from sharpness_phases.config.sections import (
     MAX_STEPS,
     LearningRateGrid,
@@ -54,7 +57,7 @@ def inconsistencies(plain: dict[str, Plain]) -> list[Inconsistency]:
     Returns:
         Every fault.
     """
-    found = _lengths_of_runs(plain) + _number_of_initialisations(plain)
+    found = _lengths_of_runs(plain) + _number_of_initialisations(plain) + _one_optimizer(plain) + _over(plain)
     dataset = _section(plain, "data").get("dataset", EMBEDDED)
     if isinstance(dataset, str) and dataset in DATA_SETS:
         size = _size_of_data(plain, dataset)
@@ -109,6 +112,46 @@ def _number_of_initialisations(plain: dict[str, Plain]) -> list[Inconsistency]:
     return [Inconsistency(("sweep", "seeds"), message)]
 
 
+def _over(plain: dict[str, Plain]) -> list[Inconsistency]:
+    """A `sweep.over` along something else than a numeric key, or with values that the key cannot have."""
+    over = _section(plain, "sweep").get("over")
+    if not isinstance(over, dict):
+        return []
+    faults = [fault for key, values in over.items() if isinstance(values, list) for fault in _along(plain, key, values)]
+    return [Inconsistency(("sweep", "over"), fault) for fault in dict.fromkeys(faults)]
+
+
+def _along(plain: dict[str, Plain], key: str, values: list[Plain]) -> Iterator[str]:
+    """What is wrong with an axis, in words."""
+    allowed = numeric_keys()
+    if key not in allowed:
+        yield f"must be along one of {', '.join(allowed)}; got {key!r}"
+        return
+    name, _, inner = key.partition(".")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue  # which is told of the list
+        if (fault := fault_of_value(name, _section(plain, name), inner, value)) is not None:
+            yield f"{key} = {value:g}: {fault}"
+            continue
+        changed = {**plain, name: {**_section(plain, name), inner: value}}
+        changed["sweep"] = {**_section(plain, "sweep"), "over": {}}
+        yield from (
+            f"{key} = {value:g}: {'.'.join(other)} {message}"
+            for other, message in inconsistencies(changed)
+            if (other, message) not in inconsistencies({**plain, "sweep": changed["sweep"]})
+        )
+
+
+def _one_optimizer(plain: dict[str, Plain]) -> list[Inconsistency]:
+    """A momentum as older configs say it, beside an optimizer."""
+    momentum = _section(plain, "training").get("momentum")
+    if not isinstance(momentum, int | float) or not momentum or is_plain_descent(_section(plain, "optimizer")):
+        return []
+    message = f"must be 0 beside an `optimizer`, whose momentum is optimizer.momentum; got {momentum:g}"
+    return [Inconsistency(("training", "momentum"), message)]
+
+
 def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
     """Settings of long runs that would have no effect, or cannot have theirs; T is the length of the transient."""
     steps = _section(plain, "training").get("steps", _default_steps())
@@ -118,6 +161,10 @@ def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
     search = _section(plain, "sweep").get("search", "adaptive")
     if not (isinstance(steps, int) and isinstance(every, int) and isinstance(transient, int | None)):
         return found
+    warmup = _section(plain, "training").get("warmup_steps", 0)
+    if isinstance(warmup, int) and warmup > steps:
+        message = f"must be at most {steps}, the steps of a run (training.steps); got {warmup}"
+        found.append(Inconsistency(("training", "warmup_steps"), message))
     key = ("analysis", "transient_steps")
     if transient is not None and transient > steps:
         message = f"must be at most {steps}, the steps of a run (training.steps); got {transient}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from sharpness_phases.config.consistency import inconsistencies
+from sharpness_phases.config.optimizer import OptimizerConfig
+from sharpness_phases.config.over import Number, axis_over
 from sharpness_phases.config.sections import (
     AnalysisConfig,
     DataConfig,
@@ -36,6 +38,8 @@ class ExperimentConfig(Section):
     loss: Annotated[str, AfterValidator(known_or_custom("mse", "xent"))] = "mse"
     """Half mean squared error, softmax cross-entropy, or "package.module:name" for your own Keras loss."""
     training: TrainingConfig = TrainingConfig()
+    """The length of runs, and their batches."""
+    optimizer: OptimizerConfig = OptimizerConfig()
     """The optimizer."""
     sharpness: SharpnessConfig = SharpnessConfig()
     """The measurement."""
@@ -56,6 +60,12 @@ class ExperimentConfig(Section):
     def train_examples(self) -> int:
         """Number of training examples in use; 0 if it is that of a file which is not there."""
         return self.data.train_examples or self.data.info.train
+
+    @property
+    def trained_by(self) -> OptimizerConfig:
+        """The optimizer in use: that of the section `optimizer`, or the momentum of older configs."""
+        momentum = self.training.momentum
+        return OptimizerConfig(momentum=momentum) if momentum else self.optimizer
 
     @property
     def transient_steps(self) -> int:
@@ -79,6 +89,38 @@ class ExperimentConfig(Section):
         faults = inconsistencies(self.model_dump())
         require(not faults, "; ".join(f"{'.'.join(key)}: {message}" for key, message in faults))
         return self
+
+
+class Variant(NamedTuple):
+    """An experiment at one value of the axis `sweep.over`.
+
+    Attributes:
+        value: The value.
+        config: The experiment there, without that axis.
+    """
+
+    value: Number
+    config: ExperimentConfig
+
+
+def variants(config: ExperimentConfig) -> list[Variant]:
+    """The experiments along the axis `sweep.over`; none without one.
+
+    Args:
+        config: A checked config.
+
+    Returns:
+        One for each value, in their order; its runs are those of a config that says the value itself.
+    """
+    axis = axis_over(config.sweep.over)
+    if axis is None:
+        return []
+    section, _, key = axis.key.partition(".")
+    found = []
+    for value in axis.values:
+        plain = to_plain(config.changed(**{section: {key: value}}, sweep={"over": {}}))
+        found.append(Variant(value, ExperimentConfig.model_validate(plain)))
+    return found
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Plain]:

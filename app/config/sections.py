@@ -177,14 +177,16 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Stochastic gradient descent with a constant learning rate."""
+    """Training with a constant learning rate, or a linear warm-up to one."""
 
     batch_size: Count = 512
     """Examples in a batch, drawn without replacement."""
     steps: Steps = 10
     """Optimizer steps T of each run."""
+    warmup_steps: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
+    """Steps W over which the learning rate rises to eta: that of step t from 1 on is eta min(1, t / W); 0 for none."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Momentum of the optimizer."""
+    """Momentum m of sgd as of before there was `optimizer`, with c = eta lambda_0 and the edge at c = 2 (1 + m)."""
 
 
 class SharpnessConfig(Section):
@@ -252,10 +254,12 @@ class SweepConfig(Section):
     """Grid of the learning-rate constant."""
     search: Literal["adaptive", "exhaustive"] = "adaptive"
     """Few runs that decide the constants, or every c of the grid up to divergence."""
+    over: Annotated[dict[str, Annotated[list[int | float], Field(min_length=1)]], Field(max_length=1)] = {}
+    """One more axis: a numeric key of the config with its values, such as {optimizer.beta_2: [0.9, 0.99, 0.999]}."""
 
     @model_validator(mode="after")
     def _has_no_duplicates(self) -> Self:
-        lists = {name: getattr(self, name) for name in ("depths", "widths")}
+        lists = {name: getattr(self, name) for name in ("depths", "widths")} | self.over
         faults = [
             f"{name} must not hold a value twice; got {textwrap.shorten(str(values), 60, placeholder=' ...')}"
             for name, values in lists.items()

@@ -27,7 +27,8 @@ def checked_config(config: str, overrides: list[str] | None, allow_custom_code: 
     """
     checked = load_config(config, overrides or ())
     if not allow_custom_code:
-        for key, location in (("model.family", checked.model.family), ("loss", checked.loss)):
+        named = {"model.family": checked.model.family, "loss": checked.loss, "optimizer.name": checked.optimizer.name}
+        for key, location in named.items():
             typed = any(text.partition("=")[0].strip() in (key, key.partition(".")[0]) for text in overrides or ())
             if (
                 names_custom_code(location)

@@ -41,6 +41,7 @@ _HASHED_IN_0_1: dict[str, tuple[str, ...]] = {
     "data": ("dataset", "train_examples", "seed"),
     "training": ("batch_size", "steps", "momentum"),
     "sharpness": ("examples", "solver", "tolerance", "seed", "chunk_size", "every"),
+    "optimizer": (),
 }
 """The keys that version 0.1 hashed whatever their value, by section. They are hashed like that for ever, so that its
 runs are found; a key that came later is hashed only where it differs from its default. A section that decides numbers
@@ -103,7 +104,7 @@ def own_code(config: ExperimentConfig, of_one_file: bool = False) -> dict[str, s
     Returns:
         An entry for every such name.
     """
-    names = [name for name in (config.model.family, config.loss) if names_custom_code(name)]
+    names = [name for name in (config.model.family, config.loss, config.optimizer.name) if names_custom_code(name)]
     text = {} if config.data.path is None else {TEXT_FILE: text_digest(config.data.path)}
     return {name: custom_code_digest(name, of_one_file) for name in names} | text
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.runs.axis import axis_of
 from sharpness_phases.runs.questions import Criteria, Question
 
 
@@ -51,7 +52,7 @@ class RunSpec:
     Attributes:
         cell: The initialisation.
         purpose: What the run is for.
-        exponent: x of the learning-rate constant c = 2^x = eta lambda_0; None before training.
+        exponent: x of the learning-rate constant c = 2^x (`sharpness_phases.runs.axis`); None before training.
 
     Raises:
         ValueError: If the exponent is missing, or given for the state before training.
@@ -67,7 +68,7 @@ class RunSpec:
 
     @property
     def c(self) -> float:
-        """The learning-rate constant c = eta lambda_0; NaN before training."""
+        """The learning-rate constant c; NaN before training."""
         return float("nan") if self.exponent is None else 2.0**self.exponent
 
     @property
@@ -85,7 +86,7 @@ class RunSpec:
             lambda_0: Sharpness before training.
 
         Returns:
-            Values by column; eta = c / lambda_0.
+            Values by column; eta as `Axis.rate` gives it, c / lambda_0 for plain gradient descent.
         """
         return {
             "question": self.purpose.value,
@@ -97,7 +98,7 @@ class RunSpec:
             "seed": self.cell.seed,
             "lr_exponent": float("nan") if self.exponent is None else self.exponent,
             "c": self.c,
-            "learning_rate": self.c / lambda_0,
+            "learning_rate": float(axis_of(config).rate(self.c, lambda_0)),
         }
 
 
@@ -218,6 +219,22 @@ CONDUCT: dict[Purpose, Conduct] = {
     Purpose.SATURATION: Conduct(_to_saturation, lambda config: {"saturation_time": config.saturation_time}),
 }
 """How a run for each purpose is carried out."""
+
+
+def learning_rates(config: ExperimentConfig, learning_rate: float, steps: int) -> np.ndarray:
+    """The learning rates of a run's steps, with the warm-up of W steps that its config asks for.
+
+    Args:
+        config: The experiment.
+        learning_rate: eta.
+        steps: Their number.
+
+    Returns:
+        eta min(1, t / W) for the steps t = 1, 2, ..., shape (steps,); eta for W = 0.
+    """
+    warmup = config.training.warmup_steps
+    share = np.minimum(1.0, np.arange(1, steps + 1) / warmup) if warmup else np.ones(steps)
+    return learning_rate * share
 
 
 def cells(config: ExperimentConfig) -> list[Cell]:

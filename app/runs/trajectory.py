@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,12 @@ class Trajectory:
         diverged: Whether the run ended because its loss was not finite or above `DIVERGENCE_LOSS`.
         barrier: Largest loss on the straight line from the first weights to the last, NaN where it was not measured.
         line_rise: Largest rise along that line: of the loss at a point above the lowest one before it.
+        edge: The stability edge of the optimizer at the rate of the coming step, which lambda_t is held against; NaN
+            where it is not known.
+        participation: Share of the weights that take part in the eigenvector of lambda_t, 1 / (n sum u_i^4), as exact
+            as `residual` tells; NaN where lambda_t was not measured.
+        at_floor: Share of the weights whose preconditioner is epsilon's rather than the gradients'; NaN without a
+            preconditioner, or where lambda_t was not measured.
     """
 
     loss: np.ndarray
@@ -41,6 +47,14 @@ class Trajectory:
     diverged: bool
     barrier: float = float("nan")
     line_rise: float = float("nan")
+    edge: np.ndarray = field(default_factory=lambda: np.empty(0))
+    participation: np.ndarray = field(default_factory=lambda: np.empty(0))
+    at_floor: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        for name in ("edge", "participation", "at_floor"):
+            if len(getattr(self, name)) != len(self.loss):  # not given
+                object.__setattr__(self, name, np.full(len(self.loss), np.nan))
 
     @property
     def steps(self) -> int:
@@ -97,6 +111,9 @@ COLUMNS = (
     Column("diverged", bool),
     Column("barrier", float, missing=math.nan),
     Column("line_rise", float, missing=math.nan),
+    Column("edge", float, per_step=True, missing=math.nan),
+    Column("participation", float, per_step=True, missing=math.nan),
+    Column("at_floor", float, per_step=True, missing=math.nan),
 )
 """The columns of a run, in their order in a file. A further one is an entry here (and an attribute of `Trajectory`, if
 a run measures it); files without it are read with its `missing`. docs/files.md says what each means."""

@@ -14,12 +14,13 @@ from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.operator import Linearization
 from sharpness_phases.curvature.reference import Product, largest_eigenvalue
 from sharpness_phases.data.preprocessing import batch_indices
-from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, limits_of
+from sharpness_phases.runs.axis import axis_of, preconditions
+from sharpness_phases.runs.spec import Cell, Purpose, RunSpec, learning_rates, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.simulator import Simulator
+from sharpness_phases.training.beginning import InitialState
 from sharpness_phases.training.device import double_precision
-from sharpness_phases.training.runner import InitialState
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 TOLERANCE = 1e-5
@@ -133,8 +134,8 @@ class _CellAudit:
         limit = self._limit(labels, run)
         said = bool(np.any(run.sharpness[1:] > limit))
         shape = (self.cell.depth, self.cell.width, self.cell.seed)
-        for step, weights in zip(steps, self._weights_after(labels, run, steps), strict=True):
-            truth, loss_again = self._measured(weights)
+        for step, (weights, divisor) in zip(steps, self._states_after(labels, run, steps), strict=True):
+            truth, loss_again = self._measured(weights, divisor)
             yield Audited(
                 labels["run_id"],
                 labels["question"],
@@ -159,30 +160,44 @@ class _CellAudit:
         spec = RunSpec(self.cell, purpose, labels["lr_exponent"])
         return limits_of(spec, self._config, float(run.loss[0]), float(run.sharpness[0])).sharpness_limit
 
-    def _weights_after(self, labels: RunLabels, run: Trajectory, steps: list[int]) -> Iterator[list[np.ndarray]]:
-        """The weights of a run after some steps, by training again."""
-        if steps == [0]:
-            yield self._weights
+    def _states_after(
+        self, labels: RunLabels, run: Trajectory, steps: list[int]
+    ) -> Iterator[tuple[list[np.ndarray], np.ndarray | None]]:
+        """The weights of a run after some steps, by training again, and the optimizer's preconditioner, if any."""
+        preconditioned = preconditions(self._config.trained_by)
+        if steps == [0] and not preconditioned:
+            yield self._weights, None
             return
         loss, sharpness, nan = float(run.loss[0]), float(run.sharpness[0]), float("nan")
         initial = InitialState(self._weights, loss, nan, sharpness, nan, nan, True, 0, nan, self.cell.seed)
         size, count = self._config.training.batch_size, len(self._simulator.data.x)
-        batches = batch_indices(count, size, steps[-1], self.cell.seed)
-        runner = self._simulator.runner(self.cell)
-        yield from runner.weights_after(initial, labels["c"] / sharpness, batches, steps)
+        batches = batch_indices(count, size, max(1, steps[-1]), self.cell.seed)
+        runner, rate = self._simulator.runner(self.cell), axis_of(self._config).rate(labels["c"], sharpness)
+        if preconditioned:
+            runner.expect_first_batch(initial, batches[0])
+        rates = learning_rates(self._config, float(rate), len(batches))
+        for weights in runner.weights_after(initial, rates, batches, steps):
+            yield weights, runner.model.stability_edge().preconditioner if preconditioned else None
 
-    def _measured(self, weights: list[np.ndarray]) -> tuple[float, float]:
-        """Sharpness and loss at these weights."""
+    def _measured(self, weights: list[np.ndarray], divisor: np.ndarray | None) -> tuple[float, float]:
+        """Sharpness, of P^-1/2 H P^-1/2 where a divisor P is given, and loss at these weights."""
         model = self._reference
         model.network.set_weights(weights)
         operator = model.tracker.operator
         here = operator.linearize()
-        found = largest_eigenvalue(_product(here, operator.dtype), operator.size, TOLERANCE)
+        product = _product(here, operator.dtype)
+        if divisor is not None:
+            product = _scaled(product, divisor.astype(np.float64) ** -0.5)
+        found = largest_eigenvalue(product, operator.size, TOLERANCE)
         return found.eigenvalue, float(here.loss)
 
 
 def _product(here: Linearization, dtype: tf.DType) -> Product:
     return lambda vector: here.matvec(tf.constant(vector, dtype)).numpy().astype(np.float64)
+
+
+def _scaled(product: Product, scale: np.ndarray) -> Product:
+    return lambda vector: scale * product(scale * vector)
 
 
 def _in_double_precision(simulator: Simulator, config: ExperimentConfig, cell: Cell) -> SharpnessModel:

@@ -35,7 +35,7 @@ class MissingWork:
             the user's, which may do what cannot be counted.
         """
         config = self.config
-        own = config.model.is_custom or names_custom_code(config.loss)
+        own = config.model.is_custom or names_custom_code(config.loss) or config.optimizer.is_custom
         if not self.not_begun or own or config.executor.kind != "serial":
             return None
         import_tensorflow()

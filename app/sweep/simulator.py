@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -18,15 +19,17 @@ from sharpness_phases.curvature.power import PowerIteration
 from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
 from sharpness_phases.errors import MachineError, UserError
+from sharpness_phases.runs.axis import axis_of, preconditions
 from sharpness_phases.runs.identity import TEXT_FILE, own_code
-from sharpness_phases.runs.spec import Cell, RunSpec, cells, limits_of
+from sharpness_phases.runs.spec import Cell, RunSpec, cells, learning_rates, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
+from sharpness_phases.sweep.optimizers import build_optimizer
+from sharpness_phases.training.beginning import InitialState
 from sharpness_phases.training.device import set_determinism, set_precision, share_memory, uses_xla
-from sharpness_phases.training.optimizers import OptimizerRule
 from sharpness_phases.training.right_derivatives import trained_batch_normalization
-from sharpness_phases.training.runner import InitialState, TrajectoryRunner
+from sharpness_phases.training.runner import TrajectoryRunner
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 T = TypeVar("T")
@@ -160,8 +163,9 @@ class Simulator:
             chunk_size=self._chunk_size,
             seed=config.sharpness.seed,
             batch_norm=config.sharpness.batch_norm,
+            preconditioned=preconditions(config.trained_by),
         )
-        optimizer = OptimizerRule(config.training.momentum).build()
+        optimizer = build_optimizer(config.trained_by)
         loss = build_loss(config.loss, of_labels=config.data.info.has_labels)
         model.compile(optimizer=optimizer, loss=loss, jit_compile=uses_xla(config.device.xla))
         return model
@@ -186,16 +190,16 @@ class CellRunner:
         """The network before training, with lambda_0.
 
         Raises:
-            UserError: If lambda_0 is not above 0: c = eta lambda_0 has no meaning then.
+            UserError: If lambda_0 is not above 0: c has no meaning then.
         """
         weights = self._simulator.network(self._cell).get_weights()
         state = self._simulator.within_memory(
-            lambda: self._simulator.runner(self._cell).initial_state(weights, self._cell.seed)
+            lambda: self._simulator.runner(self._cell).initial_state(weights, self._cell.seed, self._batches(1)[0])
         )
         if not state.sharpness > 0:
             raise UserError(
-                f"The initial sharpness of {self._cell.name} is {state.sharpness:g}; c = eta lambda_0 needs a positive "
-                "one. The network may be dead, or the data constant: change `model`, `data` or the seeds."
+                f"The initial sharpness of {self._cell.name} is {state.sharpness:g}; rates in units of it need "
+                "a positive one. The network may be dead, or the data constant: change `model`, `data` or the seeds."
             )
         if not state.converged and self._config.sharpness.solver == "lanczos":
             logger.warning(
@@ -218,7 +222,18 @@ class CellRunner:
         values = (state.loss, state.accuracy, state.sharpness, state.residual)
         loss, accuracy, sharpness, residual = (np.array([value], np.float64) for value in values)
         converged, hvps = np.array([state.converged]), np.array([state.hvps], np.int64)
-        return Trajectory(loss, accuracy, sharpness, residual, converged, hvps, diverged=False)
+        participation, at_floor = np.array([state.participation]), np.array([state.at_floor])
+        return Trajectory(
+            loss,
+            accuracy,
+            sharpness,
+            residual,
+            converged,
+            hvps,
+            diverged=False,
+            participation=participation,
+            at_floor=at_floor,
+        )
 
     def trajectory(self, spec: RunSpec) -> Trajectory:
         """Train as the run's purpose asks.
@@ -231,11 +246,12 @@ class CellRunner:
         """
         initial = self.initial
         limits = limits_of(spec, self._config, initial.loss, initial.sharpness)
-        batches = self._batches(limits.steps)
+        batches, axis = self._batches(limits.steps), axis_of(self._config)
+        rate = float(axis.rate(spec.c, initial.sharpness))
         run = self._simulator.within_memory(
             lambda: self._simulator.runner(self._cell).run(
                 initial,
-                spec.c / initial.sharpness,
+                learning_rates(self._config, rate, limits.steps),
                 batches,
                 measure=limits.measured,
                 loss_limit=limits.loss_limit,
@@ -244,7 +260,7 @@ class CellRunner:
             )
         )
         self._simulator.require_unchanged_code()
-        return run
+        return replace(run, edge=np.asarray(axis.edge(learning_rates(self._config, rate, len(run.loss)))))
 
 
 def build_solver(name: str, tolerance: float, basis_size: int) -> Lanczos | PowerIteration:

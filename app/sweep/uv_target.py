@@ -20,9 +20,10 @@ from sharpness_phases.analysis.uv_orbits import (
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.models.uv import UV
 from sharpness_phases.runs.trajectory import Trajectory
+from sharpness_phases.training.beginning import InitialState
 from sharpness_phases.training.device import double_precision
 from sharpness_phases.training.losses import HalfMeanSquaredError
-from sharpness_phases.training.runner import InitialState, TrajectoryRunner
+from sharpness_phases.training.runner import TrajectoryRunner
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 WIDTH = 4

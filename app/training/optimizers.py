@@ -22,6 +22,16 @@ HESSIAN, PRECONDITIONED = "H", "P^-1/2 H P^-1/2"
 """The operators whose largest eigenvalue an edge is held against."""
 
 
+BY_NAME: dict[str, type[keras.optimizers.Optimizer]] = {
+    "sgd": keras.optimizers.SGD,
+    "rmsprop": keras.optimizers.RMSprop,
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "nadam": keras.optimizers.Nadam,
+}
+"""The optimizers of which the edge is known, as configs name them."""
+
+
 class OptimizerRule(NamedTuple):
     """What is known of an optimizer of the family of stochastic gradient descent.
 

@@ -98,10 +98,11 @@ class Preconditioner:
         before = self._moments()
         return self._rule(self._optimizer, _updated(self._optimizer, before, tf.cast(gradient, before.second.dtype)))
 
-    def expect(self, gradient: Vector) -> None:
-        """Say what gradient the first update is made by, shape (n,): that of the first batch."""
-        self._first.assign(gradient)
-        self._expects_first.assign(True)
+    def expect(self, gradient: Vector | None) -> None:
+        """Say what gradient the first update is made by, shape (n,): that of the first batch; None for not known."""
+        self._expects_first.assign(gradient is not None)
+        if gradient is not None:
+            self._first.assign(gradient)
 
     def __call__(self, gradient: Vector) -> Diagonal:
         """P of the last update; before the first, of one by the expected gradient, or else by this one, (n,)."""

@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import tensorflow as tf
 
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Vector
+from sharpness_phases.curvature.preconditioned import participation_ratio
+from sharpness_phases.runs.edge import Rate
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
+from sharpness_phases.training.beginning import Beginning, InitialState
 from sharpness_phases.training.line import Line, LineFromStart
 from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.nearest_weights import NearestWeights
-from sharpness_phases.training.preconditioners import reset_optimizer
+from sharpness_phases.training.rows import COLUMNS, Row, measured_row
 from sharpness_phases.training.sharpness_model import SharpnessModel
-from sharpness_phases.training.tracker import Measurement
 
 _STEPS_AT_ONCE = 64
 """Steps of one compiled loop, between two looks from outside, such as for Ctrl-C. Chosen: a step of a small network
 takes about a millisecond, so that Ctrl-C is heard within a fraction of a second, and entering the loop costs little."""
 
-_COLUMNS = 6  # of a row: those of `_Row`
-
 Tensor: TypeAlias = tf.Tensor
 """A tensor of any shape."""
-
-
-class _Row(NamedTuple):
-    """What is known after a step, each a float64; an array of them has the shape (steps,).
-
-    Attributes:
-        loss: Loss L_t.
-        accuracy: Accuracy.
-        sharpness: lambda_t, or its estimate; NaN where neither was asked for.
-        residual: Its residual; NaN of an estimate.
-        converged: 1 where lambda_t is as exact as was asked for, else 0.
-        products: Products on the whole measurement set that it took; those on a sample count by its share.
-    """
-
-    loss: Scalar | np.ndarray
-    accuracy: Scalar | np.ndarray
-    sharpness: Scalar | np.ndarray
-    residual: Scalar | np.ndarray
-    converged: Scalar | np.ndarray
-    products: Scalar | np.ndarray
 
 
 class StepPlan(NamedTuple):
@@ -54,6 +33,7 @@ class StepPlan(NamedTuple):
     Attributes:
         batches: Indices into the training data, shape (steps, batch_size).
         measured: Whether the sharpness is measured after each step, shape (steps,).
+        rates: Learning rate of each step, shape (steps,).
         limits: The loss and the sharpness above which the run ends; a sharpness limit of NaN for none.
         taken: Number of the run's steps before these.
         begun: Whether the first of these steps has been taken, too.
@@ -61,6 +41,7 @@ class StepPlan(NamedTuple):
 
     batches: Tensor
     measured: Tensor
+    rates: Tensor
     limits: Tensor
     taken: Scalar
     begun: Scalar
@@ -69,39 +50,11 @@ class StepPlan(NamedTuple):
 _LOOP_ARGUMENT = StepPlan(
     tf.TensorSpec([None, None], tf.int64, name="batches"),
     tf.TensorSpec([None], tf.bool, name="due"),
+    tf.TensorSpec([None], tf.float32, name="rates"),
     tf.TensorSpec([2], tf.float64, name="limits"),
     tf.TensorSpec([], tf.int32, name="taken"),
     tf.TensorSpec([], tf.bool, name="begun"),
 )
-
-
-@dataclass(frozen=True)
-class InitialState:
-    """A network before training, shared by all learning rates of one initialisation.
-
-    Attributes:
-        weights: The network's weights.
-        loss: Loss L_0 on the measurement set.
-        accuracy: Accuracy on the measurement set.
-        sharpness: Initial sharpness lambda_0.
-        residual: Residual of lambda_0.
-        error: Estimated error of lambda_0.
-        converged: Whether lambda_0 is as exact as the solver was asked for.
-        hvps: Products that lambda_0 took.
-        sample_scale: lambda_0 over the sharpness on the sample of the measurement set; NaN without a sample.
-        noise_seed: Fixes the noise of dropout and the like in every run.
-    """
-
-    weights: list[np.ndarray]
-    loss: float
-    accuracy: float
-    sharpness: float
-    residual: float
-    error: float
-    converged: bool
-    hvps: int
-    sample_scale: float
-    noise_seed: int = 0
 
 
 class TrajectoryRunner:
@@ -126,7 +79,6 @@ class TrajectoryRunner:
         self.model = model
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self.shared_gradients = 0
-        self._noise = [v for v in model.network.non_trainable_variables if v.name == "seed_generator_state"]
         jit = bool(model.jit_compile)
         self._step = tf.function(self._train_on, jit_compile=jit)
         self._gradient = tf.function(self._gradient_on, jit_compile=jit)
@@ -136,6 +88,7 @@ class TrajectoryRunner:
         self._scouting = tf.function(self._take_estimated_steps, input_signature=[_LOOP_ARGUMENT])
         self._nearest: NearestWeights | None = None
         self._line = LineFromStart(model)
+        self._beginning = Beginning(model)
 
     def initial_state(
         self, weights: list[np.ndarray], noise_seed: int = 0, first_batch: np.ndarray | None = None
@@ -152,11 +105,7 @@ class TrajectoryRunner:
             The state from which runs start.
         """
         self.model.network.set_weights(weights)
-        if (preconditioner := self.model.preconditioner) is not None:
-            reset_optimizer(self.model.optimizer)
-            if first_batch is not None:
-                gradient = self._gradient(tf.constant(first_batch))
-                preconditioner.expect(self.model.tracker.hessian.flatten(gradient))
+        at_floor = self._expect(weights, noise_seed, first_batch)
         found = self.model.measure()
         result = found.sharpness.to_python()
         products, scale = float(result.hvps), float("nan")
@@ -176,12 +125,23 @@ class TrajectoryRunner:
             round(products),
             scale,
             noise_seed,
+            participation_ratio(result.eigenvector),
+            at_floor,
         )
+
+    def expect_first_batch(self, initial: InitialState, first_batch: np.ndarray) -> None:
+        """Put a preconditioned model before training, its P made of the gradient of a batch, as `initial_state` does.
+
+        Args:
+            initial: Where runs start.
+            first_batch: Indices into the training data, shape (batch_size,).
+        """
+        self._expect(initial.weights, initial.noise_seed, first_batch)
 
     def run(
         self,
         initial: InitialState,
-        learning_rate: float,
+        learning_rate: Rate,
         batches: np.ndarray,
         measure: np.ndarray | None = None,
         loss_limit: float = float("inf"),
@@ -192,7 +152,7 @@ class TrajectoryRunner:
 
         Args:
             initial: Where to start.
-            learning_rate: Constant learning rate eta.
+            learning_rate: Learning rate eta, or one for each step, shape (steps,).
             batches: Indices into the training data, shape (steps, batch_size).
             measure: Whether to measure the sharpness after each step, shape (steps,); after all of them by default.
             loss_limit: The run ends when the loss exceeds this.
@@ -203,8 +163,17 @@ class TrajectoryRunner:
         Returns:
             The trajectory, with step 0 (whose products are not counted again) at index 0.
         """
-        self._reset(initial, learning_rate)
-        first = _Row(initial.loss, initial.accuracy, initial.sharpness, initial.residual, float(initial.converged), 0.0)
+        rates = np.broadcast_to(learning_rate, len(batches))
+        self._reset(initial, rates)
+        first = Row(
+            initial.loss,
+            initial.accuracy,
+            initial.sharpness,
+            initial.residual,
+            float(initial.converged),
+            participation=initial.participation,
+            at_floor=initial.at_floor,
+        )
         rows = [np.array([first])]
         measured = np.ones(len(batches), bool) if measure is None else measure
         limits = (min(loss_limit, DIVERGENCE_LOSS), sharpness_limit)
@@ -213,33 +182,47 @@ class TrajectoryRunner:
         for begin, end in _blocks(len(batches), barrier_after):
             if ended:
                 break
-            taken, ended = self._carry_out(batches[begin:end], measured[begin:end], limits, begin, begun and begin == 0)
+            part = slice(begin, end)
+            taken, ended = self._carry_out(
+                batches[part], measured[part], rates[part], limits, begin, begun and begin == 0
+            )
             rows.append(taken)
             if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
                 line = self._line.look(initial.weights, initial.loss)
-        table = _Row(*np.concatenate(rows).T)
+        table = Row(*np.concatenate(rows).T)
         if not np.any(table.sharpness[1:] > sharpness_limit):
             self._confirm_the_nearest(table, sharpness_limit)
         diverged = has_diverged(float(table.loss[-1]))
-        loss, accuracy, sharpness, residual, converged, products = table
-        hvps = _whole_numbers(products)
-        return Trajectory(loss, accuracy, sharpness, residual, converged > 0, hvps, diverged, line.highest, line.rise)
+        return Trajectory(
+            table.loss,
+            table.accuracy,
+            table.sharpness,
+            table.residual,
+            table.converged > 0,
+            _whole_numbers(table.products),
+            diverged,
+            line.highest,
+            line.rise,
+            participation=table.participation,
+            at_floor=table.at_floor,
+        )
 
     def weights_after(
-        self, initial: InitialState, learning_rate: float, batches: np.ndarray, steps: Sequence[int]
+        self, initial: InitialState, learning_rate: Rate, batches: np.ndarray, steps: Sequence[int]
     ) -> Iterator[list[np.ndarray]]:
         """Train as `run` does, and measure nothing.
 
         Args:
             initial: Where to start.
-            learning_rate: Constant learning rate eta.
+            learning_rate: Learning rate eta, or one for each step, shape (steps,).
             batches: Indices into the training data, shape (steps, batch_size).
             steps: Numbers of the steps that are asked for, increasing; 0 is the state before training.
 
         Yields:
             The weights after each of them.
         """
-        self._reset(initial, learning_rate)
+        rates = np.broadcast_to(learning_rate, len(batches))
+        self._reset(initial, rates)
         nothing, no_limits = np.zeros(len(batches), bool), (float("inf"), float("nan"))
         done, begun = 0, False
         for step in steps:
@@ -247,11 +230,12 @@ class TrajectoryRunner:
                 begun = self._take_shared_step(initial, batches[0])
             for begin, end in _blocks(step - done, None) if step > done else ():
                 part = slice(done + begin, done + end)
-                self._carry_out(batches[part], nothing[part], no_limits, part.start, begun and part.start == 0)
+                here = (batches[part], nothing[part], rates[part])
+                self._carry_out(*here, no_limits, part.start, begun and part.start == 0)
             done = step
             yield self.model.network.get_weights()
 
-    def _confirm_the_nearest(self, table: _Row, sharpness_limit: float) -> None:
+    def _confirm_the_nearest(self, table: Row, sharpness_limit: float) -> None:
         """Measure on the whole set where the run came nearest to the limit by its estimates, and put it in the table.
 
         What the sample says has no bound; an answer is not left to it.
@@ -266,6 +250,7 @@ class TrajectoryRunner:
         table.sharpness[step], table.residual[step] = result.eigenvalue, result.residual
         table.converged[step] = result.converged
         table.products[step] += result.hvps
+        table.participation[step] = participation_ratio(result.eigenvector)
 
     @property
     def traces(self) -> dict[str, int]:
@@ -277,12 +262,19 @@ class TrajectoryRunner:
         return {name: sum(f.experimental_get_tracing_count() for f in parts) for name, parts in functions.items()}
 
     def _carry_out(
-        self, batches: np.ndarray, measured: np.ndarray, limits: tuple[float, float], taken: int, begun: bool
+        self,
+        batches: np.ndarray,
+        measured: np.ndarray,
+        rates: np.ndarray,
+        limits: tuple[float, float],
+        taken: int,
+        begun: bool,
     ) -> tuple[np.ndarray, bool]:
         """Take steps until a limit is exceeded: a row for each that was taken, and whether a limit was exceeded."""
         plan = StepPlan(
             tf.constant(batches),
             tf.constant(measured),
+            tf.constant(rates, tf.float32),
             tf.constant(limits, tf.float64),
             tf.constant(taken),
             tf.constant(begun),
@@ -312,7 +304,9 @@ class TrajectoryRunner:
             A row for each step of the plan, the number of steps that were taken, and whether a limit was exceeded.
         """
         limit = plan.limits[1]
-        return self._steps(plan, lambda step: _measured_row(self.model.tracker.measure(step, limit)))
+        return self._steps(
+            plan, lambda step: measured_row(self.model.tracker.measure(step, limit), at_floor=self._at_floor())
+        )
 
     def _take_estimated_steps(self, plan: StepPlan) -> tuple[Tensor, Scalar, Scalar]:
         """As `_take_steps`; the sharpness is estimated, and measured only where the estimate exceeds the limit."""
@@ -329,11 +323,11 @@ class TrajectoryRunner:
             def measured() -> Tensor:
                 found = tracker.measure(step, limit, nearest.top.value())
                 nearest.scale.assign(tf.cast(found.sharpness.eigenvalue, tf.float64) / value)
-                return _measured_row(found, spent)
+                return measured_row(found, spent)
 
             def estimated() -> Tensor:
                 nearest.see(step, estimate)
-                return _row(*tracker.evaluate(), estimate, float("nan"), 0, spent)
+                return Row(*tracker.evaluate(), estimate, products=spent).stacked()
 
             return tf.cond(estimate > limit, measured, estimated)
 
@@ -344,9 +338,10 @@ class TrajectoryRunner:
         loss_limit, sharpness_limit = tf.unstack(plan.limits)
 
         def evaluated() -> Tensor:
-            return _row(*self.model.evaluate_measurement(), float("nan"), float("nan"), 0, 0)
+            return Row(*self.model.evaluate_measurement()).stacked()
 
         def take(step: Scalar, stopped: Scalar, rows: tf.TensorArray) -> tuple[Scalar, Scalar, tf.TensorArray]:
+            self.model.optimizer.learning_rate = plan.rates[step]
             tf.cond(tf.logical_and(plan.begun, step == 0), lambda: None, lambda: self._step(plan.batches[step]))
             row = tf.cond(plan.measured[step], lambda: look(plan.taken + step + 1), evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
@@ -354,7 +349,7 @@ class TrajectoryRunner:
             return step + 1, tf.reduce_any(exceeded), rows.write(step, row)
 
         count = tf.shape(plan.batches)[0]
-        rows = tf.TensorArray(tf.float64, size=count, element_shape=[_COLUMNS])
+        rows = tf.TensorArray(tf.float64, size=count, element_shape=[COLUMNS])
         steps, stopped, rows = tf.while_loop(
             lambda step, stopped, rows: tf.logical_and(step < count, tf.logical_not(stopped)),
             take,
@@ -363,16 +358,31 @@ class TrajectoryRunner:
         )
         return rows.stack(), steps, stopped
 
-    def _reset(self, initial: InitialState, learning_rate: float) -> None:
-        self.model.network.set_weights(initial.weights)
-        for index, state in enumerate(self._noise):  # which are no weights to Keras
-            state.assign([np.random.SeedSequence([initial.noise_seed, index]).generate_state(1)[0] >> 1, 0])
+    def _reset(self, initial: InitialState, rates: np.ndarray) -> None:
+        self._beginning.put_back(initial.weights, initial.noise_seed)
         if self._nearest is None and self.model.tracker.sample is not None:
             self._nearest = NearestWeights(self.model.network, self.model.tracker.operator)
         if self._nearest is not None:
             self._nearest.reset(initial.sample_scale)
-        reset_optimizer(self.model.optimizer)
-        self.model.optimizer.learning_rate = learning_rate
+        self.model.optimizer.learning_rate = float(rates[0])
+
+    def _expect(self, weights: list[np.ndarray], noise_seed: int, first_batch: np.ndarray | None) -> float:
+        """Put a preconditioned model before training, with the P of its first step.
+
+        Returns:
+            The share of weights at its floor; NaN without P (nothing is done then) and where no batch is given.
+        """
+        if self.model.preconditioner is None:
+            return float("nan")
+        self._beginning.put_back(weights, noise_seed)
+        gradient = None if first_batch is None else self._gradient(tf.constant(first_batch))
+        self.model.network.set_weights(weights)  # training moves the statistics of batch normalisation
+        return self._beginning.expect(gradient)
+
+    def _at_floor(self) -> Scalar | float:
+        """Share of the weights whose preconditioner, of the last step, is epsilon's; NaN without one."""
+        live = self.model.preconditioner
+        return float("nan") if live is None else live.of_last_step().at_floor
 
     def _train_on(self, indices: Tensor) -> None:
         self.model.train_step((tf.gather(self._x, indices), tf.gather(self._y, indices)))
@@ -389,17 +399,6 @@ class TrajectoryRunner:
     @property
     def _dtype(self) -> tf.DType:
         return self.model.tracker.operator.dtype
-
-
-def _measured_row(found: Measurement, spent: Scalar | float = 0.0) -> Tensor:
-    """The row of a measurement on the whole set; `spent`: products on a sample, by its share."""
-    result = found.sharpness
-    products = tf.cast(result.hvps, tf.float64) + spent
-    return _row(found.loss, found.accuracy, result.eigenvalue, result.residual, result.converged, products)
-
-
-def _row(*values: Scalar | float) -> Tensor:
-    return tf.stack([tf.cast(value, tf.float64) for value in values])
 
 
 def _blocks(steps: int, cut: int | None) -> Iterator[tuple[int, int]]:

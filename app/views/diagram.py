@@ -27,6 +27,7 @@ from sharpness_phases.views.panels import (
     ends_of,
     measured_rows,
     measured_somewhere,
+    panels_along,
     panels_of,
 )
 from sharpness_phases.views.style import (
@@ -35,6 +36,7 @@ from sharpness_phases.views.style import (
     CONSTANT_MARKERS,
     PHASE_FILLS,
     Picture,
+    c_label,
     columns_for,
     edge_label,
     figure_size,
@@ -77,7 +79,9 @@ class PhaseDiagram(Picture):
         title: What the diagram is of.
         exact: An exact c_loss to draw on top: columns depth, width, c_loss.
         over: The vertical axis; by default the width, or the depth where there is one width and several depths.
-        edge: The c at the optimizer's stability edge, to draw a dashed line at.
+        edge: The c at the optimizer's stability edge, to draw a dashed line at; NaN for none.
+        c_in_words: What c is (`sharpness_phases.runs.axis.Axis`).
+        along: Column of the summary that is the vertical axis, of an experiment over `sweep.over`; "" for none.
 
     Raises:
         ValueError: If the summary is empty.
@@ -90,10 +94,13 @@ class PhaseDiagram(Picture):
         exact: pd.DataFrame | None = None,
         over: Over | None = None,
         edge: float = 2.0,
+        c_in_words: str = "ηλ₀",
+        along: str = "",
     ) -> None:
         if summary.empty:
             raise ValueError("A phase diagram needs at least one network whose constants are known. Received: none.")
-        self._panels = [panel._replace(edge=edge) for panel in panels_of(summary, over)]
+        panels = panels_along(summary, along) if along else panels_of(summary, over)
+        self._panels = [panel._replace(edge=edge, c_in_words=c_in_words) for panel in panels]
         self._title = title
         self._exact = exact
 
@@ -127,6 +134,7 @@ class ComparisonSheet(Picture):
         summaries: Title and summary (as `analysis.tables.summary_table` returns it) of every experiment.
         over: The vertical axis of the panels; an experiment of which it needs several has as many panels.
         edges: The c at the stability edge of every experiment; 2 for all if None.
+        c_in_words: What c is in every experiment; c = eta lambda_0 for all if None.
 
     Raises:
         ValueError: If there is no experiment, or one without constants.
@@ -137,17 +145,19 @@ class ComparisonSheet(Picture):
         summaries: Sequence[tuple[str, pd.DataFrame]],
         over: Over = Over.RATIO,
         edges: Sequence[float] | None = None,
+        c_in_words: Sequence[str] | None = None,
     ) -> None:
         if not summaries or any(summary.empty for _, summary in summaries):
             raise ValueError(
                 "A comparison needs experiments whose constants are known. Received: none, or an empty one."
             )
         self._panels: list[Panel] = []
-        for (title, summary), edge in zip(summaries, edges or [2.0] * len(summaries), strict=True):
-            found = panels_of(summary, over)
+        count = len(summaries)
+        axes = zip(summaries, edges or [2.0] * count, c_in_words or ["ηλ₀"] * count, strict=True)
+        for (title, summary), edge, words in axes:
+            found = [panel._replace(edge=edge, c_in_words=words) for panel in panels_of(summary, over)]
             self._panels += [
-                panel._replace(title=title if len(found) == 1 else f"{title}, {panel.title}", edge=edge)
-                for panel in found
+                panel._replace(title=title if len(found) == 1 else f"{title}, {panel.title}") for panel in found
             ]
 
     def draw(self) -> Figure:
@@ -209,11 +219,11 @@ def _set_axes(ax: Axes, panel: Panel, shown: Range) -> None:
     """Scales, ticks, limits and labels of the axes."""
     log2_axis(ax.xaxis, octaves(*shown))
     ticks = _vertical_ticks(panel)
-    log2_axis(ax.yaxis, ticks, [_written(tick) for tick in ticks])
+    log2_axis(ax.yaxis, ticks, [f"{value:g}" for value in panel.values] or [_written(tick) for tick in ticks])
     ax.set_xlim(*shown)
     ax.set_ylim(*ends_of(panel))
-    ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
-    ax.set_ylabel(_AXIS_LABELS[panel.over])
+    ax.set_xlabel(f"learning-rate constant {c_label(panel.c_in_words)}")
+    ax.set_ylabel(panel.key or _AXIS_LABELS[panel.over])
 
 
 def _vertical_ticks(panel: Panel) -> list[float]:
@@ -283,7 +293,7 @@ def _constant_entries(names: Sequence[str], exact: bool, edges: set[float]) -> l
         line = Line2D([], [], color="black", linestyle=":", linewidth=1.5, label=r"exact $c_{\mathrm{loss}}$")
     else:
         line = Line2D([], [], color="black", linestyle="--", linewidth=1, label=edge_label(edges))
-    return [*entries, line]
+    return [*entries, line] if line.get_label() else entries
 
 
 def _other_entries(panels: Sequence[Panel]) -> list[Artist]:

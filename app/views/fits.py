@@ -10,7 +10,7 @@ from numpy.polynomial import Polynomial
 
 from sharpness_phases.analysis.boundaries import side_of
 from sharpness_phases.analysis.phases import BOUNDARIES
-from sharpness_phases.views.panels import Panel
+from sharpness_phases.views.panels import Over, Panel
 
 _POINTS = 100
 """Points of a line from one end to the other: it looks smooth."""
@@ -37,10 +37,11 @@ def fitted_boundaries(panel: Panel) -> dict[str, Polynomial]:
     Returns:
         For each constant of `BOUNDARIES` that has such networks log2 c as a polynomial in log2 of the vertical
         coordinate: quadratic where they have four distinct positions or more, linear with two or three, constant with
-        one. More networks than positions (equal d/w) determine no higher degree.
+        one. More networks than positions (equal d/w) determine no higher degree. None along an axis of values, whose
+        distances mean nothing.
     """
     fits = {}
-    for name in BOUNDARIES:
+    for name in BOUNDARIES if panel.over is not Over.VALUE else ():
         rows = _known(panel, name)
         if len(rows):
             distinct = rows["position"].nunique()

@@ -25,6 +25,8 @@ class Over(StrEnum):
     """d, a panel for every width."""
     RATIO = "ratio"
     """d/w, all networks pooled in one panel (Kalra & Barkeshli 2023, Sec. 2.2)."""
+    VALUE = "value"
+    """The values on the axis `sweep.over`, at equal distances, a panel for every network."""
 
 
 class Panel(NamedTuple):
@@ -34,13 +36,19 @@ class Panel(NamedTuple):
         title: What is fixed.
         rows: Summary rows with a column `position`, the vertical coordinate.
         over: What the coordinate is.
-        edge: The c at the optimizer's stability edge (`sharpness_phases.runs.edge.edge_constant`).
+        edge: The c at the optimizer's stability edge (`sharpness_phases.runs.axis.Axis`); NaN where it is not known.
+        c_in_words: What c is, as `Axis` has it.
+        values: The values on the axis, from the lowest position on; none unless `over` is `VALUE`.
+        key: The name of that axis.
     """
 
     title: str
     rows: pd.DataFrame
     over: Over
     edge: float = 2.0
+    c_in_words: str = "ηλ₀"
+    values: tuple[float, ...] = ()
+    key: str = ""
 
     @property
     def positions(self) -> np.ndarray:
@@ -83,6 +91,26 @@ def panels_of(summary: pd.DataFrame, over: Over | None) -> list[Panel]:
     return [Panel(title, rows.assign(position=1.0 / rows["width"]), over) for title, rows in panels]
 
 
+def panels_along(summary: pd.DataFrame, key: str) -> list[Panel]:
+    """Distribute the networks of an experiment along an axis over panels.
+
+    Args:
+        summary: A table as `analysis.over.OverFindings` has it.
+        key: Its column with the values on the axis.
+
+    Returns:
+        A panel for every depth and width; the k-th value stands at 2^k, for an axis that is logarithmic.
+    """
+    values = list(dict.fromkeys(summary[key]))
+    at = {value: 2.0**rank for rank, value in enumerate(values)}
+    panels = []
+    for (depth, width), rows in summary.groupby(["depth", "width"], sort=True):
+        placed = rows.assign(position=rows[key].map(at))
+        here = tuple(value for value in values if (rows[key] == value).any())
+        panels.append(Panel(f"depth {depth}, width {width}", placed, Over.VALUE, values=here, key=key))
+    return panels
+
+
 class ConstantRow(Protocol):
     """One constant of one network: a row of `analysis.tables.summary_table`; in a `Panel` with its position."""
 
@@ -113,7 +141,8 @@ def common_range(panels: Sequence[Panel]) -> Range:
     """
     table = pd.concat([panel.rows for panel in panels])
     values = table[table["constant"].isin(MARKED)][["boundary", "boundary_q25", "boundary_q75"]].to_numpy(float).ravel()
-    values = np.append(values[np.isfinite(values) & (values > 0)], [panel.edge for panel in panels])
+    values = np.append(values, [panel.edge for panel in panels])
+    values = values[np.isfinite(values) & (values > 0)]
     return Range(2.0 ** math.floor(np.log2(values.min()) - 0.5), 2.0 ** math.ceil(np.log2(values.max()) + 0.3))
 
 

@@ -8,8 +8,9 @@ completion read the list, too.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
+from sharpness_phases.config.over import axis_over, folder_of
 from sharpness_phases.errors import UserError
 from sharpness_phases.views.kind import Choice, File, Kind, Table
 
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
     from sharpness_phases.views.trajectories import TrajectoryFigure
 
 
+class _OnAxis(TypedDict):
+    """What pictures over c say of it: where the edge is, and what c is."""
+
+    edge: float
+    c_in_words: str
+
+
+def _axis_of(findings: Findings) -> _OnAxis:
+    return {"edge": findings.edge_constant, "c_in_words": findings.axis.c_in_words}
+
+
 def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
     """The phase diagram over c and the networks' shape.
 
@@ -31,12 +43,19 @@ def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
         over: Vertical axis, as `PhaseAnalyzer.phase_diagram` takes it.
 
     Returns:
-        The picture; a `ValueError` if no constants are known, or there is no such axis.
+        The picture; of an experiment over `sweep.over` along that axis.
+
+    Raises:
+        ValueError: If no constants are known, or there is no such axis.
     """
     from sharpness_phases.views.diagram import Over, PhaseDiagram
 
+    if (along := axis_over(findings.config.sweep.over)) is not None:
+        if over is not None:
+            raise ValueError(f"The vertical axis is {along.key}, of `sweep.over`. Received: over={over!r}.")
+        return PhaseDiagram(findings.summary, title=findings.title, along=along.key, **_axis_of(findings))
     axis = None if over is None else Over(over)
-    return PhaseDiagram(findings.summary, title=findings.title, over=axis, edge=findings.edge_constant)
+    return PhaseDiagram(findings.summary, title=findings.title, over=axis, **_axis_of(findings))
 
 
 def trajectory_figure(findings: Findings, seed: int | None = None) -> TrajectoryFigure:
@@ -51,21 +70,21 @@ def trajectory_figure(findings: Findings, seed: int | None = None) -> Trajectory
     """
     from sharpness_phases.views.trajectories import TrajectoryFigure
 
-    return TrajectoryFigure(findings.trajectories(), seed, title=findings.title)
+    return TrajectoryFigure(findings.trajectories(), seed, findings.title, findings.axis.c_in_words)
 
 
 def saturation_figure(findings: Findings) -> SaturationFigure:
     """lambda_tau / lambda_0, chi and chi' over c, with c_crit; a `ValueError` if too few c were measured."""
     from sharpness_phases.views.saturation import SaturationFigure
 
-    return SaturationFigure(findings.saturation(), findings.critical(), findings.title, findings.edge_constant)
+    return SaturationFigure(findings.saturation(), findings.critical(), findings.title, **_axis_of(findings))
 
 
 def saturation_diagram(findings: Findings) -> SaturationDiagram:
     """The saturated sharpness over c and 1/w, with c_crit and c_max; a `ValueError` if it was not measured."""
     from sharpness_phases.views.saturation import SaturationDiagram
 
-    return SaturationDiagram(findings.saturation(), findings.summary, findings.title, findings.edge_constant)
+    return SaturationDiagram(findings.saturation(), findings.summary, findings.title, **_axis_of(findings))
 
 
 def regime_figure(
@@ -111,6 +130,8 @@ def _lacks_saturation(findings: Findings) -> str | None:
 
 
 def _lacks_long_runs(findings: Findings) -> str | None:
+    if not findings.edge_is_known:
+        return f"regimes need the stability edge, which is not known of {findings.config.optimizer.name}"
     if not findings.regime_table().empty:
         return None
     return "no long runs with a sharpness; regimes need training.steps above analysis.transient_steps"
@@ -122,9 +143,9 @@ def _lacks_trained_runs(findings: Findings) -> str | None:
 
 PHASE_DIAGRAM = File(
     "phase_diagram",
-    "Phases of early training over the learning-rate constant c = ηλ₀. Markers: medians over initialisations, "
-    "bars: quartiles, hollow with an arrow: beyond the grid of c. Dashed: the limit on a quadratic loss, c = 2; with "
-    "momentum m, c = 2(1 + m).",
+    "Phases of early training over the learning-rate constant c = ηλ₀, of other optimizers than SGD c = 2η/η_edge. "
+    "Markers: medians over initialisations, bars: quartiles, hollow with an arrow: beyond the grid of c. Dashed: the "
+    "limit on a quadratic loss, c = 2; with `training.momentum` m, c = 2(1 + m).",
     vector=True,
     place="Phase diagram",
     section="diagram",
@@ -247,6 +268,11 @@ def picture(findings: Findings, name: str, over: str | None = None, seed: int | 
         UserError: If the runs do not hold what it shows, or something is chosen that means nothing for it.
     """
     kind = KINDS[name]
+    if (along := axis_over(findings.config.sweep.over)) is not None and (name != DEFAULT_KIND or over is not None):
+        raise UserError(
+            f"of an experiment over {along.key} only the diagram along it is drawn; what shows one value of it is in "
+            f"the folder {folder_of(along.key, along.values[0])} and those beside it"
+        )
     for option, value, meant in (("--over", over, kinds_with_axis()), ("--seed", seed, kinds_with_seed())):
         if value is not None and name not in meant:
             raise UserError(f"{option}: only with --kind {' or '.join(meant)}; got --kind {name}")

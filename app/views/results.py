@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 from sharpness_phases.analysis.findings import Findings
-from sharpness_phases.analysis.tables import summary_json
+from sharpness_phases.analysis.over import OverFindings
 from sharpness_phases.store.files import write_text
 from sharpness_phases.store.folder import stored_config
-from sharpness_phases.views.pictures import PICTURES
+from sharpness_phases.views.pictures import PHASE_DIAGRAM, PICTURES, phase_diagram
 from sharpness_phases.views.report.page import Report, write_report
 from sharpness_phases.views.tensorboard import write_tensorboard
 
@@ -35,16 +35,37 @@ def write_results(findings: Findings, folder: Path) -> None:
     shown = {name: paths[0] for name, paths in pictures.items()}
     if findings.config.tensorboard:
         constants = findings.critical_constants()
-        write_tensorboard(folder / "tensorboard", findings.trajectories(), constants, shown, findings.edge_constant)
+        edge = findings.axis.rate_times_edge
+        write_tensorboard(folder / "tensorboard", findings.trajectories(), constants, shown, edge)
     else:
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of an earlier config
     write_report(folder / "report.html", Report(findings, shown, stored_config(folder).environment or {}))
 
 
+def write_results_over(findings: OverFindings, folder: Path) -> None:
+    """Write what an experiment along one more axis shows of all its values: tables, and the phase diagram along it.
+
+    An `OSError` if a file cannot be written.
+
+    Args:
+        findings: What the runs say.
+        folder: The experiment's folder, beside those of its values.
+    """
+    write_text(folder / "critical_constants.csv", findings.critical_constants().to_csv(index=False))
+    write_text(folder / "summary.json", json.dumps(findings.summary_json(), indent=1, allow_nan=False) + "\n")
+    paths = PHASE_DIAGRAM.paths(folder)
+    if not findings.constants_are_known:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return
+    for path in paths:
+        phase_diagram(findings).save(path)
+
+
 def _write_tables(findings: Findings, folder: Path) -> list[Path]:
     """Write the tables; those beside pictures, which not every experiment has, are returned."""
     write_text(folder / "critical_constants.csv", findings.critical_constants().to_csv(index=False))
-    write_text(folder / "summary.json", json.dumps(summary_json(findings.summary), indent=1, allow_nan=False) + "\n")
+    write_text(folder / "summary.json", json.dumps(findings.summary_json(), indent=1, allow_nan=False) + "\n")
     beside = [kind.table for kind in PICTURES if kind.table is not None and kind.lacks(findings) is None]
     for table in beside:
         write_text(folder / table.name, table.of(findings).to_csv(index=False))

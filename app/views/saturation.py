@@ -24,6 +24,7 @@ from sharpness_phases.views.style import (
     CONSTANT_LABELS,
     CONSTANT_MARKERS,
     Picture,
+    c_label,
     columns_for,
     figure_size,
     house_style,
@@ -63,19 +64,27 @@ class SaturationFigure(Picture):
         saturated: A table as `analysis.saturation.saturated_sharpness` returns it.
         critical: A table as `analysis.saturation.critical_table` returns it.
         title: What the figure is of.
-        edge: The c at the optimizer's stability edge, to draw a dashed line at.
+        edge: The c at the optimizer's stability edge, to draw a dashed line at; NaN for none.
+        c_in_words: What c is (`sharpness_phases.runs.axis.Axis`).
 
     Raises:
         ValueError: If no network has enough c for a curve.
     """
 
-    def __init__(self, saturated: pd.DataFrame, critical: pd.DataFrame, title: str = "", edge: float = 2.0) -> None:
+    def __init__(
+        self,
+        saturated: pd.DataFrame,
+        critical: pd.DataFrame,
+        title: str = "",
+        edge: float = 2.0,
+        c_in_words: str = "ηλ₀",
+    ) -> None:
         if critical.empty:
             raise ValueError(f"A saturation curve needs at least {MIN_POINTS} different c. Received: fewer.")
         self._saturated = saturated
         self._critical = critical
         self._title = title
-        self._edge = edge
+        self._edge, self._c_label = edge, c_label(c_in_words)
 
     def draw(self) -> Figure:
         """Draw the figure.
@@ -114,7 +123,7 @@ class SaturationFigure(Picture):
             axes[2].set_title(
                 _c_crit_text(network), fontsize=matplotlib.rcParams["legend.fontsize"], color=CONSTANT_COLORS["c_crit"]
             )
-        axes[2].set_xlabel(r"$c = \eta\,\lambda_0$")
+        axes[2].set_xlabel(self._c_label)
         axes[2].tick_params(labelbottom=True)
         log2_axis(axes[2].xaxis, octaves(curves.c[0], curves.c[-1]))
 
@@ -170,19 +179,27 @@ class SaturationDiagram(Picture):
         saturated: A table as `analysis.saturation.saturated_sharpness` returns it.
         summary: A table as `analysis.tables.summary_table` returns it.
         title: What the diagram is of.
-        edge: The c at the optimizer's stability edge, to draw a dashed line at.
+        edge: The c at the optimizer's stability edge, to draw a dashed line at; NaN for none.
+        c_in_words: What c is (`sharpness_phases.runs.axis.Axis`).
 
     Raises:
         ValueError: If there is no saturated sharpness.
     """
 
-    def __init__(self, saturated: pd.DataFrame, summary: pd.DataFrame, title: str = "", edge: float = 2.0) -> None:
+    def __init__(
+        self,
+        saturated: pd.DataFrame,
+        summary: pd.DataFrame,
+        title: str = "",
+        edge: float = 2.0,
+        c_in_words: str = "ηλ₀",
+    ) -> None:
         if saturated.empty:
             raise ValueError("A saturation diagram needs a saturated sharpness. Received: none.")
         self._saturated = saturated
         self._summary = summary
         self._title = title
-        self._edge = edge
+        self._edge, self._c_label = edge, c_label(c_in_words)
 
     def draw(self) -> Figure:
         """Draw the diagram.
@@ -227,7 +244,7 @@ class SaturationDiagram(Picture):
         ax.set_yticks(range(len(widths)), [f"1/{width}" for width in widths])
         ax.set_ylim(-0.5, len(widths) - 0.5)
         ax.set_title(f"depth {depth}")
-        ax.set_xlabel(r"learning-rate constant $c = \eta\,\lambda_0$")
+        ax.set_xlabel(f"learning-rate constant {self._c_label}")
 
     @property
     def _range(self) -> Range:

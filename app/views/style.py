@@ -239,12 +239,26 @@ def edge_label(edges: Collection[float]) -> str:
         edges: The c at which the line stands, in one panel or in several.
 
     Returns:
-        "c = 2", with momentum m the formula and the value of c, and for several optimizers only what it is.
+        "c = 2", with momentum m the formula and the value of c, and for several optimizers only what it is; "" where no
+        edge is known.
     """
-    if len(set(edges)) > 1:
-        return "stability edge"
-    [edge] = set(edges)
+    known = {edge for edge in edges if math.isfinite(edge)}
+    if len(known) != 1:
+        return "stability edge" if known else ""
+    [edge] = known
     return "$c = 2$" if edge == 2 else rf"edge, $c = 2\,(1 + m) = {edge:.3g}$"
+
+
+def c_label(c_in_words: str) -> str:
+    """The learning-rate constant and what it is, for an axis.
+
+    Args:
+        c_in_words: As `sharpness_phases.runs.axis.Axis` has it.
+
+    Returns:
+        The text, in Matplotlib's mathematics.
+    """
+    return r"$c = \eta\,\lambda_0$" if c_in_words == "ηλ₀" else r"$c = 2\,\eta\,/\,\eta_{\mathrm{edge}}$"
 
 
 def octaves(low: float, high: float) -> list[float]:

@@ -71,7 +71,8 @@ def write_tensorboard(
         runs: A row per step, one run for each initialisation and c, as `analysis.tables.merge_runs` returns it.
         constants: A table as `analysis.tables.constants_table` returns it.
         pictures: Names and PNG files of the pictures to show.
-        edge_constant: The learning rate times the optimizer's stability edge (`sharpness_phases.runs.edge`).
+        edge_constant: The learning rate times the optimizer's stability edge (`sharpness_phases.runs.axis`), of runs
+            that do not tell their edge; NaN where it is not known.
     """
     shutil.rmtree(folder, ignore_errors=True)
     last = runs["step"].max()
@@ -170,8 +171,10 @@ def _write_run(
         "accuracy": run["accuracy"],
         "sharpness": run["sharpness"],
         "sharpness/normalized": run["sharpness"] / lambda_0,
-        "sharpness/threshold": [edge_constant / learning_rate] * len(run),
+        "sharpness/threshold": _edges(run, edge_constant / learning_rate),
     }
+    if "at_floor" in run and run["at_floor"].notna().any():
+        scalars |= {f"sharpness/{name}": run[name] for name in ("participation", "at_floor")}
     with _EventFile(folder) as events:
         events.summary(summary_v2.hparams_pb(hparams, trial_id=f"{folder.parent.name}/{folder.name}"))
         for tag, values in scalars.items():
@@ -180,6 +183,12 @@ def _write_run(
         for tag, value in metrics.items():
             events.scalar(tag, value, 0)
         events.summary(_session_end())
+
+
+def _edges(run: pd.DataFrame, otherwise: float) -> pd.Series:
+    """The stability edge at every step, as the run tells it or as it follows from its rate."""
+    known = run["edge"] if "edge" in run else pd.Series(np.nan, run.index)
+    return known.fillna(otherwise)
 
 
 def _results(run: pd.DataFrame, last: int) -> dict[str, float]:

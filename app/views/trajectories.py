@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from sharpness_phases.views.style import Picture, columns_for, figure_size, house_style, is_narrow
+from sharpness_phases.views.style import Picture, c_label, columns_for, figure_size, house_style, is_narrow
 
 _COLUMN, _ROW = 2.7, 2.1  # inches on a screen, of a panel
 _MOST_COLUMNS = 4  # 11 inches: about what a screen shows
@@ -32,17 +32,18 @@ class TrajectoryFigure(Picture):
         runs: A row per step, one run for each initialisation and c, as `analysis.tables.merge_runs` returns it.
         seed: Which initialisation is shown; the lowest one by default.
         title: What the figure is of.
+        c_in_words: What c is (`sharpness_phases.runs.axis.Axis`).
 
     Raises:
         ValueError: If there are no runs of that seed.
     """
 
-    def __init__(self, runs: pd.DataFrame, seed: int | None = None, title: str = "") -> None:
+    def __init__(self, runs: pd.DataFrame, seed: int | None = None, title: str = "", c_in_words: str = "ηλ₀") -> None:
         chosen = runs[runs["seed"] == (runs["seed"].min() if seed is None else seed)]
         if chosen.empty:
             raise ValueError(f"Trajectories need at least one run. Received: none of seed {seed}.")
         self._runs = chosen
-        self._title = title
+        self._title, self._c_label = title, c_label(c_in_words)
 
     def draw(self) -> Figure:
         """Draw the figure.
@@ -65,7 +66,7 @@ class TrajectoryFigure(Picture):
             for top, bottom in pairs[::columns]:
                 top.set_ylabel(r"$L_t\,/\,L_0$")
                 bottom.set_ylabel(r"$\lambda_t\,/\,\lambda_0$")
-            _draw_colorbar(figure, norm)
+            _draw_colorbar(figure, norm, self._c_label)
             if self._title:
                 figure.suptitle(self._title)
         return figure
@@ -123,7 +124,7 @@ def _set_close_ticks(ax: Axes) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _draw_colorbar(figure: Figure, norm: LogNorm) -> None:
+def _draw_colorbar(figure: Figure, norm: LogNorm, label: str) -> None:
     low, high = np.log2(np.array([norm.vmin, norm.vmax], np.float64))
     octaves = 2.0 ** np.arange(np.ceil(low), np.floor(high) + 1)
     place = "bottom" if is_narrow() else "right"
@@ -131,4 +132,4 @@ def _draw_colorbar(figure: Figure, norm: LogNorm) -> None:
     bar = figure.colorbar(colors, ax=figure.axes, location=place, ticks=octaves, aspect=40, pad=0.01)
     bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
     bar.minorticks_off()
-    bar.set_label(r"$c = \eta\,\lambda_0$")
+    bar.set_label(label)

@@ -41,7 +41,7 @@ def test_a_config_in_the_current_folder_may_name_code_in_it(family, here):
     assert checked_config("own.yaml", None).model.family == family
 
 
-@pytest.mark.parametrize("key", ["family", "loss"])
+@pytest.mark.parametrize("key", ["family", "loss", "optimizer"])
 @pytest.mark.parametrize(
     ("folder", "code"),
     [("elsewhere", "mine:mlp"), ("here", "os:system"), ("here", "json.tool:main"), ("here", "absent.module:mlp")],
@@ -50,6 +50,7 @@ def test_a_config_from_elsewhere_or_with_other_code_needs_to_be_allowed(folder, 
     path = here.parent / folder / "own.yaml"
     path.parent.mkdir(exist_ok=True)
     text = CONFIG % (code if key == "family" else "fcn") + (f"loss: {code}\n" if key == "loss" else "")
+    text += f"optimizer: {{name: '{code}'}}\n" if key == "optimizer" else ""
     path.write_text(text)
     with pytest.raises(UserError, match=f"{code}' would run code.*--allow-custom-code"):
         checked_config(str(path), None)

@@ -31,11 +31,14 @@ class ChartEdge(NamedTuple):
 
     Attributes:
         words: Its formula.
-        constant: The learning rate times the edge.
+        constant: c times the edge over lambda_0, where that is the same for all runs; else None: every run tells its
+            own edge, if any.
+        c_in_words: What c is.
     """
 
     words: str = edge_in_words()
-    constant: float = edge_constant()
+    constant: float | None = edge_constant()
+    c_in_words: str = "ηλ₀"
 
 
 def chart_data(
@@ -66,13 +69,15 @@ def chart_data(
     if (last >= MAX_STEPS).any():
         omitted.append(f"Of long runs at most {MAX_STEPS} steps are drawn, ever sparser toward the end.")
     known = by_cell(constants)
-    initialisations = [_initialisation(runs, known) for _, runs in chosen.groupby(keys, sort=True)]
+    edge = edge or ChartEdge()
+    with_edges = edge.constant is None and "edge" in chosen
+    initialisations = [_initialisation(runs, known, with_edges) for _, runs in chosen.groupby(keys, sort=True)]
     data = {
         "range": [float(chosen["c"].min()), float(chosen["c"].max())],
         "logarithmic": bool(last.max() > 100),
         "light": _scale(*_ON_WHITE),
         "dark": _scale(*_ON_BLACK),
-        "edge": (edge or ChartEdge())._asdict(),
+        "edge": edge._asdict(),
         "initialisations": initialisations,
     }
     return data, omitted
@@ -84,7 +89,7 @@ def json_for_html(data: Mapping[str, object]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _initialisation(runs: pd.DataFrame, known: Mapping[CellKey, pd.Series]) -> dict[str, object]:
+def _initialisation(runs: pd.DataFrame, known: Mapping[CellKey, pd.Series], with_edges: bool) -> dict[str, object]:
     depth, width, seed = (int(runs[name].iloc[0]) for name in ("depth", "width", "seed"))
     constants = known.get((depth, width, seed))
     found = {} if constants is None else {name: _constant(constants, name) for name in CONSTANTS}
@@ -93,7 +98,7 @@ def _initialisation(runs: pd.DataFrame, known: Mapping[CellKey, pd.Series]) -> d
         "width": width,
         "seed": seed,
         "constants": {name: value for name, value in found.items() if value},
-        "runs": [_run(run, constants) for _, run in runs.groupby("lr_exponent", sort=True)],
+        "runs": [_run(run, constants, with_edges) for _, run in runs.groupby("lr_exponent", sort=True)],
     }
 
 
@@ -101,7 +106,7 @@ def _constant(row: pd.Series, name: str) -> str:
     return f"{row[name]:.3g}" if np.isfinite(row[name]) else str(row[f"{name}_censored"])
 
 
-def _run(run: pd.DataFrame, constants: pd.Series | None) -> dict[str, object]:
+def _run(run: pd.DataFrame, constants: pd.Series | None, with_edges: bool) -> dict[str, object]:
     thinned = run.iloc[_few_rows(run["sharpness"].notna().to_numpy())]
     entry: dict[str, object] = {
         "x": float(run["lr_exponent"].iloc[0]),
@@ -109,6 +114,8 @@ def _run(run: pd.DataFrame, constants: pd.Series | None) -> dict[str, object]:
         "loss": _numbers(thinned["loss"].tolist()),
         "sharpness": _numbers(thinned["sharpness"].tolist()),
     }
+    if with_edges:
+        entry["edge"] = _numbers(thinned["edge"].tolist())
     steps = [int(step) for step in thinned["step"]]
     if steps != list(range(len(steps))):
         entry["steps"] = steps

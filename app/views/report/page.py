@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -142,7 +143,10 @@ def _trajectories(report: Report) -> str:
     trajectories = report.findings.trajectories()
     if trajectories.empty:
         return _paragraph("No run has been trained yet.")
-    edge = ChartEdge(report.findings.edge_in_words, report.findings.edge_constant)
+    axis = report.findings.axis
+    moves = report.findings.config.training.warmup_steps > 0
+    constant = None if moves or math.isnan(axis.rate_times_edge) else axis.constant
+    edge = ChartEdge(axis.edge_in_words, constant, axis.c_in_words)
     data, omitted = chart_data(trajectories, report.findings.critical_constants(), edge)
     notes = "".join(f'<p class="note">{escape(text)}</p>' for text in omitted)
     static = _pictures("trajectories", report)

@@ -148,15 +148,16 @@
 
     function show(one, run, index) {
       active = { run, index };
-      const { x, phase, loss, sharpness, steps } = shown.runs[run];
+      const { x, phase, loss, sharpness, steps, edge: edges } = shown.runs[run];
       const lambda = sharpness[index];
       const c = 2 ** x;
-      const edge = data.edge;
+      const { words, constant } = data.edge;
+      const edge = constant === null ? edges?.[index] ?? null : (constant * sharpness[0]) / c;
       values.replaceChildren(
         element("b", {}, `c = 2^${x} = ${short(c)}`),
         ...[phase, `step ${steps ? steps[index] : index}`, `loss ${loss[index] === null ? "not finite" : short(loss[index])}`,
           lambda === null ? "λ not measured" : `λ ${short(lambda)}, λ / λ₀ ${short(lambda / sharpness[0])}`,
-          `${edge.words} ${short((edge.constant * sharpness[0]) / c)}, ${edge.words} / λ₀ ${short(edge.constant / c)}`]
+          ...(edge === null ? [] : [`${words} ${short(edge)}, ${words} / λ₀ ${short(edge / sharpness[0])}`])]
           .flatMap((line) => [line, element("br")]));
       for (const each of drawn) each.mark(run, index);
       values.hidden = false;
@@ -205,7 +206,7 @@
       mark.style.left = `${100 * position(c, data.range)}%`;
       marks.append(mark);
     }
-    return element("div", { className: "colours" }, "colour: c = ηλ₀", scale, marks);
+    return element("div", { className: "colours" }, `colour: c = ${data.edge.c_in_words}`, scale, marks);
   }
 
   /* One plot: lines, axes, and where every point is. */

@@ -6,6 +6,7 @@ import pandas as pd
 
 from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.runs.axis import axis_of, optimizer_in_words, preconditions
 from sharpness_phases.views.by_network import networks, written
 
 
@@ -41,24 +42,38 @@ def description(config: ExperimentConfig) -> str:
     seeds = "one initialisation" if sweep.seeds == 1 else f"{sweep.seeds} initialisations"
     return (
         f"Networks of {networks}, {seeds} each, were trained for {_count(training.steps, 'step')} at learning rates "
-        f"η = c / λ₀, where λ₀ is the sharpness (the top eigenvalue of the loss Hessian) before training and c was "
+        f"{_rates(config)} before training and c was "
         f"searched between {2.0**grid.start:.3g} and {2.0**grid.stop:.3g}."
     )
+
+
+def _rates(config: ExperimentConfig) -> str:
+    """What c is, and the sharpness that it is measured by."""
+    axis = axis_of(config)
+    operator = "loss Hessian"
+    if preconditions(config.trained_by):
+        operator += " H, preconditioned by the optimizer: of P^-½ H P^-½"
+    of = f"the sharpness (the top eigenvalue of the {operator})"
+    if axis.is_rate_times_sharpness:
+        return f"η = c / λ₀, where λ₀ is {of}"
+    edge = f"the optimizer's stability edge, {axis.edge_in_words}"
+    return f"η = c η_edge / 2, where η_edge is the rate at which {edge}, is {of}"
 
 
 def settings(config: ExperimentConfig) -> dict[str, str]:
     """What was run, as names and texts."""
     model, training, grid = config.model, config.training, config.sweep.lr_exponents
     own = "your own model" if model.is_custom else f"{model.activation}, {model.parameterization} parameterization"
-    momentum = f", momentum {training.momentum:g}" if training.momentum else ""
     own += "" if model.normalization == "none" else f", {model.normalization} normalization"
+    warmup = f", warm-up of {training.warmup_steps}" if training.warmup_steps else ""
+    optimizer = optimizer_in_words(config.trained_by)
     examples = config.train_examples  # 0: those of a text that is not here
     batch = min(training.batch_size, examples or training.batch_size)
     return {
         "Model": f"{model.family} ({own})",
         "Data": f"{config.data.dataset}, {_count(examples, 'example')}" if examples else config.data.dataset,
         "Loss": config.loss,
-        "Training": f"SGD{momentum}, batches of {batch}, {_count(training.steps, 'step')}",
+        "Training": f"{optimizer}, batches of {batch}, {_count(training.steps, 'step')}{warmup}",
         "Sharpness": f"{config.sharpness.solver}, on {_count(config.sharpness.examples, 'example')}",
         "c = 2^x": f"x from {grid.start:g} to {grid.stop:g} in steps of {grid.step:g}, {config.sweep.search} search",
     }

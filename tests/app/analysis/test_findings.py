@@ -1,11 +1,12 @@
 import json
 
+import numpy as np
 import pytest
 import tables
 
 from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.analysis.phases import Phase
-from sharpness_phases.analysis.regimes import Regime
+from sharpness_phases.analysis.regimes import Regime, regimes
 from sharpness_phases.analysis.tables import summary_json
 from sharpness_phases.config.loading import load_config
 
@@ -72,6 +73,25 @@ def test_the_edge_of_a_run_is_that_of_its_optimizer(findings):
     assert findings.edge("4-8-0-0.5-whole") == 2 / 2.0**0.5
     assert heavy.edge("4-8-0-0.5-whole") == pytest.approx(3.8 / 2.0**0.5)
     assert (findings.edge_in_words, heavy.edge_in_words) == ("2/η", "2(1 + m)/η")
+
+
+def test_with_a_warm_up_the_edge_moves_and_the_regimes_are_held_against_it():
+    slow = Findings(tables.runs(), load_config("quickstart", [*OVERRIDES, *LONG, "training.warmup_steps=4"]))
+    rate = 2.0**0.5 * np.minimum(1, np.arange(1, 12) / 4)
+    np.testing.assert_allclose(slow.edge("4-8-0-0.5-whole"), 2 / rate)
+    run, _ = slow.run("4-8-0-0.5-whole")
+    expected = [(s.regime.value, s.start, s.stop) for s in regimes(run, 2 / rate)]
+    table = slow.regime_table()
+    mine = table[table["run_id"] == "4-8-0-0.5-whole"]
+    assert list(mine[["regime", "start", "stop"]].itertuples(index=False, name=None)) == expected
+
+
+def test_regimes_are_not_claimed_where_the_edge_is_not_known():
+    own = Findings(tables.runs(), load_config("quickstart", [*OVERRIDES, *LONG, "optimizer={name: 'mine:Own'}"]))
+    assert own.regime_table().empty
+    assert np.isnan(own.edge("4-8-0-0.5-whole"))
+    with pytest.raises(ValueError, match="stability edge, which is not known of mine:Own"):
+        own.regimes("4-8-0-0.5-whole")
 
 
 def test_runs_are_long_only_where_the_config_lets_them_go_on_beyond_the_transient(findings):

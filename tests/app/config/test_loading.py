@@ -260,8 +260,9 @@ def test_the_quickstart_spells_out_every_key_with_its_default():
         ("analysis: {transient_steps: 20}", "analysis.transient_steps: must be at most 10"),
         ("analysis: {transient_steps: 5}", "search: exhaustive"),
         ("sharpness: {every: 5}", "sharpness.every: above 1 needs"),
+        ("training: {warmup_steps: 11}", "training.warmup_steps: must be at most 10"),
     ],
-    ids=["longer than the run", "with an adaptive search", "without a transient"],
+    ids=["longer than the run", "with an adaptive search", "without a transient", "a warm-up without an end"],
 )
 def test_lengths_of_runs_that_do_not_fit_together_are_refused(settings, key, write):
     with pytest.raises(ConfigError, match=re.escape(key)):

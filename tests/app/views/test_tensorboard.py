@@ -132,6 +132,21 @@ def test_the_threshold_is_the_edge_of_the_optimizer_that_ran(tmp_path):
     assert scalars(run, "sharpness/threshold")[4] == pytest.approx(3.8 / 2**1.5)
 
 
+def test_a_run_that_tells_its_edge_and_floor_has_them_at_every_step(tmp_path):
+    runs = tables.trajectories()
+    told = runs.assign(edge=10.0 - runs["step"], participation=0.25, at_floor=np.where(runs["step"] == 2, 0.5, np.nan))
+    write_tensorboard(tmp_path, told, tables.constants(), edge_constant=float("nan"))
+    run = events(tmp_path / "d2_w8_s0" / "c=2^1.5")
+    assert scalars(run, "sharpness/threshold")[4] == 6.0
+    assert scalars(run, "sharpness/participation")[1] == 0.25
+    assert scalars(run, "sharpness/at_floor") == {2: 0.5}
+
+
+def test_no_threshold_is_drawn_where_the_edge_is_not_known(tmp_path):
+    write_tensorboard(tmp_path, tables.trajectories(), tables.constants(), edge_constant=float("nan"))
+    assert "sharpness/threshold" not in events(tmp_path / "d2_w8_s0" / "c=2^1.5").Tags()["tensors"]
+
+
 def test_sharpness_and_threshold_are_laid_out_in_one_chart(folder):
     text = events(folder / SWEEP).Tensors(layout_metadata.CONFIG_SUMMARY_TAG)[0].tensor_proto.string_val[0]
     (category,) = layout_pb2.Layout.FromString(text).category
