@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sharpness_phases.commands.options import AllowCode, JsonFile, OptionalConfig, Overrides
 from sharpness_phases.commands.output import logger, out, write_json
 from sharpness_phases.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from sharpness_phases.bench.advice.tasks import Arrays, Task
 
 
 def bench(
@@ -74,7 +79,7 @@ def _bench_advice(overrides: list[str] | None, seeds: int, word: str, folder: Pa
     if not chosen:
         raise UserError(f"--tasks {word}: no task's name holds it; there are {', '.join(task.name for task in TASKS)}")
     found = []
-    for outcome in benchmark(chosen, range(seeds), folder, data_dir):
+    for outcome in benchmark(chosen, range(seeds), folder, data_dir, _advise):
         found.append(outcome)
         logger.info(
             "%s, seed %d, %s: %.3g, regret %.1f%%",
@@ -89,6 +94,14 @@ def _bench_advice(overrides: list[str] | None, seeds: int, word: str, folder: Pa
             out.print(advice_table(part, summary(of_part)))
     out.print(advice_tasks_table(found))
     write_json(json_file, [outcome._asdict() | {"regret": outcome.regret} for outcome in found])
+
+
+def _advise(model: keras.Model, data: Arrays, task: Task, seed: int) -> tuple[float, float]:
+    """The advice's rate and its cost."""
+    from sharpness_phases.recommend import recommend_learning_rate
+
+    advice = recommend_learning_rate(model, data, batch_size=task.batch_size, steps=task.steps, seed=seed)
+    return advice.learning_rate, advice.cost
 
 
 def scaling(

@@ -12,9 +12,8 @@ import keras
 import numpy as np
 
 from sharpness_phases.bench.advice.finders import FINDERS
-from sharpness_phases.bench.advice.tasks import Task
+from sharpness_phases.bench.advice.tasks import Arrays, Task
 from sharpness_phases.data.preprocessing import batch_indices
-from sharpness_phases.recommend import recommend_learning_rate
 from sharpness_phases.store.files import write_text
 from sharpness_phases.training.batches import Batch
 from sharpness_phases.training.short_runs import ShortRuns, short_runs
@@ -67,7 +66,13 @@ class Outcome(NamedTuple):
         return math.isinf(self.final)
 
 
-def benchmark(tasks: Sequence[Task], seeds: Sequence[int], folder: Path, data_dir: str | None) -> Iterator[Outcome]:
+Advise: TypeAlias = Callable[[keras.Model, Arrays, Task, int], tuple[float, float]]
+"""Function (model, data, task, seed) -> a learning rate, and what it cost in optimizer steps."""
+
+
+def benchmark(
+    tasks: Sequence[Task], seeds: Sequence[int], folder: Path, data_dir: str | None, advise: Advise
+) -> Iterator[Outcome]:
     """Carry out what a folder does not hold yet, and tell everything.
 
     Args:
@@ -75,6 +80,7 @@ def benchmark(tasks: Sequence[Task], seeds: Sequence[int], folder: Path, data_di
         seeds: Initialisations of each.
         folder: Where outcomes are kept, a file for each task and seed.
         data_dir: Folder of TensorFlow Datasets.
+        advise: The advice that is held against the finders.
 
     Yields:
         An outcome for each task, seed and method.
@@ -83,18 +89,19 @@ def benchmark(tasks: Sequence[Task], seeds: Sequence[int], folder: Path, data_di
         for task in tasks:
             path = folder / f"{task.name.replace(' ', '_')}_{seed}.json"
             if not path.exists():
-                found = [outcome._asdict() for outcome in run_task(task, seed, data_dir)]
+                found = [outcome._asdict() for outcome in run_task(task, seed, data_dir, advise)]
                 write_text(path, json.dumps(found, indent=1))
             yield from (Outcome(**row) for row in json.loads(path.read_text()))
 
 
-def run_task(task: Task, seed: int, data_dir: str | None) -> list[Outcome]:
+def run_task(task: Task, seed: int, data_dir: str | None, advise: Advise) -> list[Outcome]:
     """All methods on one task, and the full grid.
 
     Args:
         task: The task.
         seed: Of the initial weights and of the order of batches, which all methods share.
         data_dir: Folder of TensorFlow Datasets.
+        advise: The advice that is held against the finders.
 
     Returns:
         An outcome for each method.
@@ -111,8 +118,7 @@ def run_task(task: Task, seed: int, data_dir: str | None) -> list[Outcome]:
         initial = float(runs.losses(rates[0], 1)[0])
         for name, finder in FINDERS.items():
             answers[name] = finder.suggestion(runs.along(finder.rates))
-    advice = recommend_learning_rate(model, (x, y), batch_size=task.batch_size, steps=task.steps, seed=seed)
-    answers[ADVICE] = (advice.learning_rate, advice.cost)
+    answers[ADVICE] = advise(model, (x, y), task, seed)
     with short_runs(model, batches) as runs:
         finals |= {rate: _final(runs, rate, task.steps) for rate, _ in answers.values() if rate > 0}
     best = min(finals.values())

@@ -10,8 +10,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from sharpness_phases.data.catalogue import SHAKESPEARE, SHAKESPEARE_ALPHABET, DataSize
 from sharpness_phases.data.loading import load_image_set
 from sharpness_phases.data.preprocessing import balanced_subset, one_hot, standardize
+from sharpness_phases.data.tokens import load_tokens
 from sharpness_phases.errors import MachineError
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -27,10 +29,13 @@ IMAGES = 8192
 """Training images of a task, in classes of equal size."""
 
 CONTEXT = 32
-"""Bytes of a text that one example holds."""
+"""Characters of the plays that one example holds."""
 
-MASK = 0
-"""The byte that stands for a hidden one; no text holds it."""
+MASK = len(SHAKESPEARE_ALPHABET)
+"""The token that stands for a hidden character."""
+
+VOCABULARY = MASK + 1
+"""Number of tokens."""
 
 
 class Task(NamedTuple):
@@ -177,12 +182,12 @@ def vit(shape: tuple[int, ...], patch: int, width: int = 32, blocks: int = 2) ->
 
 
 def language_model(causal: bool, width: int = 48, blocks: int = 2) -> Build:
-    """A transformer over bytes: a small GPT if causal, else a small BERT."""
+    """A transformer over characters: a small GPT if causal, else a small BERT."""
 
     def build() -> keras.Model:
         inputs = keras.Input((CONTEXT,), dtype="int32")
-        x = _transformer(layers.Embedding(128, width)(inputs), blocks, width, causal)
-        return keras.Model(inputs, layers.Dense(128)(x))
+        x = _transformer(layers.Embedding(VOCABULARY, width)(inputs), blocks, width, causal)
+        return keras.Model(inputs, layers.Dense(VOCABULARY)(x))
 
     return build
 
@@ -197,11 +202,15 @@ def lstm_of_rows(shape: tuple[int, ...], width: int = 48) -> Build:
     return build
 
 
-def lstm_of_bytes(width: int = 48) -> Build:
-    """An LSTM that predicts the next byte."""
+def lstm_of_text(width: int = 48) -> Build:
+    """An LSTM that predicts the next character."""
 
     def build() -> keras.Model:
-        parts = [layers.Embedding(128, width), layers.LSTM(width, return_sequences=True), layers.Dense(128)]
+        parts = [
+            layers.Embedding(VOCABULARY, width),
+            layers.LSTM(width, return_sequences=True),
+            layers.Dense(VOCABULARY),
+        ]
         return keras.Sequential([keras.Input((CONTEXT,), dtype="int32"), *parts])
 
     return build
@@ -219,23 +228,15 @@ def _image_targets(name: str, data_dir: str | None) -> Arrays:
     return x, one_hot(y, 10).astype(np.float32)
 
 
-@cache
-def _windows() -> np.ndarray:
-    """Stretches of the text, (N, CONTEXT + 1), each beginning where the last one ended."""
-    from sharpness_phases.bench.advice.text import corpus
-
-    given = np.frombuffer(corpus(), np.uint8).astype(np.int32)
-    given = np.where(given < 128, given, ord("?"))[: 8192 * (CONTEXT + 1)]
-    return given[: len(given) // (CONTEXT + 1) * (CONTEXT + 1)].reshape(-1, CONTEXT + 1)
+def _text() -> Arrays:
+    """Stretches of the plays, and the next character of each."""
+    size = DataSize(SHAKESPEARE, context_length=CONTEXT)
+    return load_tokens(size)
 
 
-def _next_bytes() -> Arrays:
-    return _windows()[:, :-1], _windows()[:, 1:]
-
-
-def _hidden_bytes() -> Arrays:
-    """The text with 15% of its bytes hidden; the targets are all bytes (Devlin et al. 2019 count the hidden only)."""
-    whole = _windows()[:, :-1]
+def _hidden_characters() -> Arrays:
+    """The text with 15% of its characters hidden; targets are all (Devlin et al. 2019 count the hidden only)."""
+    whole, _ = _text()
     hidden = np.random.default_rng(0).random(whole.shape) < 0.15
     return np.where(hidden, MASK, whole), whole
 
@@ -258,8 +259,8 @@ _DATA: dict[str, Callable[[str | None], Arrays]] = {
     "fashion_mnist as numbers": lambda folder: _image_targets("fashion_mnist_subset", folder),
     "cifar10": lambda folder: _images("cifar10", folder),
     "cifar10 as numbers": lambda folder: _image_targets("cifar10", folder),
-    "next bytes": lambda _: _next_bytes(),
-    "hidden bytes": lambda _: _hidden_bytes(),
+    "next characters": lambda _: _text(),
+    "hidden characters": lambda _: _hidden_characters(),
     "digits": lambda _: _table("digits"),
     "breast_cancer": lambda _: _table("breast_cancer"),
     "wine": lambda _: _table("wine"),
@@ -283,11 +284,13 @@ TASKS = (
     Task("resnet cifar adam", "reported", resnet(_C), "cifar10", "crossentropy", "adam"),
     Task("vit cifar adamw", "tuned", vit(_C, 8), "cifar10", "crossentropy", "adamw"),
     Task("vit fashion momentum", "reported", vit(_F, 7), "fashion_mnist", "crossentropy", "momentum"),
-    Task("gpt text momentum", "tuned", language_model(True), "next bytes", "crossentropy", "momentum", batch_size=32),
-    Task("gpt text adamw", "reported", language_model(True), "next bytes", "crossentropy", "adamw", batch_size=32),
-    Task("bert text adam", "tuned", language_model(False), "hidden bytes", "crossentropy", "adam", batch_size=32),
-    Task("bert text sgd", "reported", language_model(False), "hidden bytes", "crossentropy", "sgd", batch_size=32),
-    Task("lstm text adam", "tuned", lstm_of_bytes(), "next bytes", "crossentropy", "adam", batch_size=32),
+    Task(
+        "gpt text momentum", "tuned", language_model(True), "next characters", "crossentropy", "momentum", batch_size=32
+    ),
+    Task("gpt text adamw", "reported", language_model(True), "next characters", "crossentropy", "adamw", batch_size=32),
+    Task("bert text adam", "tuned", language_model(False), "hidden characters", "crossentropy", "adam", batch_size=32),
+    Task("bert text sgd", "reported", language_model(False), "hidden characters", "crossentropy", "sgd", batch_size=32),
+    Task("lstm text adam", "tuned", lstm_of_text(), "next characters", "crossentropy", "adam", batch_size=32),
     Task("lstm fashion momentum", "reported", lstm_of_rows(_F), "fashion_mnist", "crossentropy", "momentum"),
     Task("mlp digits sgd", "tuned", mlp((64,), 10, 64), "digits", "crossentropy", "sgd", 1000, 32),
     Task("mlp breast cancer adam", "reported", mlp((30,), 2, 64), "breast_cancer", "crossentropy", "adam", 1000, 32),

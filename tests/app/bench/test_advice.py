@@ -5,9 +5,16 @@ import keras
 import numpy as np
 import pytest
 
+from sharpness_phases import recommend_learning_rate
 from sharpness_phases.bench.advice import benchmark as bench
 from sharpness_phases.bench.advice.finders import FINDERS, smooth, steep, steepest_average, steepest_step, valley
 from sharpness_phases.bench.advice.tasks import TASKS, Task
+
+
+def _advise(model, data, task, seed):
+    advice = recommend_learning_rate(model, data, task.batch_size, task.steps, seed=seed)
+    return advice.learning_rate, advice.cost
+
 
 RATES = np.geomspace(1e-7, 10, 100)
 
@@ -68,7 +75,7 @@ def tiny(steps=40):
 @pytest.mark.slow
 def test_all_methods_are_held_against_the_best_of_the_grid_and_kept(tmp_path, monkeypatch):
     monkeypatch.setitem(bench.RATES, "sgd", (-8, -2))
-    found = list(bench.benchmark([tiny()], [0, 1], tmp_path, None))
+    found = list(bench.benchmark([tiny()], [0, 1], tmp_path, None, _advise))
     assert {outcome.method for outcome in found} == {"advice", "Keras' default", *FINDERS}
     assert all(outcome.regret >= 0 for outcome in found)
     advice = [outcome for outcome in found if outcome.method == "advice"]
@@ -76,7 +83,7 @@ def test_all_methods_are_held_against_the_best_of_the_grid_and_kept(tmp_path, mo
     assert len(json.loads((tmp_path / "tiny_sgd_0.json").read_text())) == len(found) / 2
 
     monkeypatch.setattr(bench, "run_task", None)  # nothing is run twice
-    again = list(bench.benchmark([tiny()], [0, 1], tmp_path, None))
+    again = list(bench.benchmark([tiny()], [0, 1], tmp_path, None, _advise))
     assert [outcome.learning_rate for outcome in again if outcome.method == "advice"] == [
         outcome.learning_rate for outcome in advice
     ]
