@@ -54,6 +54,7 @@ def leaves_at(run: Sequence[float], slow: Sequence[float]) -> int | None:
     """
     count = min(len(run), len(slow))
     here, there = np.asarray(run[:count], float), np.asarray(slow[:count], float)
+    there = np.where(np.isfinite(there), there, run[0])
     with np.errstate(invalid="ignore"):
         above = ~(here <= there + (RISE - 1) * np.abs(there))
     return int(np.flatnonzero(above)[0]) if above.any() else None

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from sharpness_phases.commands.audit import audit
 from sharpness_phases.commands.advise import advise
+from sharpness_phases.commands.audit import audit
 from sharpness_phases.commands.bench import bench, precision, scaling
 from sharpness_phases.commands.examples import examples
 from sharpness_phases.commands.options import Quiet, Verbose

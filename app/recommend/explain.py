@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 STEPS = 32
 """Steps of a run, as of the longest of an advice."""
 
-SLOWER = (64.0, 4.0)
-"""The rate in question is held against runs at a 64th and a quarter of it: one that hardly moves the weights, and one
-that tells whether a smaller rate would have done."""
+SLOWER = 64.0
+"""The rate in question is held against a run at a 64th of it, or of the lowest safe rate if that is lower: one that
+hardly moves the weights. A run at a quarter tells whether a smaller rate would have done."""
 
 
 def explain_learning_rate(
@@ -78,8 +78,9 @@ def explain_learning_rate(
     if health.hopeless:
         return Verdict("the data" if health.data else "the network", (), None, health.data + health.network)
     start = measured_at_the_start(model, data, batches, Measuring(verify=verify, seed=seed, batch_norm=batch_norm))
+    slow = min([rate, *start.facts.safe_rates]) / SLOWER
     with short_runs(model, batches) as runs:
-        curves = {each: runs.losses(each, steps).tolist() for each in (*(rate / slower for slower in SLOWER), rate)}
+        curves = {each: runs.losses(each, steps).tolist() for each in (slow, rate / 4, rate)}
     verdict = judge(rate, curves, start.facts)
     seen = health.data + health.network
     if verdict.cause == "none found" and seen:

@@ -26,6 +26,9 @@ def broken():
 """
 
 
+MODEL, DATA = "mine_to_advise:model", "mine_to_advise:data"
+
+
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "mine_to_advise.py").write_text(MINE)
@@ -33,7 +36,7 @@ def folder(tmp_path):
 
 
 def test_an_own_model_gets_a_rate_with_reasons_a_picture_and_figures(folder):
-    asked = ("mine_to_advise:model", "--data", "mine_to_advise:data", "--json", "a.json", "--output", "a.png")
+    asked = (MODEL, "--data", DATA, "--json", "a.json", "--output", "a.png")
     done = phases_here("advise", *asked, folder=folder)
     assert done.returncode == 0, done.stderr
     assert "Suggested learning rate for Adam" in done.stdout
@@ -44,7 +47,7 @@ def test_an_own_model_gets_a_rate_with_reasons_a_picture_and_figures(folder):
 
 
 def test_a_rate_that_goes_wrong_is_explained(folder):
-    asked = ("mine_to_advise:model", "--data", "mine_to_advise:data", "--learning-rate", "1e4", "--json", "a.json")
+    asked = (MODEL, "--data", DATA, "--learning-rate", "1e4", "--json", "a.json")
     done = phases_here("advise", *asked, folder=folder)
     assert done.returncode == 0, done.stderr
     assert "It is the learning rate." in done.stdout
@@ -66,12 +69,18 @@ def test_every_network_of_a_config_gets_a_rate(folder):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (["mine_to_advise:model"], "--data: your own model needs data"),
-        (["mine_to_advise:model", "--data", "mine_to_advise:data", "-s", "loss=xent"], "-s: your own model has no config"),
-        (["quickstart", "--data", "mine_to_advise:data"], "--data: only with a model of your own"),
-        (["mine_to_advise:data", "--data", "mine_to_advise:data"], "must be a Keras model"),
-        (["mine_to_advise:broken", "--data", "mine_to_advise:data"], "broken() failed: ZeroDivisionError: of mine"),
-        (["mine_to_advise:nothing", "--data", "mine_to_advise:data"], "MODEL: 'mine_to_advise:nothing' cannot be imported"),
+        ([MODEL], "--data: your own model needs data"),
+        (
+            [MODEL, "--data", DATA, "-s", "loss=xent"],
+            "-s: your own model has no config",
+        ),
+        (["quickstart", "--data", DATA], "--data: only with a model of your own"),
+        ([DATA, "--data", DATA], "must be a Keras model"),
+        (["mine_to_advise:broken", "--data", DATA], "broken() failed: ZeroDivisionError: of mine"),
+        (
+            ["mine_to_advise:nothing", "--data", DATA],
+            "MODEL: 'mine_to_advise:nothing' cannot be imported",
+        ),
         (["quickstart", "--learning-rate", "1", "--output", "a.png"], "--output: a picture is of an advice"),
     ],
 )
