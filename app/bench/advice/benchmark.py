@@ -18,8 +18,12 @@ from sharpness_phases.store.files import write_text
 from sharpness_phases.training.batches import Batch
 from sharpness_phases.training.short_runs import ShortRuns, short_runs
 
-RATES = {"sgd": (-9, 3), "momentum": (-12, 0), "adam": (-15, -3), "adamw": (-15, -3)}
-"""Exponents of two of the lowest and the highest rate of the full grid, by optimizer."""
+RATES = {"sgd": (-7, 1), "momentum": (-9, -1), "adam": (-12, -4), "adamw": (-12, -4)}
+"""Exponents of two of the lowest and the highest rate of the full grid, by optimizer; it is extended while its best
+rate is at an end."""
+
+MOST_RATES = 30
+"""Rates after which the grid is not extended any more."""
 
 ADVICE, DEFAULT = "advice", "Keras' default"
 """Methods beside the finders."""
@@ -111,11 +115,10 @@ def run_task(task: Task, seed: int, data_dir: str | None, advise: Advise) -> lis
     default = float(model.optimizer.learning_rate)
     indices = batch_indices(len(x), task.batch_size, task.steps, seed)
     batches = [Batch(*map(keras.ops.convert_to_tensor, (x[rows], y[rows]))) for rows in indices]
-    rates = [2.0**exponent for exponent in range(RATES[task.optimizer][0], RATES[task.optimizer][1] + 1)]
     answers: dict[str, tuple[float, float]] = {DEFAULT: (default, 0.0)}
     with short_runs(model, batches) as runs:
-        finals = {rate: _final(runs, rate, task.steps) for rate in rates}
-        initial = float(runs.losses(rates[0], 1)[0])
+        finals = _full_grid(runs, task)
+        initial = float(runs.along([default])[0])
         for name, finder in FINDERS.items():
             answers[name] = finder.suggestion(runs.along(finder.rates))
     answers[ADVICE] = advise(model, (x, y), task, seed)
@@ -126,6 +129,16 @@ def run_task(task: Task, seed: int, data_dir: str | None, advise: Advise) -> lis
         Outcome(task.name, task.part, seed, name, rate, cost, initial, finals.get(rate, math.nan), best)
         for name, (rate, cost) in answers.items()
     ]
+
+
+def _full_grid(runs: ShortRuns, task: Task) -> dict[float, float]:
+    """The final loss at every rate of the grid."""
+    low, high = RATES[task.optimizer]
+    finals = {exponent: _final(runs, 2.0**exponent, task.steps) for exponent in range(low, high + 1)}
+    while (best := min(finals, key=finals.__getitem__)) in (min(finals), max(finals)) and len(finals) < MOST_RATES:
+        further = best - 1 if best == min(finals) else best + 1
+        finals[further] = _final(runs, 2.0**further, task.steps)
+    return {2.0**exponent: loss for exponent, loss in finals.items()}
 
 
 def _final(runs: ShortRuns, rate: float, steps: int) -> float:

@@ -74,7 +74,7 @@ def tiny(steps=40):
 
 @pytest.mark.slow
 def test_all_methods_are_held_against_the_best_of_the_grid_and_kept(tmp_path, monkeypatch):
-    monkeypatch.setitem(bench.RATES, "sgd", (-8, -2))
+    monkeypatch.setitem(bench.RATES, "sgd", (-10, -8))  # the best one is found beyond
     found = list(bench.benchmark([tiny()], [0, 1], tmp_path, None, _advise))
     assert {outcome.method for outcome in found} == {"advice", "Keras' default", *FINDERS}
     assert all(outcome.regret >= 0 for outcome in found)

@@ -167,6 +167,17 @@ def test_weights_of_examples_count():
     assert heavy.learning_rate == pytest.approx(light.learning_rate / 100, rel=0.3)
 
 
+@pytest.mark.slow
+def test_mixed_precision_gets_the_rate_of_float32():
+    found = []
+    for policy in ("float32", "mixed_float16"):
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Dense(8, "tanh", dtype=policy), keras.layers.Dense(3, dtype="float32")]
+        found.append(recommend_learning_rate(compiled(keras.Sequential([keras.Input((6,)), *layers])), (X, Y)))
+    assert found[1].learning_rate == pytest.approx(found[0].learning_rate, rel=0.2)
+    assert found[1].edge_rate == pytest.approx(found[0].edge_rate, rel=0.05)
+
+
 def test_the_picture_is_written(advice, tmp_path):
     assert advice.plot(tmp_path / "advice.png").read_bytes().startswith(b"\x89PNG")
 
