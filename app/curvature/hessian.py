@@ -82,16 +82,17 @@ class HessianOperator:
         self.dtype = tf.as_dtype(self.variables[0].dtype)
         examples = count_of((self._x, self._y))
         self.examples_at_once = min(chunk_size or examples, examples)
-        self._mean = None
+        self._chunks: Chunks | None = None
         if self.examples_at_once < examples:
             if not mean_of_chunks:
                 require_mean(lambda x, y: self._loss(x, y)[0], self._x, self._y, self.examples_at_once)
-            chunks = Chunks(self._x, self._y, self.examples_at_once)
-            self._mean = MeanOver(chunks, self._linearize, self.size, self.dtype)
+            self._chunks = Chunks(self._x, self._y, self.examples_at_once)
 
     def linearize(self) -> Linearization:
         """Loss, gradient and product at the variables' present values; callable inside a `tf.function`."""
-        return self._linearize(self._x, self._y) if self._mean is None else self._mean.linearize()
+        if self._chunks is None:
+            return self._linearize(self._x, self._y)
+        return MeanOver(self._chunks, self._linearize, self.size, self.dtype).linearize()
 
     def flatten(self, tensors: Sequence[tf.Tensor]) -> Vector:
         """Concatenate one tensor for each variable into a vector of shape (n,)."""

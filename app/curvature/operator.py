@@ -27,12 +27,15 @@ class Linearization(NamedTuple):
         gradient: Gradient g of L, shape (n,).
         matvec: Map v -> H v, H the Hessian of L.
         accuracy: The second mean of a loss function that gives a pair, such as the accuracy; zero without.
+        doubt: Map v -> how far H v may be off, shape (n,), by another computation; None where products are exact but
+            for rounding.
     """
 
     loss: Scalar
     gradient: Vector
     matvec: Matvec
     accuracy: Scalar
+    doubt: Matvec | None = None
 
 
 class Operator(Protocol):

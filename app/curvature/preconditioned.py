@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from sharpness_phases.curvature.operator import Linearization, Operator, Vector
+from sharpness_phases.curvature.operator import Linearization, Matvec, Operator, Vector
 
 Diagonal: TypeAlias = Callable[[Vector], Vector]
 """Function (gradient) -> P, the diagonal of a preconditioner at the present state; both of shape (n,), P positive."""
@@ -49,10 +49,11 @@ class PreconditionedOperator:
         here = self._operator.linearize()
         scale = 1 / tf.sqrt(self._diagonal(here.gradient))
 
-        def matvec(vector: Vector) -> Vector:
-            return scale * here.matvec(scale * vector)
+        def scaled(matvec: Matvec) -> Matvec:
+            return lambda vector: scale * matvec(scale * vector)
 
-        return here._replace(gradient=scale * here.gradient, matvec=matvec)
+        doubt = None if here.doubt is None else scaled(here.doubt)
+        return here._replace(gradient=scale * here.gradient, matvec=scaled(here.matvec), doubt=doubt)
 
 
 def participation_ratio(vector: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from sharpness_phases.curvature.gradient_differences import Products, require_products
 from sharpness_phases.curvature.operator import Solver
 from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.training.batches import Data, is_data_set
@@ -76,13 +77,15 @@ class SharpnessCallback(keras.callbacks.Callback):
         preconditioned: Whether to measure P^-1/2 H P^-1/2 where the optimizer has a preconditioner P; False for H.
         examples: Number M of examples to measure on, the first; None for all of arrays and at most 1024 of a data set.
         class_weight: Weights of the measured examples by class, as of `fit`; in the place of `sample_weight`.
+        products: "exact" products with the Hessian, or "differences" of the gradient, for what TensorFlow cannot
+            differentiate twice; see `SharpnessModel`.
 
     Attributes:
         history: The measurements of the last `fit`, as `Measured` tuples; `pandas.DataFrame(callback.history)` has a
             row for each.
 
     Raises:
-        ValueError: If `every` is below 1, or `unit` or `batch_norm` unknown.
+        ValueError: If `every` is below 1, or `unit`, `batch_norm` or `products` unknown.
 
     Example:
         >>> x, y = keras.random.normal((64, 8), seed=0), keras.random.normal((64, 2), seed=1)
@@ -108,6 +111,7 @@ class SharpnessCallback(keras.callbacks.Callback):
         preconditioned: bool = True,
         examples: int | None = None,
         class_weight: ClassWeight | None = None,
+        products: Products = "exact",
     ) -> None:
         super().__init__()
         self._schedule = Schedule(every, unit)
@@ -122,6 +126,7 @@ class SharpnessCallback(keras.callbacks.Callback):
             "preconditioned": preconditioned,
             "examples": examples,
             "class_weight": class_weight,
+            "products": require_products(products),
         }
         self._measuring: SharpnessModel | None = None
         self._said_unknown = False

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from sharpness_phases.curvature.gradient_differences import Products
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import Solver
 from sharpness_phases.training.batches import Batch
@@ -48,6 +49,7 @@ def edge_rate(
     verify: bool = True,
     seed: int = 0,
     batch_norm: BatchNorm = "batch",
+    products: Products = "exact",
 ) -> EdgeRate:
     """Measure a model's sharpness, and find the rate that it is the edge of.
 
@@ -62,6 +64,7 @@ def edge_rate(
         verify: Check second derivatives first.
         seed: Fixes start vectors.
         batch_norm: See `SharpnessModel`.
+        products: "exact" products with the Hessian, or by "differences" of the gradient; see `SharpnessModel`.
 
     Returns:
         The rate; one that is not known says why in its `words`.
@@ -79,6 +82,7 @@ def edge_rate(
             verify=verify,
             seed=seed,
             batch_norm=batch_norm,
+            products=products,
         )
         measured.compile(optimizer=model.optimizer, jit_compile=bool(model.jit_compile))
         found = measured.sharpness()

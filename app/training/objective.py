@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.chunks import Chunks, NotAMean, require_mean
 from sharpness_phases.curvature.examples import Nested, count_of
+from sharpness_phases.curvature.gradient_differences import OPERATORS, Products
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.measurement_set import accuracy, without_weights
@@ -98,7 +99,12 @@ class Objective:
         return self.loss_of_outputs(x, y, outputs), accuracy(y, outputs)
 
     def hessian(
-        self, x: Nested, y: Nested, chunk_size: int | None = None, with_accuracy: bool = False
+        self,
+        x: Nested,
+        y: Nested,
+        chunk_size: int | None = None,
+        with_accuracy: bool = False,
+        products: Products = "exact",
     ) -> HessianOperator:
         """The Hessian of L on these examples.
 
@@ -107,13 +113,14 @@ class Objective:
             y: Targets, shape (B, ...).
             chunk_size: Number of examples differentiated at once; None for all.
             with_accuracy: Whether its linearisation tells the accuracy, too.
+            products: "exact", or by "differences" of the gradient.
 
         Returns:
             The operator, at the weights as they are whenever it is linearised.
         """
         loss = self.loss_and_accuracy if with_accuracy else self.loss
         of_chunks = self.depends_on_chunks(x, y, chunk_size)
-        return HessianOperator(loss, self.variables, x, y, chunk_size, with_accuracy, of_chunks)
+        return OPERATORS[products](loss, self.variables, x, y, chunk_size, with_accuracy, of_chunks)
 
     def loss_and_accuracy_of_set(self, x: Nested, y: Nested, chunk_size: int | None) -> tuple[Scalar, Scalar]:
         """L and the accuracy of examples that are taken in chunks, the means over chunks where these decide them."""

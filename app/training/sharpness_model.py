@@ -13,6 +13,7 @@ import tensorflow as tf
 import sharpness_phases.models.layers  # noqa: F401  # registers our layers, so that saved models find them
 import sharpness_phases.training.losses  # noqa: F401  # registers our loss, too
 from sharpness_phases.curvature.examples import Nested, take
+from sharpness_phases.curvature.gradient_differences import Products, require_products
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
 from sharpness_phases.curvature.preconditioned import Diagonal
@@ -96,11 +97,18 @@ class SharpnessModel(keras.Model):
         preconditioned: Whether to measure P^-1/2 H P^-1/2 where the optimizer has a preconditioner P; False for H.
         examples: Number M of examples to measure on, the first; None for all of arrays and at most 1024 of a data set.
         class_weight: Weights of the measured examples by class, as of `fit`; in the place of `sample_weight`.
+        products: "exact" products with the Hessian, by second derivatives, or "differences" of the gradient, for what
+            TensorFlow cannot differentiate twice or does so wrongly; second derivatives are then not checked. Each
+            takes two gradients, and keeps about four digits in float32; `converged` is true only if products are
+            measured to be as exact as the solver's tolerance, or 1e-3 where that is finer. Kinks (ReLU, max-pooling)
+            leave fewer digits, see `DifferenceOperator`. Where a layer's gradient is not the derivative of its outputs,
+            as of batch renormalisation, it is the Jacobian of this gradient that is multiplied with, which is not
+            symmetric: then nothing converges, or hardly.
         **kwargs: Of `keras.Model`.
 
     Raises:
-        ValueError: If `every` is negative, `batch_norm` is no choice, or `measurement` is none: its parts have no or
-            different numbers of examples, or no common shape.
+        ValueError: If `every` is negative, `batch_norm` or `products` is no choice, or `measurement` is none: its parts
+            have no or different numbers of examples, or no common shape.
 
     Example:
         >>> import numpy as np
@@ -126,6 +134,7 @@ class SharpnessModel(keras.Model):
         preconditioned: bool = True,
         examples: int | None = None,
         class_weight: ClassWeight | None = None,
+        products: Products = "exact",
         **kwargs: Setting,
     ) -> None:
         super().__init__(**kwargs)
@@ -139,6 +148,7 @@ class SharpnessModel(keras.Model):
         self._seed = seed
         self._batch_norm = require_batch_norm(batch_norm)
         self._preconditioned = preconditioned
+        self._products = require_products(products)
         self._live: Preconditioner | None = None
         self._keep(None if measurement is None else measurement_data(measurement, examples, class_weight, network))
         self._objective = CompiledObjective(network, self, self._batch_norm)
@@ -299,6 +309,7 @@ class SharpnessModel(keras.Model):
             "seed": self._seed,
             "batch_norm": self._batch_norm,
             "preconditioned": self._preconditioned,
+            "products": self._products,
             "measures": self._measurement is not None or self._lost_measurement,
         }
 
@@ -349,7 +360,7 @@ class SharpnessModel(keras.Model):
         variables = objective.variables
         require_measurable(self.network, objective, x, y, self._chunk_size)
         if self._verify and not self._verified:
-            self._verified = verified(self.network, objective, x, y, self._batch_norm)
+            self._verified = verified(self.network, objective, x, y, self._batch_norm, self._products)
         tracker = SharpnessTracker(
             objective.loss_and_accuracy,
             variables,
@@ -361,6 +372,7 @@ class SharpnessModel(keras.Model):
             bool(self.jit_compile),
             self._of_set if objective.depends_on_chunks(x, y, self._chunk_size) else None,
             self._diagonal(variables),
+            self._products,
         )
         self._measure = tf.function(tracker.measure)
         self._last = tf.Variable(tf.constant(float("nan"), tracker.operator.dtype), trainable=False)

@@ -8,8 +8,9 @@ from typing import NamedTuple, TypeAlias
 import tensorflow as tf
 
 from sharpness_phases.curvature.examples import Nested, as_nested_tensors, count_of, take
+from sharpness_phases.curvature.gradient_differences import OPERATORS, Products, with_doubt
 from sharpness_phases.curvature.hessian import HessianOperator
-from sharpness_phases.curvature.lanczos import Lanczos
+from sharpness_phases.curvature.lanczos import NOISE, Lanczos
 from sharpness_phases.curvature.operator import Aim, EigenResult, Operator, Scalar, Solver, Vector
 from sharpness_phases.curvature.preconditioned import Diagonal, PreconditionedOperator
 from sharpness_phases.curvature.starts import SIDE_FAILURE, RandomStarts, least_overlap
@@ -79,12 +80,15 @@ class SharpnessTracker:
             the statistics of batch normalisation; None otherwise.
         diagonal: P of an optimizer's preconditioner, from the gradient: measured is P^-1/2 H P^-1/2 in the place of the
             Hessian H. None for H.
+        products: "exact" products with H, or "differences" of the gradient; of these the error is measured at the
+            eigenvector that was found, and counts for `converged` (`with_doubt`).
 
     Attributes:
         hessian: The Hessian on the measurement set.
         operator: What is measured: the Hessian, or the preconditioned one.
-        sample: The Hessian on the sample; None where there are too few examples, the solver is not `Lanczos`, or there
-            is a preconditioner, which would have to be put back with the weights to confirm what was estimated.
+        sample: The Hessian on the sample; None where there are too few examples, the solver is not `Lanczos`, products
+            are differences, or there is a preconditioner, which would have to be put back with the weights to confirm
+            what was estimated.
     """
 
     def __init__(
@@ -99,10 +103,11 @@ class SharpnessTracker:
         compiled: bool = False,
         of_chunks: LossAndAccuracy | None = None,
         diagonal: Diagonal | None = None,
+        products: Products = "exact",
     ) -> None:
         x, y = as_nested_tensors(x), as_nested_tensors(y)
         examples = count_of((x, y))
-        self.hessian = HessianOperator(
+        self.hessian = OPERATORS[products](
             loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True, mean_of_chunks=of_chunks is not None
         )
         self.operator: Operator = self.hessian
@@ -117,7 +122,7 @@ class SharpnessTracker:
         self.sample: HessianOperator | None = None
         self.sample_share = 0.0
         few = sample_size(examples)
-        if few and isinstance(solver, Lanczos) and diagonal is None:
+        if few and isinstance(solver, Lanczos) and diagonal is None and products == "exact":
             apart = examples // few  # examples may be sorted by class
             few_x, few_y = (take(take(part, slice(None, None, apart)), slice(few)) for part in (x, y))
             self.sample = HessianOperator(
@@ -172,6 +177,9 @@ class SharpnessTracker:
             start, share = start + towards, 0.5  # ||z + v|| <= 2
         aim = Aim(threshold, share * self._overlap, share * self._side_overlap)
         result = self._solver.solve(here.matvec, start, aim)
+        if here.doubt is not None:
+            tolerance = getattr(self._solver, "tolerance", None) or NOISE
+            result = with_doubt(result, here.doubt(result.eigenvector), max(tolerance, NOISE))
         return Measurement(here.loss, here.accuracy, _where_finite(here.loss, result))
 
     def _solve_sample_at(self, index: Scalar, before: Vector) -> EigenResult:
