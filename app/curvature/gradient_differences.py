@@ -18,9 +18,13 @@ from sharpness_phases.curvature.starts import length
 Products: TypeAlias = Literal["exact", "differences"]
 """How products with a Hessian are made: by second derivatives, or by differences of first ones."""
 
-_NARROWEST, _WIDEST = 1 / 16, 16.0
-"""Multiples of the step for typical weights between which the measured one is believed: at kinks the third derivative is
-none, and a gradient that hardly bends says nothing of other directions."""
+_TRIED = (1 / 32, 1 / 8, 1 / 2, 2.0, 8.0, 32.0)
+"""Multiples of the step for smooth losses and typical weights that are compared, neighbours with each other.
+
+With tanh and gelu the best step is once the typical one, or a quarter. With ReLU, width 128, depth 6 and 256 examples,
+products along the gradient were off by 95%, 55%, 27%, 14% and 11% at 1/16, 1/4, 1, 4 and 16 times, and the eigenvalue
+found by a factor of 3 at 1/16, 1.4 at once and 1.04 at 16 times; of few examples, between whose kinks there is room,
+1/16 was right to 1e-4."""
 
 
 def require_products(value: str) -> Products:
@@ -47,15 +51,16 @@ class DifferenceOperator(HessianOperator):
         H v ~ |v| (g(theta + h u) - g(theta - h u)) / 2h,   u = v / |v|
 
     The error is at most e / h + h^2 M / 6, of a gradient with noise e and third derivative of the loss M along u, and
-    smallest at h = (3 e / M)^(1/3) (Nocedal & Wright 2006, Sec. 8.1; Moré & Wild 2012, arXiv 1001.4798). Both are
-    measured along the gradient whenever it is linearised, from six gradients: e from the second difference at a step at
-    which nothing bends yet, M from how two differences differ. Where the loss is smooth, that leaves about eps^(2/3) of
-    the product: 1e-4 in float32, 1e-10 in float64. `Linearization.doubt` measures it for a given vector: the difference
-    of the products at h and at 2 h, in which the error of either is seen.
+    smallest at h = (3 e / M)^(1/3) (Nocedal & Wright 2006, Sec. 8.1). For rounding, e = eps |g|, and a loss that bends
+    over a length l, M = |g| / l^2 and h = (3 eps)^(1/3) l, with l from the size of the weights. Around it the step is
+    chosen by what is measured whenever the loss is linearised: of six products along the gradient, at steps that grow
+    by 4, the two that agree best have h between them. Where the loss is smooth about eps^(2/3) of the product
+    remains: 1e-4 in float32, 1e-10 in float64. `Linearization.doubt` measures it for a given vector: the difference of
+    the products at h and at 2 h, in which the error of either is seen.
 
     Kinks leave more: a gradient that jumps where a ReLU switches is differentiated across all that switch between both
-    points, and their share does not vanish with h. What is then found is the curvature over a distance of h, which can
-    differ from the Hessian's of the piece by some percent.
+    points. Their part falls as h^(-1/2) only, so that wide steps are best, and what is found is the curvature over
+    such a distance, with an error of a few percent up to some ten. `doubt` tells it.
 
     The variables do not move, and nothing has to be put back: the gradient is traced once, and computed with the values
     of variables of its own in their place. That is one copy of the weights; a product costs two gradients.
@@ -121,18 +126,25 @@ class DifferenceOperator(HessianOperator):
         return size / (2 * step) * (ahead - behind)
 
     def _best_step(self, theta: Vector, gradient: Vector) -> Scalar:
-        """h = (3 e / M)^(1/3) with noise e and third derivative M along the gradient."""
-        eps, turning = float(np.finfo(self.dtype.as_numpy_dtype).eps), self._turning(theta)
-        typical = (3 * eps) ** (1 / 3) * turning  # where e = eps |g| and M = |g| / turning^2
+        """The step between the two neighbouring ones of `_TRIED` whose products with the gradient agree best."""
+        eps = float(np.finfo(self.dtype.as_numpy_dtype).eps)
+        typical = (3 * eps) ** (1 / 3) * self._turning(theta)
+        steps = typical * tf.constant(_TRIED, self.dtype)
         direction = tf.math.divide_no_nan(gradient, length(gradient))
-        near, far = (self._product(theta, direction, factor * typical) for factor in (1.0, 2.0))
-        third = 2 * length(far - near) / typical**2  # they are off by h^2 M / 6 and by four times that
-        small = math.sqrt(eps) * turning * direction  # over which the gradient bends by eps of itself
-        ahead, behind = (self._derivatives_at(theta + moved)[1] for moved in (small, -small))
-        noise = length(ahead - 2 * gradient + behind) / math.sqrt(6)
-        best = tf.pow(3 * noise / third, 1 / 3)
-        best = tf.where(tf.math.is_finite(best), best, typical)
-        return tf.clip_by_value(best, _NARROWEST * typical, _WIDEST * typical)
+
+        def compared(i: Scalar, before: Vector, least: Scalar, best: Scalar) -> tuple[Scalar, Vector, Scalar, Scalar]:
+            product = self._product(theta, direction, steps[i])
+            apart = length(product - before)
+            better = apart < least  # not where one is not finite
+            between = tf.sqrt(steps[i] * steps[i - 1])
+            return i + 1, product, tf.where(better, apart, least), tf.where(better, between, best)
+
+        first = self._product(theta, direction, steps[0])
+        unknown = tf.constant(float("inf"), self.dtype)
+        _, _, _, best = tf.while_loop(
+            lambda i, *_: i < len(_TRIED), compared, (1, first, unknown, typical), parallel_iterations=1
+        )
+        return best
 
     def _turning(self, theta: Vector) -> Scalar:
         """The length over which the loss is expected to bend.
@@ -171,7 +183,6 @@ class DifferenceOperator(HessianOperator):
             tape.watch(self.variables)
             loss, accuracy = self._loss(x, y)
         return tf.cast(loss, self.dtype), self._gradient(tape, loss), tf.cast(accuracy, self.dtype)
-
 
 
 OPERATORS: dict[Products, type[HessianOperator]] = {"exact": HessianOperator, "differences": DifferenceOperator}

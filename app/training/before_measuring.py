@@ -17,7 +17,9 @@ from sharpness_phases.training.second_derivatives import CHECKED_EXAMPLES, check
 def require_measurable(
     network: keras.Model, objective: Objective, x: Nested, y: Nested, chunk_size: int | None = None
 ) -> None:
-    """Refuse weights of too few digits, and examples that have no loss, with a `ValueError` that says which it is.
+    """Refuse what has no loss with a `ValueError` that says which it is.
+
+    That is weights of too few digits, attention that this backend cannot compute, and examples without a loss.
 
     Args:
         network: A Keras model that is built.
@@ -27,6 +29,7 @@ def require_measurable(
         chunk_size: Number of examples that are looked at at once; None for all.
     """
     require_digits(network)
+    _require_own_attention(network)
     require_loss(objective.loss, objective.outputs, x, y, chunk_size or count_of((x, y)))
 
 
@@ -55,3 +58,18 @@ def verified(
     """
     require_no_noise(network, lambda: objective.outputs(take(x, slice(CHECKED_EXAMPLES))))
     return products == "differences" or check_second_derivatives(network, objective, x, y, batch_norm)
+
+
+def _require_own_attention(network: keras.Model) -> None:
+    """Refuse attention that asks for a kernel which Keras has not for TensorFlow: it would raise, and not say where.
+
+    `keras.config.enable_flash_attention` leaves the choice to the backend, which takes none; only a layer's own
+    `flash_attention=True` insists.
+    """
+    asking = [layer.name for layer in network._flatten_layers() if getattr(layer, "_flash_attention", None) is True]
+    if asking:
+        raise ValueError(
+            "Flash attention does not exist in Keras on TensorFlow, neither for training nor for measuring. Received: "
+            f"flash_attention=True of {', '.join(map(repr, asking))}. Leave it out: attention is then computed "
+            "exactly, and can be differentiated twice."
+        )

@@ -9,6 +9,8 @@ layer is tried on its own.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -32,17 +34,28 @@ CHECKED_EXAMPLES = 4
 _LARGE_TARGETS = 10.0
 """Length of the targets of one example up to which outputs stay as they are: they may have to be probabilities."""
 
+_THE_LOSS = "the loss, as a function of the network's outputs,"
+
 _found_right = set[tuple[type, str, BatchNorm]]()
 """Kinds of layers that this process has tried and found right."""
 
+_WITHOUT_THEM = (
+    '`products="differences"` of `SharpnessModel` and `SharpnessCallback` needs none: it takes differences of the '
+    "gradient. Nor does `critical_learning_rate`."
+)
+
 _WAY_OUT = (
     "Leave out `stop_gradient` where first derivatives do not need it; mean and variance with `keras.ops.mean` and "
-    "`keras.ops.var` have right derivatives. `verify=False` measures anyway: what is then found is not the Hessian's."
+    f"`keras.ops.var` have right derivatives. {_WITHOUT_THEM} `verify=False` measures anyway: what is then found is not "
+    "the Hessian's."
 )
+
+_NOT_TWICE = (LookupError, NotImplementedError, tf.errors.UnimplementedError)
+"""What TensorFlow raises where an operation has a gradient, and that one has none."""
 
 
 class SecondDerivativeError(ValueError):
-    """The network holds an operation whose second derivative TensorFlow computes wrongly."""
+    """The network holds an operation whose second derivative TensorFlow computes wrongly or not at all."""
 
 
 def check_second_derivatives(
@@ -51,8 +64,8 @@ def check_second_derivatives(
     """Refuse a network or a loss whose second derivatives are wrong.
 
     Each kind of layer that is not known is tried once, on its own, with a smooth function in place of each kinked one,
-    and so is the loss as a function of the network's outputs. A layer or loss that is wrong, or that stops gradients by
-    its definition, ends with `SecondDerivativeError`.
+    and so is the loss as a function of the network's outputs. A layer or loss that is wrong, that cannot be
+    differentiated twice, or that stops gradients by its definition, ends with `SecondDerivativeError`.
 
     Args:
         network: A Keras model that is built.
@@ -75,15 +88,17 @@ def check_second_derivatives(
     for call in calls_of(layers, lambda: objective.outputs(x)) if layers else []:
         if _was_right(call.layer, batch_norm):
             continue  # one before it was of its kind
-        found = probe(call, batch_norm)
         where = f"layer {call.layer.name!r} ({type(call.layer).__name__})"
+        with _named(where):
+            found = probe(call, batch_norm)
         _refuse(found, where)
         if not found.agrees:
             undecided.append(where)
         elif (kind := kind_of(call.layer)) is not None:
             _found_right.add((type(call.layer), kind, batch_norm))
-    loss = _compare_loss(objective, x, y)
-    _refuse(loss, "the loss, as a function of the network's outputs,")
+    with _named(_THE_LOSS):
+        loss = _compare_loss(objective, x, y)
+    _refuse(loss, _THE_LOSS)
     if undecided:
         logger.info("The check of second derivatives is inconclusive in %s.", ", ".join(undecided))
     return loss.agrees and not undecided
@@ -95,8 +110,20 @@ def _refuse_renormalization(network: keras.Model) -> None:
         raise SecondDerivativeError(
             "Batch renormalisation stops gradients by its definition, so that its loss has no Hessian: "
             f"{', '.join(wrong)}. "
-            'Measure with moving statistics (`batch_norm="inference"`), or train with `renorm=False`.'
+            'Measure with moving statistics (`batch_norm="inference"`), or train with `renorm=False`. '
+            "`critical_learning_rate` tells how far a step with it may go."
         )
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say where, if TensorFlow has no second derivative."""
+    try:
+        yield
+    except _NOT_TWICE as error:
+        raise SecondDerivativeError(
+            f"TensorFlow cannot differentiate {where} twice: {error}. {_WITHOUT_THEM}"
+        ) from error
 
 
 def _was_right(layer: keras.layers.Layer, batch_norm: BatchNorm) -> bool:
