@@ -1,9 +1,11 @@
 """Every command and code block of the README and of docs/ runs.
 
-A block after `<!-- file: NAME -->` is written to that file; one after `<!-- not run: REASON -->` is left out. `phases`
+A block after `<!-- file: NAME -->` is written to that file; one after `<!-- not run: REASON -->` is left out. One after
+`<!-- takes minutes: REASON -->` or `<!-- needs: PACKAGE -->` stands alone, and is run among the long tests. `phases`
 commands on shipped configs are made small by overrides, and run in this process; blocks of a page run in order.
 """
 
+import importlib.util
 import re
 import shlex
 import sys
@@ -20,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("kept_networks")
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"(?:<!-- (file|not run): (.+?) -->\n+)?```(\w+)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"(?:<!-- (file|not run|takes minutes|needs): (.+?) -->\n+)?```(\w+)\n(.*?)```", re.DOTALL)
+ALONE = ("takes minutes", "needs")
 SMALL = [*TINY, "sweep.widths=[8]", "executor={}", "data.dataset=fashion_mnist_subset", "data.data_dir=null"]
 UV = ["sweep.widths=[8]", "sweep.seeds=1", "sweep.lr_exponents.stop=2.5"]
 TAKES_A_CONFIG = ("run", "plan", "sharpness", "audit", "bench", "scaling", "precision", "uv")
@@ -73,7 +76,7 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "my_models", raising=False)  # that of another page
     names = {}
     for mark, what, language, text in BLOCK.findall(page.read_text()):
-        if mark == "not run":
+        if mark in ("not run", *ALONE):
             continue
         if mark == "file":
             (tmp_path / what).write_text(text)
@@ -82,6 +85,15 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
         elif language == "sh":
             for line in text.replace("\\\n", " ").splitlines():
                 run_command(line)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_every_block_that_stands_alone_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for mark, what, _, text in BLOCK.findall(page.read_text()):
+        if mark in ALONE and (mark != "needs" or importlib.util.find_spec(what)):
+            exec(compile(text, f"{page.name}: {what}", "exec"), {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])

@@ -65,6 +65,9 @@ def _require_own_attention(network: keras.Model) -> None:
 
     `keras.config.enable_flash_attention` leaves the choice to the backend, which takes none; only a layer's own
     `flash_attention=True` insists.
+
+    Raises:
+        ValueError: If a layer does.
     """
     asking = [layer.name for layer in network._flatten_layers() if getattr(layer, "_flash_attention", None) is True]
     if asking:

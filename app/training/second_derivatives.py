@@ -46,8 +46,8 @@ _WITHOUT_THEM = (
 
 _WAY_OUT = (
     "Leave out `stop_gradient` where first derivatives do not need it; mean and variance with `keras.ops.mean` and "
-    f"`keras.ops.var` have right derivatives. {_WITHOUT_THEM} `verify=False` measures anyway: what is then found is not "
-    "the Hessian's."
+    f"`keras.ops.var` have right derivatives. {_WITHOUT_THEM} `verify=False` measures anyway: what is then found is "
+    "not the Hessian's."
 )
 
 _NOT_TWICE = (LookupError, NotImplementedError, tf.errors.UnimplementedError)
