@@ -10,11 +10,7 @@ import tensorflow as tf
 
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
-<<<<<<< HEAD
-=======
-from sharpness_phases.data.catalogue import DATA_SETS
 from sharpness_phases.runs.axis import preconditions
->>>>>>> 79a46c385e7544304d49b9b1104244782cf0f1f3
 from sharpness_phases.runs.spec import Cell, saturation_steps
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
