@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sharpness_phases.advice.explain import explain_learning_rate
     from sharpness_phases.analysis.phases import Phase
     from sharpness_phases.analyzer import PhaseAnalyzer
     from sharpness_phases.curvature.hessian import HessianOperator
     from sharpness_phases.curvature.lanczos import Lanczos
     from sharpness_phases.curvature.power import PowerIteration
     from sharpness_phases.experiment import Experiment
-    from sharpness_phases.recommend import LearningRateAdvice, explain_learning_rate, recommend_learning_rate
+    from sharpness_phases.recommend import LearningRateAdvice, recommend_learning_rate
     from sharpness_phases.training.callback import SharpnessCallback
     from sharpness_phases.training.critical import CriticalLearningRate, critical_learning_rate
     from sharpness_phases.training.critical_callback import CriticalLearningRateCallback
@@ -37,7 +38,7 @@ _PUBLIC = {  # a name's module; a further name stands above and in __all__, too
     "SharpnessCallback": "sharpness_phases.training.callback",
     "SharpnessModel": "sharpness_phases.training.sharpness_model",
     "critical_learning_rate": "sharpness_phases.training.critical",
-    "explain_learning_rate": "sharpness_phases.recommend",
+    "explain_learning_rate": "sharpness_phases.advice.explain",
     "recommend_learning_rate": "sharpness_phases.recommend",
     "stability_edge": "sharpness_phases.training.optimizers",
 }

@@ -14,9 +14,9 @@ from sharpness_phases.commands.output import out, write_json
 from sharpness_phases.errors import UserError
 
 if TYPE_CHECKING:
+    from sharpness_phases.advice.of_config import Trained
     from sharpness_phases.analysis.verdict import Verdict
     from sharpness_phases.recommend import LearningRateAdvice
-    from sharpness_phases.recommend.of_config import Trained
 
 _Figures: TypeAlias = dict[str, float | int | str | list[str] | dict[str, float] | None]
 
@@ -50,7 +50,8 @@ def advise(
         raise UserError("--output: a picture is of an advice, and not of a rate; leave out --learning-rate")
     found: list[_Figures] = []
     for each in _models(model, overrides, data, batch_size, allow_custom_code):
-        from sharpness_phases.recommend import explain_learning_rate, recommend_learning_rate
+        from sharpness_phases.advice.explain import explain_learning_rate
+        from sharpness_phases.recommend import recommend_learning_rate
 
         out.print(each.name, style="bold", markup=False)
         if learning_rate is not None:
@@ -86,7 +87,7 @@ def _models(
         from sharpness_phases.training.startup import import_tensorflow
 
         import_tensorflow()
-        from sharpness_phases.recommend.of_config import own_model
+        from sharpness_phases.advice.of_config import own_model
 
         yield own_model(model, data or "", batch_size)
         return
@@ -96,7 +97,7 @@ def _models(
     from sharpness_phases.training.startup import import_tensorflow
 
     import_tensorflow()
-    from sharpness_phases.recommend.of_config import networks_of
+    from sharpness_phases.advice.of_config import networks_of
 
     yield from networks_of(checked)
 

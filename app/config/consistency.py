@@ -162,7 +162,7 @@ def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
     if not (isinstance(steps, int) and isinstance(every, int) and isinstance(transient, int | None)):
         return found
     warmup = _section(plain, "training").get("warmup_steps", 0)
-    if isinstance(warmup, int) and warmup > steps:
+    if isinstance(warmup, int) and warmup > steps > 0:
         message = f"must be at most {steps}, the steps of a run (training.steps); got {warmup}"
         found.append(Inconsistency(("training", "warmup_steps"), message))
     key = ("analysis", "transient_steps")

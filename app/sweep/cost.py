@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.runs.axis import preconditions
 from sharpness_phases.runs.spec import Cell, saturation_steps
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
@@ -32,6 +33,10 @@ _ADAPTIVE_MEASUREMENTS = 5
 
 _ADAPTIVE_PRODUCTS = 41
 """Hessian-vector products of all measurements in an adaptive search by Lanczos; counted there: 40.9."""
+
+_PRECONDITIONED_SEARCH = (32, 101)
+"""Sharpnesses and products of an adaptive search where the optimizer has a preconditioner, which has no sample that
+says where to measure: counted in the stored runs of configs/laptop/adam_fcn.yaml, 31.7 and 101, in 20.8 runs."""
 
 _COLD_PRODUCTS = 12
 """Products by Lanczos from a random vector until it is proved that no larger eigenvalue is hidden.
@@ -166,8 +171,11 @@ def _work(config: ExperimentConfig) -> Work:
 
 def _adaptive_search(config: ExperimentConfig) -> Work:
     steps = round(_ADAPTIVE_RUNS * _ADAPTIVE_STEPS * config.transient_steps)
-    products = _ADAPTIVE_MEASUREMENTS * _POWER_PRODUCTS if _by_power_iteration(config) else _ADAPTIVE_PRODUCTS
-    return Work(_ADAPTIVE_RUNS, steps, _ADAPTIVE_MEASUREMENTS, products)
+    measurements, products = _ADAPTIVE_MEASUREMENTS, _ADAPTIVE_PRODUCTS
+    if preconditions(config.trained_by):
+        measurements, products = _PRECONDITIONED_SEARCH
+    products = measurements * _POWER_PRODUCTS if _by_power_iteration(config) else products
+    return Work(_ADAPTIVE_RUNS, steps, measurements, products)
 
 
 def _whole_grid(config: ExperimentConfig) -> Work:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sharpness_phases.training.preconditioners import reset_optimizer
+from sharpness_phases.training.rows import Row
 from sharpness_phases.training.saved_state import SavedState, optimizer_variables
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
@@ -44,6 +45,19 @@ class InitialState:
     noise_seed: int = 0
     participation: float = float("nan")
     at_floor: float = float("nan")
+
+    @property
+    def row(self) -> Row:
+        """What a run tells of step 0; the products of lambda_0 are not counted again."""
+        return Row(
+            self.loss,
+            self.accuracy,
+            self.sharpness,
+            self.residual,
+            float(self.converged),
+            participation=self.participation,
+            at_floor=self.at_floor,
+        )
 
 
 class Beginning:

@@ -126,7 +126,10 @@ def stability_edge(
         return unknown
     preconditioner = Preconditioner(inner, inner._trainable_variables)
     if gradients is not None:
-        flat = tf.concat([tf.reshape(tf.convert_to_tensor(part), [-1]) for part in gradients], axis=0)
+        clipped = inner._clip_gradients(
+            [tf.convert_to_tensor(part) for part in gradients]
+        )  # as the step will have them
+        flat = tf.concat([tf.reshape(tf.convert_to_tensor(part), [-1]) for part in clipped], axis=0)
         found = preconditioner.of_next_step(flat)
     elif int(inner.iterations) > 0:
         found = preconditioner.of_last_step()

@@ -165,16 +165,7 @@ class TrajectoryRunner:
         """
         rates = np.broadcast_to(learning_rate, len(batches))
         self._reset(initial, rates)
-        first = Row(
-            initial.loss,
-            initial.accuracy,
-            initial.sharpness,
-            initial.residual,
-            float(initial.converged),
-            participation=initial.participation,
-            at_floor=initial.at_floor,
-        )
-        rows = [np.array([first])]
+        rows = [np.array([initial.row])]
         measured = np.ones(len(batches), bool) if measure is None else measure
         limits = (min(loss_limit, DIVERGENCE_LOSS), sharpness_limit)
         line, ended = Line(), has_diverged(initial.loss)

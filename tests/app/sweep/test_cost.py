@@ -39,6 +39,8 @@ def test_estimates_grow_with_what_is_asked_for():
     assert costs("sharpness.examples=2048").flops > 1.5 * base.flops
     assert costs("sweep.search=exhaustive").hvps > 5 * base.hvps
     assert costs("sharpness.solver=power").hvps > base.hvps
+    assert costs("optimizer={momentum: 0.9}").hvps == base.hvps
+    assert costs("optimizer={name: adam}").hvps > 2 * base.hvps
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ OPTIMIZERS = {
     "AMSGrad": lambda **more: keras.optimizers.Adam(RATE, amsgrad=True, **more),
     "AdamW": lambda **more: keras.optimizers.AdamW(RATE, **{"weight_decay": 0.3, **more}),
     "Nadam": lambda **more: keras.optimizers.Nadam(RATE, **more),
+    "clipped Adam": lambda **more: keras.optimizers.Adam(RATE, global_clipnorm=0.5, **more),
 }
 
 

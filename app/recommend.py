@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sharpness_phases.analysis.advice import Curves, Facts, Warmup, reasons, warmup_of
-from sharpness_phases.analysis.rate_search import RateFinding, search_rate
-from sharpness_phases.analysis.verdict import Verdict, judge
-from sharpness_phases.errors import UserError
-from sharpness_phases.recommend.start import (
+from sharpness_phases.advice.start import (
     BATCHES,
     Measuring,
     measured_at_the_start,
     require_counts,
     training_batches,
 )
+from sharpness_phases.analysis.advice import Curves, Facts, Warmup, reasons, warmup_of
+from sharpness_phases.analysis.rate_search import RateFinding, search_rate
+from sharpness_phases.analysis.verdict import Verdict, judge
+from sharpness_phases.errors import UserError
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def recommend_learning_rate(
     Example:
         On a quadratic loss gradient descent is stable below 2 / lambda:
 
-        >>> import keras
+        >>> import keras, numpy as np
         >>> x, y = np.eye(8, dtype="float32")[:4], np.ones((4, 1), "float32")
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.compile(keras.optimizers.SGD(), "mse")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sharpness_phases.advice.start import Measuring, measured_at_the_start, require_counts, training_batches
 from sharpness_phases.analysis.verdict import Verdict, judge
 from sharpness_phases.errors import UserError
-from sharpness_phases.recommend.start import Measuring, measured_at_the_start, require_counts, training_batches
 from sharpness_phases.training.startup import import_tensorflow
 
 if TYPE_CHECKING:

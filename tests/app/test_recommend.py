@@ -95,7 +95,7 @@ def test_all_is_put_back_after_an_error_too(monkeypatch):
         losses(10.0, 3)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sharpness_phases.recommend.rate.search_rate", fails)
+    monkeypatch.setattr("sharpness_phases.recommend.search_rate", fails)
     with pytest.raises(KeyboardInterrupt):
         recommend_learning_rate(model, (X, Y))
     for old, new in zip(before, model.get_weights(), strict=True):
