@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sharpness_phases.analysis.advice import LearningRateAdvice
+    from sharpness_phases.advice.explain import explain_learning_rate
     from sharpness_phases.analysis.phases import Phase
     from sharpness_phases.analyzer import PhaseAnalyzer
     from sharpness_phases.curvature.hessian import HessianOperator
     from sharpness_phases.curvature.lanczos import Lanczos
     from sharpness_phases.curvature.power import PowerIteration
     from sharpness_phases.experiment import Experiment
-    from sharpness_phases.recommend import recommend_learning_rate
+    from sharpness_phases.recommend import LearningRateAdvice, recommend_learning_rate
     from sharpness_phases.training.callback import SharpnessCallback
     from sharpness_phases.training.critical import CriticalLearningRate, critical_learning_rate
     from sharpness_phases.training.critical_callback import CriticalLearningRateCallback
@@ -31,13 +31,14 @@ _PUBLIC = {  # a name's module; a further name stands above and in __all__, too
     "HalfMeanSquaredError": "sharpness_phases.training.losses",
     "HessianOperator": "sharpness_phases.curvature.hessian",
     "Lanczos": "sharpness_phases.curvature.lanczos",
-    "LearningRateAdvice": "sharpness_phases.analysis.advice",
+    "LearningRateAdvice": "sharpness_phases.recommend",
     "Phase": "sharpness_phases.analysis.phases",
     "PhaseAnalyzer": "sharpness_phases.analyzer",
     "PowerIteration": "sharpness_phases.curvature.power",
     "SharpnessCallback": "sharpness_phases.training.callback",
     "SharpnessModel": "sharpness_phases.training.sharpness_model",
     "critical_learning_rate": "sharpness_phases.training.critical",
+    "explain_learning_rate": "sharpness_phases.advice.explain",
     "recommend_learning_rate": "sharpness_phases.recommend",
     "stability_edge": "sharpness_phases.training.optimizers",
 }
@@ -56,6 +57,7 @@ __all__ = [
     "SharpnessCallback",
     "SharpnessModel",
     "critical_learning_rate",
+    "explain_learning_rate",
     "recommend_learning_rate",
     "stability_edge",
 ]

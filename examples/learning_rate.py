@@ -12,7 +12,7 @@ from sharpness_phases.data.preprocessing import prepare
 
 
 def build_model() -> keras.Model:
-    """Your model goes here, compiled with your loss; it is analysed for plain SGD."""
+    """Your model goes here, compiled with your loss and your optimizer."""
     keras.utils.set_random_seed(0)  # the same initial weights every time: a learning rate is found for them
     model = keras.Sequential(
         [
@@ -28,7 +28,7 @@ def build_model() -> keras.Model:
 
 
 def main() -> None:
-    """Recommend, then train at the recommended rate, at a tenth of it, and beyond the largest that does not diverge."""
+    """Recommend, then train at the recommended rate, at a tenth of it, and beyond the ceiling."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--batch-size", type=int, default=128)
     options.add_argument("--epochs", type=int, default=3)
@@ -39,10 +39,11 @@ def main() -> None:
 
     advice = recommend_learning_rate(build_model(), (data.x, data.y), batch_size=given.batch_size)
     print(advice)
+    print(f"Picture: {advice.plot('outputs/learning_rate.png')}")
 
     rates = {"a tenth of it": advice.learning_rate / 10, "suggested": advice.learning_rate}
-    if advice.c_max is not None:
-        rates["twice the largest"] = 2 * advice.c_max / advice.lambda_0
+    if advice.ceiling < float("inf"):
+        rates["twice the ceiling"] = 2 * advice.ceiling
     print(f"\n{'trained at':<18} {'rate':>8} {'loss':>8} {'accuracy':>9}   after {given.epochs} epochs")
     for name, rate in rates.items():
         model = build_model()

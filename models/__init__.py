@@ -8,16 +8,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sharpness_phases.models.families import FAMILIES, FamilyInfo
+from sharpness_phases.models.families import FAMILIES, FamilyInfo, Tokens
 
 if TYPE_CHECKING:
     from sharpness_phases.models.factory import ModelFactory
     from sharpness_phases.models.fcn import FCN, LinearFCN
     from sharpness_phases.models.myrtle import MyrtleCNN
     from sharpness_phases.models.resnet import ResNet
+    from sharpness_phases.models.transformer import Transformer
     from sharpness_phases.models.uv import UV
+    from sharpness_phases.models.vit import ViT
 
-__all__ = ["FAMILIES", "FCN", "UV", "FamilyInfo", "LinearFCN", "MyrtleCNN", "ResNet", "family"]
+__all__ = [
+    "FAMILIES",
+    "FCN",
+    "UV",
+    "FamilyInfo",
+    "LinearFCN",
+    "MyrtleCNN",
+    "ResNet",
+    "Tokens",
+    "Transformer",
+    "ViT",
+    "family",
+]
 
 
 def family(name: str) -> type[ModelFactory]:

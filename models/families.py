@@ -9,6 +9,19 @@ Setting: TypeAlias = str | float | bool
 """The value of one setting of a `ModelFactory`."""
 
 
+NORMALIZATIONS = ("none", "batch", "layer", "group", "rms")
+"""Of the hidden layers: none, or as `sharpness_phases.models.normalization` tells."""
+
+
+_OF_ATTENTION = ("none", "layer", "rms")
+
+NORM_POSITIONS = ("pre", "post")
+"""Where attention networks normalise: before a branch, or the sum of branch and identity."""
+
+OWN_SETTINGS = ("heads", "norm_position", "patch_size")
+"""Settings that some families alone have."""
+
+
 class CommonSettings(TypedDict, total=False):
     """Settings of a `ModelFactory`, which tells what they mean, that `LinearFCN` has in common with all families."""
 
@@ -26,6 +39,18 @@ class Settings(CommonSettings, total=False):
     output_power: float
 
 
+class Tokens(NamedTuple):
+    """What inputs that are tokens are, and what is asked of a network that gets them.
+
+    Attributes:
+        vocabulary: Number of different tokens 0, 1, ...
+        everywhere: Whether each token has a target, the next one, instead of the example as a whole.
+    """
+
+    vocabulary: int
+    everywhere: bool = True
+
+
 class FamilyInfo(NamedTuple):
     """What is known of a family without importing it.
 
@@ -36,7 +61,9 @@ class FamilyInfo(NamedTuple):
         fixed: Settings that cannot be changed.
         images: Whether its inputs must be images (height, width, channels).
         vectors: Whether its inputs must be vectors.
-        normalizes: Whether it can be built with layer normalisation.
+        tokens: Whether its inputs must be tokens; no other family takes them.
+        normalizations: The values that its `normalization` may have.
+        settings: Those of `OWN_SETTINGS` that it has.
     """
 
     location: str
@@ -45,16 +72,36 @@ class FamilyInfo(NamedTuple):
     fixed: Mapping[str, Setting] = {}
     images: bool = False
     vectors: bool = False
-    normalizes: bool = False
+    tokens: bool = False
+    normalizations: tuple[str, ...] = ("none",)
+    settings: tuple[str, ...] = ()
 
 
 FAMILIES: dict[str, FamilyInfo] = {
-    "fcn": FamilyInfo("sharpness_phases.models.fcn:FCN"),
+    "fcn": FamilyInfo("sharpness_phases.models.fcn:FCN", normalizations=NORMALIZATIONS),
     "linear_fcn": FamilyInfo(
         "sharpness_phases.models.fcn:LinearFCN", defaults={"parameterization": "ntk"}, fixed={"activation": "linear"}
     ),
-    "myrtle": FamilyInfo("sharpness_phases.models.myrtle:MyrtleCNN", depths=(5, 7, 10), images=True),
-    "resnet": FamilyInfo("sharpness_phases.models.resnet:ResNet", depths=(18, 34), images=True, normalizes=True),
+    "myrtle": FamilyInfo(
+        "sharpness_phases.models.myrtle:MyrtleCNN", depths=(5, 7, 10), images=True, normalizations=NORMALIZATIONS
+    ),
+    "resnet": FamilyInfo(
+        "sharpness_phases.models.resnet:ResNet", depths=(18, 34), images=True, normalizations=NORMALIZATIONS
+    ),
+    "transformer": FamilyInfo(
+        "sharpness_phases.models.transformer:Transformer",
+        defaults={"normalization": "layer"},
+        tokens=True,
+        normalizations=_OF_ATTENTION,
+        settings=("heads", "norm_position"),
+    ),
+    "vit": FamilyInfo(
+        "sharpness_phases.models.vit:ViT",
+        defaults={"normalization": "layer"},
+        images=True,
+        normalizations=_OF_ATTENTION,
+        settings=("heads", "norm_position", "patch_size"),
+    ),
     "uv": FamilyInfo(
         "sharpness_phases.models.uv:UV",
         depths=(2,),

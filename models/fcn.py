@@ -7,7 +7,7 @@ from typing import Unpack
 import keras
 
 from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
-from sharpness_phases.models.families import CommonSettings
+from sharpness_phases.models.families import CommonSettings, Tokens
 from sharpness_phases.models.layers import Tensor
 
 
@@ -15,7 +15,8 @@ class FCN(ModelFactory):
     """Fully connected network: d - 1 hidden layers of w units and a linear output layer.
 
     Standard parameterisation: hidden weights ~ N(0, g/fan_in) with g = 2 for ReLU and 1 for tanh and linear,
-    output weights ~ N(0, 1/fan_in); no biases by default (Kalra & Barkeshli 2023, Sec. 2 and App. A).
+    output weights ~ N(0, 1/fan_in); no biases and no normalisation by default (Kalra & Barkeshli 2023, Sec. 2 and
+    App. A).
 
     Example:
         >>> FCN(width=64, depth=4).build(input_shape=(28, 28, 1), classes=10, seed=0).count_params()
@@ -24,7 +25,7 @@ class FCN(ModelFactory):
 
     name = "fcn"
 
-    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds, tokens: Tokens | None) -> Tensor:
         x = keras.layers.Flatten(dtype=self.dtype)(inputs)
         for layer in range(self.depth - 1):
             x = self._dense(x, self.width, "input" if layer == 0 else "hidden", seeds)

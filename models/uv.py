@@ -8,7 +8,7 @@ from typing import Unpack, cast
 import numpy as np
 
 from sharpness_phases.models.factory import ModelFactory, _LayerSeeds
-from sharpness_phases.models.families import FAMILIES, Settings
+from sharpness_phases.models.families import FAMILIES, Settings, Tokens
 from sharpness_phases.models.layers import Tensor
 
 
@@ -33,7 +33,7 @@ class UV(ModelFactory):
     def __init__(self, width: int, depth: int = 2, **settings: Unpack[Settings]) -> None:
         super().__init__(width, depth, **cast(Settings, {**FAMILIES[self.name].fixed, **settings}))
 
-    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds) -> Tensor:
+    def _network(self, inputs: Tensor, classes: int, seeds: _LayerSeeds, tokens: Tokens | None) -> Tensor:
         return self._dense(self._dense(inputs, self.width, "input", seeds), classes, "output", seeds)
 
     def balanced_weights(self, output: float, seed: int) -> list[np.ndarray]:

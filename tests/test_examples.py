@@ -50,11 +50,12 @@ def test_the_sharpness_of_an_own_model_is_printed_and_drawn(tmp_path):
 
 def test_a_learning_rate_is_recommended_and_holds(tmp_path):
     text = run("learning_rate.py", "--epochs", 2, folder=tmp_path)
-    suggested = float(re.search(r"Suggested learning rate: (\S+)", text)[1])
-    table = dict(re.findall(r"^(a tenth of it|suggested|twice the largest) +\S+ +(\S+)", text, re.MULTILINE))
+    suggested = float(re.search(r"Suggested learning rate for SGD: (\S+)", text)[1])
+    table = dict(re.findall(r"^(a tenth of it|suggested|twice the ceiling) +\S+ +(\S+)", text, re.MULTILINE))
     assert f"{suggested:.3g}" in text.split("trained at")[1]
     assert float(table["suggested"]) < float(table["a tenth of it"])
-    assert not float(table["twice the largest"]) < 10 * float(table["suggested"])  # NaN, or far above
+    assert not float(table["twice the ceiling"]) < float(table["suggested"])  # NaN, or above
+    assert is_picture(tmp_path / "outputs" / "learning_rate.png")
 
 
 def test_the_regimes_of_a_long_run_are_printed_in_order_and_drawn(tmp_path):

@@ -1,97 +1,130 @@
-"""From c_loss and c_max of one network to a learning rate to train it with."""
+"""What is said with a learning rate: whether training should warm up to it, and why it is what it is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
-GRID = tuple(2.0 ** (x / 10) for x in range(-40, 81))
-"""The c that may be tried: 2^x in steps of 0.1, from 1/16 to 256."""
+import numpy as np
 
-CLASSICAL = 2.0
-"""c at which gradient descent on a quadratic loss turns unstable: eta = 2 / lambda_0."""
+from sharpness_phases.analysis.rate_search import RateFinding
 
-_NOISE = "A rise below c = 2 mostly comes from the noise of small batches, or of dropout: larger batches allow more."
+Curves: TypeAlias = Mapping[float, Sequence[float]]
+"""For each learning rate, the loss of every batch before its step."""
+
+RISE = 1.1
+"""A run has left where its loss exceeds the slowest run's by this factor. Both take the same batches, so that what is
+hard for both is no rise; a tenth is beyond what the weights' small motion explains (chosen, not measured)."""
+
+BELOW = 4.0
+"""The first rate of a warm-up where no safe rate below the full one is known: a quarter of it (chosen)."""
 
 
-@dataclass(frozen=True)
-class LearningRateAdvice:
-    """A learning rate eta = c / lambda_0, and what it rests on; printed, it tells both.
+class Facts(NamedTuple):
+    """What is measured at the start of training.
 
     Attributes:
-        learning_rate: The suggestion.
-        reason: Why, in words.
-        lambda_0: Sharpness of the loss at the present weights.
-        c_loss: Smallest c = eta lambda_0 tried at which the loss rises above its first value; None if there is none.
-        c_max: Largest c tried below the first one at which training diverges; None if none diverges.
-        steps: Optimizer steps of a run.
-        batch_size: Examples in a batch.
-        runs: Number of short runs that c_loss and c_max took.
-        caution: What does not carry over to the compiled optimizer; "" for plain SGD.
+        edge_rate: The rate whose stability edge the sharpness is at; NaN if not known, infinite if it is not positive.
+        sharpness: Largest eigenvalue of the operator that the edge is held against.
+        edge_words: The formula of the edge; else why it is not known.
+        eta_c: For each of some batches, the rate from which the very next step raises its loss.
     """
 
-    learning_rate: float
-    reason: str
-    lambda_0: float
-    c_loss: float | None
-    c_max: float | None
+    edge_rate: float
+    sharpness: float
+    edge_words: str
+    eta_c: tuple[float, ...]
+
+    @property
+    def safe_step(self) -> float:
+        """The median of `eta_c`; NaN of none."""
+        return float(np.median(self.eta_c)) if self.eta_c else math.nan
+
+    @property
+    def safe_rates(self) -> list[float]:
+        """The rates of the edge and of one safe step, as far as they are known and positive."""
+        return [rate for rate in (self.edge_rate, self.safe_step) if 0 < rate < math.inf]
+
+
+class Warmup(NamedTuple):
+    """A rate that grows linearly at the beginning.
+
+    Attributes:
+        steps: Optimizer steps until the full rate.
+        first_rate: The rate of the first step.
+    """
+
     steps: int
-    batch_size: int
-    runs: int
-    caution: str = ""
-
-    @property
-    def c(self) -> float:
-        """The suggestion as a learning-rate constant, eta lambda_0."""
-        return self.learning_rate * self.lambda_0
-
-    @property
-    def stability_limit(self) -> float:
-        """2 / lambda_0, beyond which gradient descent on a quadratic loss is unstable."""
-        return CLASSICAL / self.lambda_0
-
-    def __str__(self) -> str:
-        """The advice as a short text."""
-
-        def row(meaning: str, c: float | None) -> str:
-            found = "no such rate" if c is None else f"{c / self.lambda_0:<10.3g} c = {c:.3g}"
-            return f"  {meaning:<42} {found}"
-
-        rows = [
-            f"Suggested learning rate: {self.learning_rate:.3g} (c = {self.c:.3g})",
-            row("limit of a quadratic loss, 2 / lambda_0:", CLASSICAL),
-            row("the loss rises at first from (c_loss):", self.c_loss),
-            row("training does not diverge up to (c_max):", self.c_max),
-            f"  from the sharpness lambda_0 = {self.lambda_0:.4g} and {self.runs} runs of plain SGD, "
-            f"{self.steps} steps each, batch size {self.batch_size}",
-            self.reason,
-        ]
-        return "\n".join([*rows, self.caution] if self.caution else rows)
+    first_rate: float
 
 
-def suggestion(c_loss: float | None, c_max: float | None, steps: int) -> tuple[float, str]:
-    """The rule: the largest c of `GRID` below c_loss, but at most half of c_max.
-
-    c_max differs from one batch order to the next, so that training may diverge just below it, too. That half of it is
-    far enough away was chosen, not measured.
+def warmup_of(rate: float, curves: Curves, facts: Facts) -> Warmup | None:
+    """A warm-up, where a run near a rate first leaves, and comes back later.
 
     Args:
-        c_loss: Smallest c of `GRID` at which the loss rises; None if there is none.
-        c_max: Largest c of `GRID` below the first that diverges; None if none does.
-        steps: Steps of a run, for the words.
+        rate: The full rate.
+        curves: Runs on the same batches.
+        facts: What is known of the start.
 
     Returns:
-        The suggested c and the reason in words.
+        Twice the steps until the run is back, from the lowest of the safe rates on; None where it never leaves.
     """
-    half = (GRID[-1] if c_max is None else c_max) / 2
-    index = len(GRID) if c_loss is None else GRID.index(c_loss)
-    c = GRID[max(index - 1, 0)]
-    if c > half:
-        limit = "the largest c tried" if c_max is None else "c_max, beyond which training diverges"
-        return half, f"Half of {limit}: how near one may go differs from one batch order to the next."
-    if index == 0:
-        return c, (
-            f"The smallest rate tried; the loss rises within {steps} steps even there: the weights may be near a "
-            "minimum, or the batches too small."
+    slowest = np.asarray(curves[min(curves)])
+    run = np.asarray(curves[min(curves, key=lambda each: abs(math.log(each / rate)))])[: len(slowest)]
+    above = np.flatnonzero(run > RISE * slowest[: len(run)])
+    if len(above) == 0:
+        return None
+    return Warmup(2 * (int(above[-1]) + 1), min([rate / BELOW, *facts.safe_rates]))
+
+
+def reasons(finding: RateFinding, warmup: Warmup | None, facts: Facts, horizon: int) -> tuple[str, ...]:
+    """Why, a sentence each.
+
+    Args:
+        finding: What the runs say.
+        warmup: What `warmup_of` says.
+        facts: What is known of the start.
+        horizon: Optimizer steps of the training to come.
+
+    Returns:
+        The sentences.
+    """
+    agree = "; runs of half as many say the same" if finding.stable else ""
+    said = [
+        f"After {finding.steps} steps from the same start, on the same batches, the loss is lowest around "
+        f"{finding.preferred:.3g}{agree}. For {horizon} steps that makes {finding.learning_rate:.3g}."
+    ]
+    said += [_about_the_edge(finding.learning_rate, facts)]
+    if facts.eta_c:
+        several = f", {min(facts.eta_c):.3g} to {max(facts.eta_c):.3g} on {len(facts.eta_c)} batches"
+        said.append(
+            f"The very next step raises the loss of its batch from {facts.safe_step:.3g} on"
+            f"{several if len(facts.eta_c) > 1 else ''}: that is how far one step is safe, not many."
         )
-    why = f"Just below c_loss: the largest rate at which the loss stays below its start, for {steps} steps."
-    return c, why if c >= CLASSICAL else f"{why} {_NOISE}"
+    if math.isfinite(finding.ceiling):
+        said.append(f"A run above {finding.ceiling:.3g} ended no lower than it began.")
+    if warmup:
+        said.append(
+            f"At the suggested rate the loss first rises: begin at {warmup.first_rate:.3g}, and let the rate grow over "
+            f"{warmup.steps} steps."
+        )
+    return tuple(said)
+
+
+def _about_the_edge(rate: float, facts: Facts) -> str:
+    """Where the rate lies beside the stability edge."""
+    if math.isnan(facts.edge_rate):
+        return f"The stability edge is not known: {facts.edge_words}."
+    if math.isinf(facts.edge_rate):
+        return f"The sharpness is {facts.sharpness:.3g}, not positive: no rate is at its stability edge yet."
+    here = (
+        f"The sharpness is {facts.sharpness:.4g} now, the stability edge {facts.edge_words} of the rate "
+        f"{facts.edge_rate:.3g}"
+    )
+    share = rate / facts.edge_rate
+    if share > 1:
+        return (
+            f"{here}: the suggestion is {share:.2g} times that, and lives on the sharpness falling in the first steps."
+        )
+    return f"{here}: the suggestion is {share:.2g} of that."

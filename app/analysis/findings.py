@@ -31,6 +31,8 @@ _FAMILY_TITLES = {
     "linear_fcn": "linear FCN",
     "myrtle": "Myrtle CNN",
     "resnet": "ResNet",
+    "transformer": "Transformer",
+    "vit": "ViT",
     "uv": "uv model",
 }
 _TITLES = {"relu": "ReLU", "mse": "MSE", "xent": "cross-entropy"}
@@ -77,6 +79,8 @@ class Findings:
         """What was trained on what, such as "FCN, ReLU, MSE on cifar10", and by what if not by gradient descent."""
         family, activation, loss = self.config.model.family, self.config.model.activation, self.config.loss
         model = _FAMILY_TITLES.get(family, family)
+        if self.config.model.normalization != "none":
+            model += f" with {self.config.model.normalization} normalization"
         if activation != "linear":
             model += f", {_TITLES.get(activation, activation)}"
         optimizer = self.config.optimizer

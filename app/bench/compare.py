@@ -106,7 +106,8 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
 
 def _hessian(config: ExperimentConfig, network: keras.Model, simulator: Simulator) -> HessianOperator:
     """The Hessian of the loss on the measurement set at the network's weights."""
-    return Objective(network, build_loss(config.loss), config.sharpness.batch_norm).hessian(*simulator.measurement)
+    loss = build_loss(config.loss, of_labels=config.data.info.has_labels)
+    return Objective(network, loss, config.sharpness.batch_norm).hessian(*simulator.measurement)
 
 
 def _prices(config: ExperimentConfig, network: keras.Model, operator: HessianOperator) -> Prices:

@@ -62,7 +62,8 @@ class ReferenceProtocol:
         self._config = config
         self._network = network
         self._x, self._y = tf.constant(data.x), tf.constant(data.y)
-        self._objective = Objective(network, build_loss(config.loss), config.sharpness.batch_norm)
+        loss = build_loss(config.loss, of_labels=config.data.info.has_labels)
+        self._objective = Objective(network, loss, config.sharpness.batch_norm)
         self._variables = self._objective.variables
         self._measurement = tuple(tf.constant(part) for part in measurement)
         self._operator = self._objective.hessian(*self._measurement)

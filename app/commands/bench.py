@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sharpness_phases.commands.options import AllowCode, JsonFile, OptionalConfig, Overrides
-from sharpness_phases.commands.output import out, write_json
+from sharpness_phases.commands.output import logger, out, write_json
+from sharpness_phases.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from sharpness_phases.bench.advice.tasks import Arrays, Task
 
 
 def bench(
@@ -16,11 +23,24 @@ def bench(
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Initialisations of each network.")] = 1,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Repetitions of our way; the median counts.")] = 3,
+    tasks: Annotated[
+        str, typer.Option("--tasks", metavar="WORD", help="Of `advice`: only tasks with this word, or half.")
+    ] = "",
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Of `advice`: where outcomes are kept; it goes on there.")
+    ] = Path("outputs/advice"),
     json_file: JsonFile = None,
     allow_custom_code: AllowCode = False,
 ) -> None:
-    """Hold the default way against the published protocol: time, products, memory, constants, roofline."""
+    """Hold the default way against the published protocol: time, products, memory, constants, roofline.
+
+    `phases bench advice` holds the advice on learning rates against learning-rate finders and the best of a full grid.
+    """
     from sharpness_phases.config.trust import checked_config
+
+    if config == "advice":
+        _bench_advice(overrides, seeds, tasks, output, json_file)
+        return
 
     checked = checked_config(config, [*(overrides or ()), f"sweep.seeds={seeds}"], allow_custom_code)
     from sharpness_phases.training.startup import import_tensorflow
@@ -41,6 +61,47 @@ def bench(
         write_json(json_file, [each.to_json() for each in found], more=True)
     write_json(json_file, [each.to_json() for each in found])
     out.print(conclusion(found), markup=False)
+
+
+def _bench_advice(overrides: list[str] | None, seeds: int, word: str, folder: Path, json_file: Path | None) -> None:
+    """Tables of regret, spread and cost, for the tasks that rules were chosen on and for the others."""
+    from sharpness_phases.config.trust import checked_config
+
+    data_dir = checked_config("quickstart", overrides).data.data_dir  # -s data.data_dir=...
+    from sharpness_phases.training.startup import import_tensorflow
+
+    import_tensorflow()
+    from sharpness_phases.bench.advice.benchmark import benchmark, summary
+    from sharpness_phases.bench.advice.tasks import TASKS
+    from sharpness_phases.commands.bench_tables import advice_table, advice_tasks_table
+
+    chosen = [task for task in TASKS if word in task.name or word == task.part]
+    if not chosen:
+        raise UserError(f"--tasks {word}: no task's name holds it; there are {', '.join(task.name for task in TASKS)}")
+    found = []
+    for outcome in benchmark(chosen, range(seeds), folder, data_dir, _advise):
+        found.append(outcome)
+        logger.info(
+            "%s, seed %d, %s: %.3g, regret %.1f%%",
+            outcome.task,
+            outcome.seed,
+            outcome.method,
+            outcome.learning_rate,
+            100 * outcome.regret,
+        )
+    for part in ("tuned", "reported"):
+        if of_part := [outcome for outcome in found if outcome.part == part]:
+            out.print(advice_table(part, summary(of_part)))
+    out.print(advice_tasks_table(found))
+    write_json(json_file, [outcome._asdict() | {"regret": outcome.regret} for outcome in found])
+
+
+def _advise(model: keras.Model, data: Arrays, task: Task, seed: int) -> tuple[float, float]:
+    """The advice's rate and its cost."""
+    from sharpness_phases.recommend import recommend_learning_rate
+
+    advice = recommend_learning_rate(model, data, batch_size=task.batch_size, steps=task.steps, seed=seed)
+    return advice.learning_rate, advice.cost
 
 
 def scaling(

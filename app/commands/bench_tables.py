@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from sharpness_phases.analysis.phases import BOUNDARIES
+from sharpness_phases.bench.advice.benchmark import Outcome, Summary
 from sharpness_phases.bench.comparison import Comparison
 from sharpness_phases.bench.scaling import Point, growth
 from sharpness_phases.commands.console import plain_table
 
 _GROWING = ("parameters", "setup", "time", "HVPs", "memory")
+_MUCH = 100.0  # a regret that is written as a word: the final loss is no number, or nearly none
 _WAYS = (("default", "adaptive search"), ("exhaustive", "whole grid"), ("protocol", "published protocol"))
 
 
@@ -84,3 +86,48 @@ def scaling_table(points: Sequence[Point]) -> Table:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3g}"
+
+
+def advice_table(part: str, figures: Summary) -> Table:
+    """Figures of every method over the tasks of one half.
+
+    Args:
+        part: Which half.
+        figures: As `bench.advice.benchmark.summary` returns them.
+
+    Returns:
+        A table to print.
+    """
+    rows = [
+        [
+            method,
+            f"{of['median regret']:.1%}",
+            f"{of['regret of 90%']:.1%}" if of["regret of 90%"] < _MUCH else "diverged",
+            f"{of['diverged']:.0%}",
+            f"{of['spread']:.2f}",
+            f"{of['steps']:.0f}",
+        ]
+        for method, of in figures.items()
+    ]
+    columns = ("method", "median regret", "regret of 90%", "diverged", "ratio of two seeds", "cost in steps")
+    return plain_table(f"Tasks {part}", columns, rows)
+
+
+def advice_tasks_table(outcomes: Sequence[Outcome]) -> Table:
+    """What every method gave on every task: the median regret over its seeds.
+
+    Args:
+        outcomes: Of all methods.
+
+    Returns:
+        A table to print.
+    """
+    methods = list(dict.fromkeys(outcome.method for outcome in outcomes))
+    rows = []
+    for task in dict.fromkeys(outcome.task for outcome in outcomes):
+        of_task = [outcome for outcome in outcomes if outcome.task == task]
+        medians = [
+            statistics.median(outcome.regret for outcome in of_task if outcome.method == method) for method in methods
+        ]
+        rows.append([task, *(f"{median:.1%}" if median < _MUCH else "diverged" for median in medians)])
+    return plain_table("Median regret", ("task", *methods), rows)

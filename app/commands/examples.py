@@ -19,6 +19,11 @@ _EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("phases plan paper/fcn --tflops 67", "on a device of that rate"),
         ("phases plan quickstart --json - | jq .seconds", "as JSON"),
     ),
+    "advise": (
+        ("phases advise quickstart -s sweep.widths=[64]", "a rate for each network of a config"),
+        ("phases advise mine:model --data mine:data", "for a model of your own, from mine.py in this folder"),
+        ("phases advise mine:model --data mine:data --learning-rate 0.5", "is it the rate that goes wrong?"),
+    ),
     "analyze": (
         ("phases analyze outputs/quickstart", "tables and pictures anew"),
         ("phases analyze outputs/quickstart --json -", "every constant as JSON"),
@@ -53,6 +58,7 @@ _EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "bench": (
         ("phases bench --seeds 3", "the quickstart, three initialisations of each network"),
         ("phases bench laptop/fcn_xent --json bench.json", "another config, figures into a file"),
+        ("phases bench advice --seeds 5", "the advice on learning rates against learning-rate finders"),
     ),
     "scaling": (("phases scaling --over width=64,256,1024 --over depth=2,4", "along two axes"),),
     "precision": (("phases precision quickstart -s sweep.seeds=1", "one initialisation of each network"),),

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sharpness_phases.commands.advise import advise
 from sharpness_phases.commands.audit import audit
 from sharpness_phases.commands.bench import bench, precision, scaling
 from sharpness_phases.commands.examples import examples
@@ -54,7 +55,22 @@ def options(
     """The options before the command: each acts by its callback, as soon as it is read."""
 
 
-for command in (run, analyze, uv, plan, sharpness, plot, compare, board, configs, audit, bench, scaling, precision):
+for command in (
+    run,
+    analyze,
+    uv,
+    plan,
+    advise,
+    sharpness,
+    plot,
+    compare,
+    board,
+    configs,
+    audit,
+    bench,
+    scaling,
+    precision,
+):
     kind = UVCommand if command is uv else None
     app.command(cls=kind, epilog=examples(command.__name__))(command)
 

@@ -10,14 +10,27 @@ from sharpness_phases.config.over import fault_of_value, numeric_keys
 from sharpness_phases.config.sections import (
     MAX_STEPS,
     LearningRateGrid,
+    ModelConfig,
     SharpnessConfig,
     SweepConfig,
     TrainingConfig,
     default_saturation_time,
 )
 from sharpness_phases.config.yaml_marks import Plain
-from sharpness_phases.data.catalogue import DATA_SETS, EMBEDDED, DataSetInfo, names_of
-from sharpness_phases.models.families import FAMILIES
+from sharpness_phases.data.catalogue import (
+    CONTEXT_LENGTH,
+    DATA_SETS,
+    EMBEDDED,
+    MODULAR_ADDITION,
+    MODULUS,
+    SHAKESPEARE,
+    TEXT,
+    DataSetInfo,
+    DataSize,
+    described,
+    names_of,
+)
+from sharpness_phases.models.families import FAMILIES, FamilyInfo
 
 _MAX_INITIALISATIONS = 1_000_000
 """Initialisations of an experiment; chosen so: a list of ten times as many takes gigabytes."""
@@ -47,8 +60,44 @@ def inconsistencies(plain: dict[str, Plain]) -> list[Inconsistency]:
     found = _lengths_of_runs(plain) + _number_of_initialisations(plain) + _one_optimizer(plain) + _over(plain)
     dataset = _section(plain, "data").get("dataset", EMBEDDED)
     if isinstance(dataset, str) and dataset in DATA_SETS:
-        found += _family(plain, DATA_SETS[dataset])
-        found += _numbers_of_examples(plain, dataset)
+        size = _size_of_data(plain, dataset)
+        found += _settings_of_data(plain, dataset)
+        found += _family(plain, described(size))
+        found += _numbers_of_examples(plain, size)
+    return found
+
+
+_SETTINGS_OF_DATA = {
+    "path": (None, (TEXT,)),
+    "context_length": (CONTEXT_LENGTH, (TEXT, SHAKESPEARE)),
+    "modulus": (MODULUS, (MODULAR_ADDITION,)),
+}
+"""Keys of `data` that some sets alone have: the default, and these sets."""
+
+
+def _size_of_data(plain: dict[str, Plain], dataset: str) -> DataSize:
+    """What decides the data's size; defaults where something else is in its place."""
+    path = _section(plain, "data").get("path")
+    length = _count(plain, "data", "context_length", CONTEXT_LENGTH)
+    modulus = _count(plain, "data", "modulus", MODULUS)
+    return DataSize(
+        dataset,
+        length if length and length >= 1 else CONTEXT_LENGTH,
+        modulus if modulus and modulus >= 2 else MODULUS,
+        path if isinstance(path, str) else None,
+    )
+
+
+def _settings_of_data(plain: dict[str, Plain], dataset: str) -> list[Inconsistency]:
+    """Settings that this data set does not have, and the file that a text needs."""
+    data = _section(plain, "data")
+    found = [
+        Inconsistency(("data", key), f"only for {' and '.join(sets)}; got the data set {dataset}")
+        for key, (default, sets) in _SETTINGS_OF_DATA.items()
+        if data.get(key, default) != default and dataset not in sets
+    ]
+    if dataset == TEXT and data.get("path") is None:
+        found.append(Inconsistency(("data", "path"), "text needs a file"))
     return found
 
 
@@ -155,6 +204,12 @@ def _family(plain: dict[str, Plain], data: DataSetInfo) -> list[Inconsistency]:
     if info.depths is not None and isinstance(depths, list) and any(depth not in info.depths for depth in depths):
         message = f"depths of {name} must be among {list(info.depths)}; got {depths}"
         found.append(Inconsistency(("sweep", "depths"), message))
+    if info.tokens != (data.kind == "tokens"):
+        sets = ", ".join(names_of("tokens"))
+        message = f"{name} needs tokens: {sets}" if info.tokens else f"{name} does not take tokens; transformer does"
+        found.append(Inconsistency(("data", "dataset"), message))
+        return found
+    found += _heads(plain, info) + _patches(plain, info, data)
     if info.images and data.kind != "images":
         found.append(Inconsistency(("data", "dataset"), f"{name} needs images"))
     if info.vectors and data.kind != "vectors":
@@ -163,9 +218,33 @@ def _family(plain: dict[str, Plain], data: DataSetInfo) -> list[Inconsistency]:
     return found
 
 
-def _numbers_of_examples(plain: dict[str, Plain], dataset: str) -> list[Inconsistency]:
+def _heads(plain: dict[str, Plain], info: FamilyInfo) -> list[Inconsistency]:
+    """Widths that are no multiples of the number of heads."""
+    heads = _count(plain, "model", "heads", ModelConfig.model_fields["heads"].default)
+    widths = _section(plain, "sweep").get("widths")
+    if "heads" not in info.settings or not heads or heads < 1 or not isinstance(widths, list):
+        return []
+    wrong = [width for width in widths if isinstance(width, int) and width % heads]
+    message = f"widths must be multiples of model.heads, {heads}; got {', '.join(map(str, wrong))}"
+    return [Inconsistency(("sweep", "widths"), message)] if wrong else []
+
+
+def _patches(plain: dict[str, Plain], info: FamilyInfo, data: DataSetInfo) -> list[Inconsistency]:
+    """Patches that do not fill the images."""
+    side = _count(plain, "model", "patch_size", ModelConfig.model_fields["patch_size"].default)
+    if "patch_size" not in info.settings or data.kind != "images" or not side or side < 1:
+        return []
+    if not any(length % side for length in data.shape[:2]):
+        return []
+    message = f"must divide the sides of the images, {' and '.join(map(str, data.shape[:2]))}; got {side}"
+    return [Inconsistency(("model", "patch_size"), message)]
+
+
+def _numbers_of_examples(plain: dict[str, Plain], size: DataSize) -> list[Inconsistency]:
     """More examples than the set has, or than are chosen of it."""
-    available = DATA_SETS[dataset].train
+    dataset, available = size.dataset, described(size).train
+    if dataset == TEXT and not available:  # no such file here, as where an experiment from elsewhere is read
+        return []
     chosen = _count(plain, "data", "train_examples", None)
     found = []
     if chosen is not None and chosen > available:

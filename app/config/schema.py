@@ -24,7 +24,6 @@ from sharpness_phases.config.sections import (
     require,
 )
 from sharpness_phases.config.yaml_marks import Plain
-from sharpness_phases.data.catalogue import DATA_SETS
 
 
 class ExperimentConfig(Section):
@@ -35,7 +34,7 @@ class ExperimentConfig(Section):
     model: ModelConfig = ModelConfig()
     """The network family."""
     data: DataConfig = DataConfig()
-    """The images to train on."""
+    """The images or tokens to train on."""
     loss: Annotated[str, AfterValidator(known_or_custom("mse", "xent"))] = "mse"
     """Half mean squared error, softmax cross-entropy, or "package.module:name" for your own Keras loss."""
     training: TrainingConfig = TrainingConfig()
@@ -59,8 +58,8 @@ class ExperimentConfig(Section):
 
     @property
     def train_examples(self) -> int:
-        """Number of training examples in use."""
-        return self.data.train_examples or DATA_SETS[self.data.dataset].train
+        """Number of training examples in use; 0 if it is that of a file which is not there."""
+        return self.data.train_examples or self.data.info.train
 
     @property
     def trained_by(self) -> OptimizerConfig:

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sharpness_phases.custom_code import names_custom_code
-from sharpness_phases.data.catalogue import DATA_SETS
-from sharpness_phases.models.families import FAMILIES
+from sharpness_phases.data.catalogue import CONTEXT_LENGTH, DATA_SETS, MODULUS, DataSetInfo, DataSize, described
+from sharpness_phases.models.families import FAMILIES, NORM_POSITIONS, NORMALIZATIONS, OWN_SETTINGS
 
 MAX_STEPS = 10**7
 """Steps of a run; chosen so: the arrays of a longer one take more than a gigabyte."""
@@ -88,8 +88,9 @@ class ModelConfig(Section):
     """How initial variances and multipliers follow from the fan-in; ntk by default for linear_fcn, and for uv."""
     bias: bool = False
     """Whether layers have biases."""
-    normalization: Literal["none", "layer"] = "none"
-    """Layer normalisation behind every convolution, for resnet."""
+    normalization: Literal[NORMALIZATIONS] = "none"  # type: ignore[valid-type]
+    """Normalisation behind every hidden layer or convolution, for fcn, myrtle and resnet; of the blocks of transformer
+    and vit none, rms, or layer, their default."""
     output_layer: Literal["default", "zero"] = "default"
     """Initialisation of the output layer."""
     output_scale: Annotated[float, Field(gt=0, le=1e30)] = 1.0
@@ -98,6 +99,12 @@ class ModelConfig(Section):
     """The output is divided by width^output_power."""
     subtract_initial: bool = False
     """Whether the output before training is subtracted from the output."""
+    heads: Count = 4
+    """Heads of an attention, a divisor of the width, for transformer and vit."""
+    norm_position: Literal[NORM_POSITIONS] = "pre"  # type: ignore[valid-type]
+    """Whether the blocks of transformer and vit normalise before attention and perceptron, or behind the sum."""
+    patch_size: Count = 4
+    """Side of the patches of vit, a divisor of the images' sides."""
 
     @model_validator(mode="before")
     @classmethod
@@ -114,12 +121,20 @@ class ModelConfig(Section):
             require(not changed, f"{', '.join(changed)}: not for your own model; say it in its function")
             return self
         info = FAMILIES[self.family]
-        needed = dict(info.fixed) if info.normalizes else {**info.fixed, "normalization": "none"}
+        needed = {name: (value,) for name, value in info.fixed.items()} | {"normalization": info.normalizations}
         faults = [
-            f"{name} of {self.family} must be {value!r}; got {getattr(self, name)!r}"
-            for name, value in needed.items()
-            if getattr(self, name) != value
+            f"{name} of {self.family} must be {' or '.join(map(repr, values))}; got {getattr(self, name)!r}"
+            for name, values in needed.items()
+            if getattr(self, name) not in values
         ]
+        defaults = {name: type(self).model_fields[name].default for name in OWN_SETTINGS}
+        faults += [
+            f"{name}: {self.family} has none"
+            for name, default in defaults.items()
+            if name not in info.settings and getattr(self, name) != default
+        ]
+        if self.subtract_initial and self.normalization == "batch":
+            faults.append("subtract_initial: not with batch normalization, whose statistics differ between the two")
         require(not faults, "; ".join(faults))
         return self
 
@@ -133,16 +148,32 @@ _FOR_ANY_MODEL = ("family", "subtract_initial")
 
 
 class DataConfig(Section):
-    """The images to train on."""
+    """The images or tokens to train on."""
 
     dataset: Literal[tuple(DATA_SETS)] = "fashion_mnist_subset"  # type: ignore[valid-type]
-    """Name of the image set."""
+    """Name of the data set."""
     data_dir: str | None = None
     """Folder of TensorFlow Datasets; null for its default folder."""
     train_examples: Count | None = None
-    """Size of a class-balanced subset of the training images; null for all."""
+    """Size of a class-balanced subset of the training examples, of text of any; null for all."""
     seed: Seed = 0
     """Fixes the subset."""
+    path: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """The UTF-8 file of the data set text, from the current folder; its bytes are the tokens."""
+    context_length: Annotated[int, Field(ge=1, le=10**5)] = CONTEXT_LENGTH
+    """Tokens of an example of text or shakespeare; examples do not overlap."""
+    modulus: Annotated[int, Field(ge=2, le=4096)] = MODULUS
+    """p of modular_addition, which has p^2 examples."""
+
+    @property
+    def size(self) -> DataSize:
+        """The data set with what decides its size."""
+        return DataSize(self.dataset, self.context_length, self.modulus, self.path)
+
+    @property
+    def info(self) -> DataSetInfo:
+        """What is known of the data set without loading it."""
+        return described(self.size)
 
 
 class TrainingConfig(Section):
@@ -172,9 +203,8 @@ class SharpnessConfig(Section):
     chunk_size: Count | None = None
     """Measurement examples differentiated at once, to bound memory; null for all."""
     batch_norm: Literal["batch", "inference"] = "batch"
-    """Whether batch normalisation that trains, in a model of your own, is measured with the statistics of the
-    measurement set (of each chunk, if there is a `chunk_size`), as training uses those of its batch, or with its moving
-    statistics."""
+    """Whether batch normalisation that trains is measured with the statistics of the measurement set (of each chunk, if
+    there is a `chunk_size`), as training uses those of its batch, or with its moving statistics."""
     every: Count = 1
     """After the early transient (`analysis.transient_steps`), whole runs are measured at multiples of `every` only."""
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import tensorflow as tf
 
+from sharpness_phases.curvature.examples import Nested, count_of, map_arrays, take
 from sharpness_phases.curvature.operator import Linearization, Scalar, Vector
 
 _SAME = 1e-4
 """Relative difference up to which a loss is the mean of its parts: well above rounding in float32, and below what a sum
 makes, a factor of two."""
 
-OfAPart: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
+_LOOKED_AT = 64
+"""Half chunks that are looked at, evenly spaced: all of 1,024 examples in chunks of 32, and at most 127 forward
+passes."""
+
+OfAPart: TypeAlias = Callable[[Nested, Nested], tuple[tf.Tensor, ...]]
 """Function (x, y) -> several quantities of these examples."""
 
 
@@ -38,43 +43,63 @@ class NotAMean(ValueError):
     """A loss that is no mean over its examples, or over equal chunks, cannot be taken in chunks."""
 
 
-def require_mean(loss: Callable[[tf.Tensor, tf.Tensor], Scalar], x: tf.Tensor, y: tf.Tensor) -> None:
-    """Refuse a loss that is no mean over its examples, by a look at four of them; nothing is seen inside a graph.
+def require_mean(loss: Callable[[Nested, Nested], Scalar], x: Nested, y: Nested, chunk_size: int | None = None) -> None:
+    """Refuse a loss that is no mean over its examples with `NotAMean`; nothing is seen inside a graph.
+
+    The loss of the first four must be the mean of the loss of three and the loss of one, so weighted. Where a mask or a
+    weight decides how many entries a mean goes over, that may hold by chance; so the same is asked of half chunks, each
+    with the next one, of up to `_LOOKED_AT` of them: of no more examples at once than a chunk has.
 
     Args:
         loss: Function (x, y) -> loss of these examples.
-        x: Inputs, shape (B, ...).
-        y: Targets, shape (B, ...).
-
-    Raises:
-        NotAMean: If the loss of all four is not the mean of the loss of three and the loss of one, so weighted.
+        x: Inputs, shape (B, ...), one array or nested ones.
+        y: Targets, likewise.
+        chunk_size: Number of examples of a chunk; None for a look at four alone.
     """
-    few = min(4, int(x.shape[0]))
-    if few < 2 or not tf.executing_eagerly():
+    if not tf.executing_eagerly():
         return
-    parts = (slice(0, few), slice(0, few - 1), slice(few - 1, few))
-    whole, most, last = (float(loss(x[part], y[part])) for part in parts)
-    mean = ((few - 1) * most + last) / few
-    if abs(whole - mean) > _SAME * max(abs(whole), abs(mean)):
-        raise NotAMean(
-            "`chunk_size` needs a loss that is the mean over its examples, as the Hessian is made of those of chunks. "
-            f"Received: a loss of {whole:.6g} on {few} examples, whose parts give {mean:.6g} (as with "
-            "reduction='sum'). Use a mean, or no chunks."
-        )
+    examples = count_of((x, y))
+    few = min(4, examples)
+    _require_means_of_pairs(loss, x, y, [slice(0, max(few - 1, 1)), slice(few - 1, few)] if few > 1 else [])
+    if chunk_size is not None:
+        size = max(chunk_size // 2, 1)
+        starts = range(0, examples, size)
+        apart = -(-len(starts) // _LOOKED_AT)
+        _require_means_of_pairs(loss, x, y, [slice(start, min(start + size, examples)) for start in starts[::apart]])
+
+
+def _require_means_of_pairs(
+    loss: Callable[[Nested, Nested], Scalar], x: Nested, y: Nested, parts: Sequence[slice]
+) -> None:
+    """Refuse a loss that on a part and the next one together is not the mean of both."""
+    data = [(take(x, part), take(y, part)) for part in parts]
+    losses = [float(loss(*each)) for each in data]
+    counts = [part.stop - part.start for part in parts]
+    for i in range(len(parts) - 1):
+        both = map_arrays(lambda *arrays: tf.concat(arrays, axis=0), data[i], data[i + 1])
+        examples = counts[i] + counts[i + 1]
+        whole, mean = float(loss(*both)), (counts[i] * losses[i] + counts[i + 1] * losses[i + 1]) / examples
+        if abs(whole - mean) > _SAME * max(abs(whole), abs(mean)):
+            raise NotAMean(
+                "`chunk_size` needs a loss that is the mean over its examples, as the Hessian is made of those of "
+                f"chunks. Received: a loss of {whole:.6g} on {examples} examples, whose parts give {mean:.6g} (as with "
+                "reduction='sum', or where a mask leaves more of one example than of another). Use a mean, or no "
+                "chunks."
+            )
 
 
 class Chunks:
     """Slices of `chunk_size` examples, and the rest, one after the other; w_j is a slice's share of the examples.
 
     Args:
-        x: Inputs, shape (B, ...).
-        y: Targets, shape (B, ...).
+        x: Inputs, shape (B, ...), one tensor or nested ones.
+        y: Targets, likewise.
         chunk_size: Number of examples of a slice, between 1 and B.
     """
 
-    def __init__(self, x: tf.Tensor, y: tf.Tensor, chunk_size: int) -> None:
+    def __init__(self, x: Nested, y: Nested, chunk_size: int) -> None:
         self._data = (x, y)
-        self._examples = int(x.shape[0])
+        self._examples = count_of(self._data)
         self._chunk_size = chunk_size
 
     def mean(self, quantities: OfAPart, shapes: tuple[list[int], ...], dtype: tf.DType) -> tuple[tf.Tensor, ...]:
@@ -83,7 +108,7 @@ class Chunks:
 
         def added(sums: tuple[tf.Tensor, ...], start: Scalar | int, count: int) -> tuple[tf.Tensor, ...]:
             weight = tf.constant(count / self._examples, dtype)
-            found = quantities(*(_slice(data, start, count) for data in self._data))
+            found = quantities(*map_arrays(lambda data: _slice(data, start, count), self._data))
             return tuple(total + weight * quantity for total, quantity in zip(sums, found, strict=True))
 
         _, sums = tf.while_loop(
@@ -111,7 +136,7 @@ class MeanOver:
     """
 
     def __init__(
-        self, parts: Parts, linearize: Callable[[tf.Tensor, tf.Tensor], Linearization], size: int, dtype: tf.DType
+        self, parts: Parts, linearize: Callable[[Nested, Nested], Linearization], size: int, dtype: tf.DType
     ) -> None:
         self._parts = parts
         self._linearize = linearize
@@ -121,7 +146,7 @@ class MeanOver:
     def linearize(self) -> Linearization:
         """Loss, gradient and product at the present weights; callable inside a `tf.function`."""
 
-        def of_a_part(x: tf.Tensor, y: tf.Tensor) -> tuple[Scalar, Vector, Scalar]:
+        def of_a_part(x: Nested, y: Nested) -> tuple[Scalar, Vector, Scalar]:
             here = self._linearize(x, y)
             return here.loss, here.gradient, here.accuracy
 

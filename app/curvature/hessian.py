@@ -10,12 +10,13 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sharpness_phases.curvature.chunks import Chunks, MeanOver, require_mean
+from sharpness_phases.curvature.examples import Nested, as_nested_tensors, count_of
 from sharpness_phases.curvature.operator import Linearization, Scalar, Vector
 
-Loss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], Scalar]
+Loss: TypeAlias = Callable[[Nested, Nested], Scalar]
 """Function (x, y) -> mean loss of these examples."""
 
-LossAndAccuracy: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tuple[Scalar, Scalar]]
+LossAndAccuracy: TypeAlias = Callable[[Nested, Nested], tuple[Scalar, Scalar]]
 """Function (x, y) -> mean loss of these examples, and another mean, such as the accuracy."""
 
 
@@ -31,8 +32,8 @@ class HessianOperator:
         loss: Function (x, y) -> scalar mean loss over the given examples, differentiable twice; or, `with_accuracy`, a
             pair of it and another scalar mean, such as the accuracy.
         variables: TensorFlow variables theta, all of one dtype; their flat concatenation has n entries.
-        x: Inputs, shape (B, ...).
-        y: Targets, shape (B, ...).
+        x: Inputs, shape (B, ...): one array, or lists, tuples and dicts of arrays.
+        y: Targets, likewise; None where the loss needs none.
         chunk_size: Number of examples differentiated at once; None for all.
         with_accuracy: Whether `loss` returns a pair.
         mean_of_chunks: Whether L is the mean of the losses of chunks, even if these are no means over examples.
@@ -62,8 +63,8 @@ class HessianOperator:
         self,
         loss: Loss | LossAndAccuracy,
         variables: Sequence[tf.Variable],
-        x: ArrayLike | tf.Tensor,
-        y: ArrayLike | tf.Tensor,
+        x: ArrayLike | Nested,
+        y: ArrayLike | Nested,
         chunk_size: int | None = None,
         with_accuracy: bool = False,
         mean_of_chunks: bool = False,
@@ -73,18 +74,18 @@ class HessianOperator:
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"`chunk_size` must be at least 1 or None. Received: {chunk_size!r}.")
         self._loss = loss if with_accuracy else lambda x, y: (loss(x, y), 0.0)
-        self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        self._x, self._y = as_nested_tensors(x), as_nested_tensors(y)
         self.variables = list(variables)
         self._shapes = [tuple(v.shape) for v in self.variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
         self.size: int = sum(self._sizes)
         self.dtype = tf.as_dtype(self.variables[0].dtype)
-        examples = int(self._x.shape[0])
+        examples = count_of((self._x, self._y))
         self.examples_at_once = min(chunk_size or examples, examples)
         self._mean = None
         if self.examples_at_once < examples:
             if not mean_of_chunks:
-                require_mean(lambda x, y: self._loss(x, y)[0], self._x, self._y)
+                require_mean(lambda x, y: self._loss(x, y)[0], self._x, self._y, self.examples_at_once)
             chunks = Chunks(self._x, self._y, self.examples_at_once)
             self._mean = MeanOver(chunks, self._linearize, self.size, self.dtype)
 
@@ -101,7 +102,7 @@ class HessianOperator:
         parts = tf.split(vector, self._sizes)
         return [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
-    def _linearize(self, x: tf.Tensor, y: tf.Tensor) -> Linearization:
+    def _linearize(self, x: Nested, y: Nested) -> Linearization:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
             outer.watch(self.variables)
             with tf.GradientTape(watch_accessed_variables=False) as inner:

@@ -1,4 +1,4 @@
-"""From images to the arrays that networks are trained and measured on."""
+"""From images and tokens to the arrays that networks are trained and measured on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sharpness_phases.data.catalogue import EMBEDDED, ONE_POINT
+from sharpness_phases.data.catalogue import EMBEDDED, ONE_POINT, DataSetInfo, DataSize, described
 from sharpness_phases.data.loading import load_image_set
+from sharpness_phases.data.tokens import load_tokens
 from sharpness_phases.errors import UserError
 
 _CHUNK = 4096
@@ -20,12 +21,13 @@ _SUBSET, _MEASUREMENT, _BATCHES = 1, 2, 3
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Standardised training examples.
+    """Training examples, standardised if they are images.
 
     Attributes:
         name: Name of the data set.
-        x: Images, float32, shape (N, height, width, channels); or vectors, shape (N, length).
-        y: One-hot targets, float32, shape (N, classes).
+        x: Images, float32, shape (N, height, width, channels); or vectors, shape (N, length); or tokens, int32, shape
+            (N, length).
+        y: One-hot targets, float32, shape (N, classes); of tokens classes, int32, shape (N,) or (N, length).
         classes: Number of classes K.
     """
 
@@ -41,13 +43,17 @@ class TrainingData:
 
 
 def prepare(
-    dataset: str = EMBEDDED, train_examples: int | None = None, data_dir: str | None = None, seed: int = 0
+    dataset: str | DataSize = EMBEDDED,
+    train_examples: int | None = None,
+    data_dir: str | None = None,
+    seed: int = 0,
 ) -> TrainingData:
     """Load, select, standardise and encode training examples.
 
     Args:
-        dataset: One of `sharpness_phases.data.catalogue.DATA_SETS`.
-        train_examples: Size of a class-balanced subset; None for all.
+        dataset: One of `sharpness_phases.data.catalogue.DATA_SETS`, by its name or, with what decides its size, as a
+            `DataSize`.
+        train_examples: Size of a class-balanced subset, of text of any; None for all.
         data_dir: Folder of TensorFlow Datasets; its default folder if None. Not used for the embedded set.
         seed: Fixes the subset.
 
@@ -57,9 +63,12 @@ def prepare(
     Raises:
         UserError: If the image set holds values that are not finite; or, from within, if it cannot be loaded.
     """
-    if dataset == ONE_POINT:
+    size = dataset if isinstance(dataset, DataSize) else DataSize(dataset)
+    if size.dataset == ONE_POINT:
         return TrainingData(ONE_POINT, np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32), classes=1)
-    images = load_image_set(dataset, data_dir)
+    if (info := described(size)).kind == "tokens":
+        return _prepare_tokens(size, info, train_examples, seed)
+    images = load_image_set(size.dataset, data_dir)
     x, labels = images.train_images, images.train_labels
     broken = 0 if x.dtype.kind in "iu" else int((~np.isfinite(x)).any(axis=tuple(range(1, x.ndim))).sum())
     if broken:
@@ -68,6 +77,22 @@ def prepare(
         chosen = balanced_subset(labels, train_examples, seed)
         x, labels = x[chosen], labels[chosen]
     return TrainingData(images.name, standardize(x), one_hot(labels, images.classes), images.classes)
+
+
+def _prepare_tokens(size: DataSize, info: DataSetInfo, train_examples: int | None, seed: int) -> TrainingData:
+    """Load and select sequences; a text with fewer examples than are asked for ends with `UserError`."""
+    x, y = load_tokens(size)
+    needed = train_examples or 1
+    if len(x) < needed:
+        raise UserError(
+            f"data: {size.path or size.dataset} has {len(x)} examples of {size.context_length} tokens with one behind "
+            f"them; {needed} are needed. Lower data.context_length or data.train_examples."
+        )
+    if train_examples is not None:
+        labels = np.zeros(len(y), np.int64) if info.everywhere else y
+        chosen = balanced_subset(labels, train_examples, seed)
+        x, y = x[chosen], y[chosen]
+    return TrainingData(size.dataset, x, y, info.classes)
 
 
 def standardize(images: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.config.sections import Section
 from sharpness_phases.custom_code import custom_code_digest, names_custom_code
+from sharpness_phases.data.tokens import text_digest
 from sharpness_phases.runs.spec import CONDUCT, Cell, Purpose, RunSpec, cells, purposes
 
 if TYPE_CHECKING:
@@ -46,8 +47,12 @@ _HASHED_IN_0_1: dict[str, tuple[str, ...]] = {
 runs are found; a key that came later is hashed only where it differs from its default. A section that decides numbers
 and came later is listed without keys."""
 
-_DECIDES_NOTHING = {"data": ("data_dir",), "sharpness": ("chunk_size",)}
-"""Keys of these sections that change no number, beyond rounding, of a network of this project."""
+_DECIDES_NOTHING = {"data": ("data_dir", "path"), "sharpness": ("chunk_size",)}
+"""Keys of these sections that change no number, beyond rounding, of a network of this project. The content of a text
+decides, and not its place: see `own_code`."""
+
+TEXT_FILE = "data.path"
+"""The name under which the digest of a text file stands among those of the user's own code."""
 
 
 def run_id(description: Mapping[str, Plain]) -> str:
@@ -68,7 +73,7 @@ def identity(config: ExperimentConfig, spec: RunSpec) -> str:
 
     Args:
         config: The experiment; its name, grid, executor, chunks and pictures do not change a run, nor does XLA beyond
-            rounding. Chunks do change one of a model of the user's own that holds batch normalisation.
+            rounding. Chunks do change one of a model that holds batch normalisation.
         spec: The run.
 
     Returns:
@@ -82,7 +87,7 @@ class Computed(NamedTuple):
 
     Attributes:
         numerics: The `NUMERICS` of this project's code.
-        own: The digest of every function of the user's own that the config names.
+        own: The digest of every function, and of the text, of the user's own that the config names.
     """
 
     numerics: int
@@ -90,7 +95,7 @@ class Computed(NamedTuple):
 
 
 def own_code(config: ExperimentConfig, of_one_file: bool = False) -> dict[str, str]:
-    """The digests of the user's own code in a config, as it is at this moment.
+    """The digests of the user's own code and text in a config, as they are at this moment.
 
     Args:
         config: The experiment.
@@ -100,7 +105,8 @@ def own_code(config: ExperimentConfig, of_one_file: bool = False) -> dict[str, s
         An entry for every such name.
     """
     names = [name for name in (config.model.family, config.loss, config.optimizer.name) if names_custom_code(name)]
-    return {name: custom_code_digest(name, of_one_file) for name in names}
+    text = {} if config.data.path is None else {TEXT_FILE: text_digest(config.data.path)}
+    return {name: custom_code_digest(name, of_one_file) for name in names} | text
 
 
 def identities(config: ExperimentConfig, spec: RunSpec, computed: Computed | None = None) -> Iterator[str]:
@@ -124,8 +130,9 @@ def identities(config: ExperimentConfig, spec: RunSpec, computed: Computed | Non
 
 
 def _chunks_may_decide(config: ExperimentConfig) -> bool:
-    """Whether a model of the user's own may hold batch normalisation, which takes the statistics of each chunk."""
-    return names_custom_code(config.model.family) and config.sharpness.batch_norm == "batch"
+    """Whether the model holds batch normalisation, which takes the statistics of each chunk, or may do, being own."""
+    may_hold = names_custom_code(config.model.family) or config.model.normalization == "batch"
+    return may_hold and config.sharpness.batch_norm == "batch"
 
 
 def belonging(config: ExperimentConfig, runs: pd.DataFrame) -> pd.DataFrame:

@@ -10,8 +10,16 @@ from sharpness_phases.config.sections import Section
 from sharpness_phases.runs.identity import identity
 from sharpness_phases.runs.spec import Cell, RunSpec
 
-_OF_THE_MACHINE = ("executor", "device.xla", "device.deterministic", "data.data_dir", "sharpness.chunk_size")
-"""Keys, or sections, that say how and where it is computed: neither runs nor tables depend on them beyond rounding."""
+_OF_THE_MACHINE = (
+    "executor",
+    "device.xla",
+    "device.deterministic",
+    "data.data_dir",
+    "data.path",
+    "sharpness.chunk_size",
+)
+"""Keys, or sections, that say how and where it is computed: neither runs nor tables depend on them beyond rounding. Of
+a text's path that is so as far as the content is the same."""
 
 _ANY_RUN = RunSpec(Cell(depth=1, width=1, seed=0))
 """The state before training: what decides its id decides that of every run."""

@@ -209,6 +209,7 @@ def _in_double_precision(simulator: Simulator, config: ExperimentConfig, cell: C
         model = SharpnessModel(
             network, simulator.measurement, every=0, chunk_size=chunk_size, verify=False, batch_norm=statistics
         )
-        model.compile(optimizer="sgd", loss=build_loss(config.loss, "float64"), jit_compile=False)
+        loss = build_loss(config.loss, "float64", config.data.info.has_labels)
+        model.compile(optimizer="sgd", loss=loss, jit_compile=False)
         model.tracker  # noqa: B018  # built in this precision
     return model

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
-from sharpness_phases.data.catalogue import DATA_SETS
 from sharpness_phases.runs.axis import preconditions
 from sharpness_phases.runs.spec import Cell, saturation_steps
 from sharpness_phases.sweep.losses import build_loss
@@ -141,8 +140,8 @@ def estimate(config: ExperimentConfig, rate: float) -> list[Estimate]:
 
 
 def _estimate(config: ExperimentConfig, depth: int, width: int, rate: float) -> Estimate:
-    info, n = DATA_SETS[config.data.dataset], config.sweep.seeds
-    network = build_network(config.model, Cell(depth, width, 0), info.shape, info.classes)
+    n = config.sweep.seeds
+    network = build_network(config.model, Cell(depth, width, 0), config.data.info)
     parameters = sum(weight.shape.num_elements() for weight in (v.value for v in network.trainable_variables))
     work = _work(config)
     flops = _flops(work, config, forward_flops(network), _product_flops_of_one_example(config, network))
@@ -223,8 +222,10 @@ def forward_flops(network: keras.Model) -> float:
 
 
 def _product_flops_of_one_example(config: ExperimentConfig, network: keras.Model) -> float:
-    x, y = tf.zeros([1, *network.input_shape[1:]], network.input.dtype), tf.zeros([1, network.output_shape[-1]])
-    return product_flops(Objective(network, build_loss(config.loss)).hessian(x, y))
+    x, outputs = tf.zeros([1, *network.input_shape[1:]], network.input.dtype), [1, *network.output_shape[1:]]
+    labels = config.data.info.has_labels
+    y = tf.zeros(outputs[:-1], tf.int32) if labels else tf.zeros(outputs)
+    return product_flops(Objective(network, build_loss(config.loss, of_labels=labels)).hessian(x, y))
 
 
 def product_flops(operator: HessianOperator) -> float:

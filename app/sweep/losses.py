@@ -9,14 +9,14 @@ import keras
 
 from sharpness_phases.custom_code import load_custom, names_custom_code
 from sharpness_phases.errors import UserError
-from sharpness_phases.training.losses import HalfMeanSquaredError
+from sharpness_phases.training.losses import HalfMeanSquaredError, SparseHalfMeanSquaredError
 
 LOSSES = ("mse", "xent")
 
 Tensor: TypeAlias = Any  # a tensor of TensorFlow, or what Keras makes one of
 
 
-def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
+def build_loss(name: str, dtype: str = "float32", of_labels: bool = False) -> keras.losses.Loss:
     """Build a loss by its name in a config.
 
     A loss of the user's own that cannot be imported, or is no loss, ends with `UserError`.
@@ -25,6 +25,8 @@ def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
         name: "mse" (half mean squared error), "xent" (softmax cross-entropy on logits), or "package.module:name" of a
             Keras loss: a class, an object, or a function (targets, outputs) -> losses of the examples.
         dtype: Dtype of the computation.
+        of_labels: Whether targets are labels, of the shape of the outputs without their last axis, instead of one-hot;
+            a loss of the user's own gets them as they are.
 
     Returns:
         The Keras loss object.
@@ -33,9 +35,10 @@ def build_loss(name: str, dtype: str = "float32") -> keras.losses.Loss:
         ValueError: If the name is unknown.
     """
     if name == "mse":
-        return HalfMeanSquaredError(dtype=dtype)
+        return (SparseHalfMeanSquaredError if of_labels else HalfMeanSquaredError)(dtype=dtype)
     if name == "xent":
-        return keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype)
+        kinds = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
+        return kinds[0 if of_labels else 1](from_logits=True, dtype=dtype)
     if names_custom_code(name):
         return _own_loss(name, dtype)
     raise ValueError(f"Unknown loss {name!r}; allowed: {', '.join(LOSSES)}.")

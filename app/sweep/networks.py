@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from sharpness_phases.config.sections import ModelConfig
 from sharpness_phases.custom_code import load_custom
+from sharpness_phases.data.catalogue import DataSetInfo
 from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.models import FAMILIES, family
+from sharpness_phases.models.families import OWN_SETTINGS, Tokens
 from sharpness_phases.models.initial import subtract_initial_output
 from sharpness_phases.runs.spec import Cell
 from sharpness_phases.training.measurement_set import require_one_precision
@@ -19,7 +21,7 @@ _COPIES = 4
 training, a gradient, and an eigenvector; of 4 bytes a number."""
 
 
-def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def build_network(config: ModelConfig, cell: Cell, data: DataSetInfo) -> keras.Model:
     """Build a cell's network with its initial weights.
 
     A function of the user's own that cannot be imported, fails, or does not return such a model ends with `UserError`,
@@ -28,28 +30,31 @@ def build_network(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...],
     Args:
         config: The `model` section.
         cell: Depth, width and seed.
-        input_shape: Shape of one example.
-        classes: Number of outputs.
+        data: What is known of the examples.
 
     Returns:
-        A Keras model from (batch, *input_shape) to (batch, classes).
+        A Keras model from (batch, *data.shape) to (batch, *data.output_shape).
     """
-    network = _build(config, cell, input_shape, classes)
+    network = _build(config, cell, data)
     if config.subtract_initial:
-        return subtract_initial_output(network, _build(config, cell, input_shape, classes))
+        return subtract_initial_output(network, _build(config, cell, data))
     return network
 
 
-def _build(config: ModelConfig, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def _build(config: ModelConfig, cell: Cell, data: DataSetInfo) -> keras.Model:
     if config.is_custom:
-        return _build_own(config.family, cell, input_shape, classes)
+        return _build_own(config.family, cell, data)
     _require_memory(config, cell)
-    settings = config.model_dump(exclude={"family", "subtract_initial"})
-    if not FAMILIES[config.family].normalizes:
-        del settings["normalization"]
+    info = FAMILIES[config.family]
+    others = {"family", "subtract_initial", *OWN_SETTINGS} - set(info.settings)
+    if info.normalizations == ("none",):
+        others.add("normalization")
+    settings = config.model_dump(exclude=others)
+    settings["dtype"] = keras.config.floatx()
     factory = family(config.family)(width=cell.width, depth=cell.depth, **settings)
+    tokens = Tokens(data.vocabulary, data.everywhere) if data.kind == "tokens" else None
     try:
-        return factory.build(input_shape, classes, cell.seed)
+        return factory.build(data.shape, data.classes, cell.seed, tokens)
     except (tf.errors.ResourceExhaustedError, MemoryError):
         raise MachineError(_too_large(cell, "its weights do not fit into the memory")) from None
 
@@ -76,14 +81,16 @@ def _too_large(cell: Cell, reason: str) -> str:
     return f"{cell.name} is too large for this machine: {reason}. Lower sweep.widths or sweep.depths."
 
 
-def _build_own(location: str, cell: Cell, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+def _build_own(location: str, cell: Cell, data: DataSetInfo) -> keras.Model:
     function = load_custom(location, "model.family")
     try:
-        network = function(width=cell.width, depth=cell.depth, input_shape=input_shape, classes=classes, seed=cell.seed)
+        network = function(
+            width=cell.width, depth=cell.depth, input_shape=data.shape, classes=data.classes, seed=cell.seed
+        )
     except Exception as error:
         raise UserError(f"model.family: {location} failed for {cell.name}: {type(error).__name__}: {error}") from error
-    shape = getattr(network, "output_shape", None)
-    if isinstance(network, keras.Model) and shape is not None and tuple(shape) == (None, classes):
+    shape, needed = getattr(network, "output_shape", None), (None, *data.output_shape)
+    if isinstance(network, keras.Model) and shape is not None and tuple(shape) == needed:
         try:
             require_one_precision(network)
         except ValueError as error:
@@ -92,4 +99,4 @@ def _build_own(location: str, cell: Cell, input_shape: tuple[int, ...], classes:
     found = type(network).__name__
     if isinstance(network, keras.Model):
         found = f"outputs {shape}" if shape else "a model without inputs; begin it with keras.Input(input_shape)"
-    raise UserError(f"model.family: {location} must return a Keras model with outputs (None, {classes}); got {found}")
+    raise UserError(f"model.family: {location} must return a Keras model with outputs {needed}; got {found}")

@@ -303,7 +303,7 @@ def _require(ray: RayModule, settings: ExecutorConfig) -> None:
 
 
 def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
-    """The same config for another working directory, as a worker's: a relative `data.data_dir` is made absolute."""
-    if config.data.data_dir is None:
-        return config
-    return config.changed(data={"data_dir": str(Path(config.data.data_dir).resolve())})
+    """The same config for another working directory, as a worker's: `data.data_dir` and `data.path` are absolute."""
+    given = {"data_dir": config.data.data_dir, "path": config.data.path}
+    absolute = {key: str(Path(path).expanduser().resolve()) for key, path in given.items() if path is not None}
+    return config.changed(data=absolute) if absolute else config

@@ -20,7 +20,7 @@ from sharpness_phases.custom_code import names_custom_code
 from sharpness_phases.data.preprocessing import TrainingData, batch_indices, measurement_indices, prepare
 from sharpness_phases.errors import MachineError, UserError
 from sharpness_phases.runs.axis import axis_of, preconditions
-from sharpness_phases.runs.identity import own_code
+from sharpness_phases.runs.identity import TEXT_FILE, own_code
 from sharpness_phases.runs.spec import Cell, RunSpec, cells, learning_rates, limits_of
 from sharpness_phases.runs.trajectory import Trajectory
 from sharpness_phases.sweep.losses import build_loss
@@ -60,7 +60,7 @@ class Simulator:
     def data(self) -> TrainingData:
         """The training data."""
         data = self._config.data
-        return prepare(data.dataset, data.train_examples, data.data_dir, data.seed)
+        return prepare(data.size, data.train_examples, data.data_dir, data.seed)
 
     @cached_property
     def measurement(self) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +71,7 @@ class Simulator:
 
     def network(self, cell: Cell) -> keras.Model:
         """A new network with the cell's initial weights."""
-        return build_network(self._config.model, cell, self.data.input_shape, self.data.classes)
+        return build_network(self._config.model, cell, self._config.data.info)
 
     def runner(self, cell: Cell) -> TrajectoryRunner:
         """The compiled runner of a cell's architecture, traced once for all its seeds and learning rates."""
@@ -83,16 +83,17 @@ class Simulator:
         return self._runner
 
     def require_unchanged_code(self) -> None:
-        """Refuse to go on after the user's own code has changed: a run's id tells the code that it was computed by.
+        """Refuse to go on after the user's own code or text has changed: a run's id tells by what it was computed.
 
         Raises:
             UserError: If it has changed.
         """
         now = own_code(self._config)
         if changed := [name for name, digest in self._own_code.items() if now[name] != digest]:
+            kind = "file" if changed == [TEXT_FILE] else "code"
             raise UserError(
-                f"The code of {' and '.join(changed)} was changed while the experiment ran. Finished runs are kept, as "
-                "runs of the code before; run again to begin with the new one."
+                f"The {kind} of {' and '.join(changed)} was changed while the experiment ran. Finished runs are kept, "
+                f"as runs of the {kind} before; run again to begin with the new one."
             )
 
     def within_memory(self, compute: Callable[[], T]) -> T:
@@ -144,9 +145,11 @@ class Simulator:
         )
 
     def _chunks_decide(self) -> bool:
-        """Whether another chunk size gives other numbers: with batch normalisation in a model of the user's own."""
-        if not names_custom_code(self._config.model.family) or self._config.sharpness.batch_norm != "batch":
+        """Whether another chunk size gives other numbers: with batch normalisation."""
+        if self._config.sharpness.batch_norm != "batch":
             return False
+        if not names_custom_code(self._config.model.family):
+            return self._config.model.normalization == "batch"
         return bool(trained_batch_normalization(self.network(cells(self._config)[0])))
 
     def model(self, cell: Cell) -> SharpnessModel:
@@ -163,7 +166,8 @@ class Simulator:
             preconditioned=preconditions(config.trained_by),
         )
         optimizer = build_optimizer(config.trained_by)
-        model.compile(optimizer=optimizer, loss=build_loss(config.loss), jit_compile=uses_xla(config.device.xla))
+        loss = build_loss(config.loss, of_labels=config.data.info.has_labels)
+        model.compile(optimizer=optimizer, loss=loss, jit_compile=uses_xla(config.device.xla))
         return model
 
 

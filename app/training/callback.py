@@ -10,7 +10,8 @@ import keras
 
 from sharpness_phases.curvature.operator import Solver
 from sharpness_phases.curvature.preconditioned import participation_ratio
-from sharpness_phases.training.measurement_set import Examples
+from sharpness_phases.training.batches import Data, is_data_set
+from sharpness_phases.training.measurement_set import ClassWeight, measurement_data
 from sharpness_phases.training.optimizers import HESSIAN, StabilityEdge, stability_edge
 from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
 from sharpness_phases.training.schedule import Logs, Schedule
@@ -63,7 +64,8 @@ class SharpnessCallback(keras.callbacks.Callback):
     `CSVLogger`.
 
     Args:
-        measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...) to measure on.
+        measurement: What to measure on: (x, y) or (x, y, sample_weight) of arrays (M, ...), nested as the model takes
+            them, or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches of these; see `SharpnessModel`.
         every: Measure after every k-th epoch or step, and once before training.
         unit: "epochs" or "steps" (of the optimizer; with `steps_per_execution`, after the execution they fall into).
         solver: Eigenvalue solver; `Lanczos()` by default.
@@ -72,6 +74,8 @@ class SharpnessCallback(keras.callbacks.Callback):
         batch_norm: Whether batch normalisation that trains uses the statistics of the measurement set ("batch"), as
             training uses those of its batch, or its moving ones ("inference"); see `SharpnessModel`.
         preconditioned: Whether to measure P^-1/2 H P^-1/2 where the optimizer has a preconditioner P; False for H.
+        examples: Number M of examples to measure on, the first; None for all of arrays and at most 1024 of a data set.
+        class_weight: Weights of the measured examples by class, as of `fit`; in the place of `sample_weight`.
 
     Attributes:
         history: The measurements of the last `fit`, as `Measured` tuples; `pandas.DataFrame(callback.history)` has a
@@ -94,7 +98,7 @@ class SharpnessCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        measurement: tuple[Examples, Examples],
+        measurement: Data,
         every: int = 1,
         unit: str = "epochs",
         solver: Solver | None = None,
@@ -102,17 +106,22 @@ class SharpnessCallback(keras.callbacks.Callback):
         verify: bool = True,
         batch_norm: BatchNorm = "batch",
         preconditioned: bool = True,
+        examples: int | None = None,
+        class_weight: ClassWeight | None = None,
     ) -> None:
         super().__init__()
         self._schedule = Schedule(every, unit)
         self.history: list[Measured] = []
         self._settings: dict[str, Any] = {
-            "measurement": measurement,
+            # Of a data set, the same examples for every `fit`.
+            "measurement": tuple(measurement_data(measurement, examples)) if is_data_set(measurement) else measurement,
             "solver": solver,
             "chunk_size": chunk_size,
             "verify": verify,
             "batch_norm": require_batch_norm(batch_norm),
             "preconditioned": preconditioned,
+            "examples": examples,
+            "class_weight": class_weight,
         }
         self._measuring: SharpnessModel | None = None
         self._said_unknown = False

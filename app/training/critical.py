@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from typing import NamedTuple, TypeVar
 
 import keras
@@ -175,6 +176,19 @@ class NextStep:
         self._slope = self._compiled(self._slope_along)
         self._derivatives = self._compiled(self._derivatives_along)
         self._by_differences = _needs_differences(model)
+
+    def on(self, batch: Batch) -> NextStep:
+        """The next step on another batch, which D and L are then of; what was traced is used again.
+
+        Args:
+            batch: Examples of the same shapes.
+
+        Returns:
+            What measures it.
+        """
+        other = copy(self)
+        other._batch = other._against = batch
+        return other
 
     def measure(self, start: float | None = None) -> CriticalLearningRate:
         """Find eta_c at the present weights and state.

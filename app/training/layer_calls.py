@@ -21,11 +21,13 @@ class LayerCall(NamedTuple):
         layer: The layer.
         arguments: Its positional arguments.
         keywords: Its keyword arguments.
+        outputs: What it gave.
     """
 
     layer: keras.layers.Layer
     arguments: tuple[CallArguments, ...]
     keywords: dict[str, CallArguments]
+    outputs: CallArguments = None
 
 
 def calls_of(layers: Collection[keras.layers.Layer], run: Callable[[], object]) -> list[LayerCall]:
@@ -46,7 +48,7 @@ def calls_of(layers: Collection[keras.layers.Layer], run: Callable[[], object]) 
     def recorded(layer: keras.layers.Layer, *arguments: CallArguments, **keywords: CallArguments) -> CallArguments:
         outputs = call(layer, *arguments, **keywords)
         if id(layer) in wanted:
-            found.setdefault(id(layer), LayerCall(layer, arguments, keywords))
+            found.setdefault(id(layer), LayerCall(layer, arguments, keywords, outputs))
         return outputs
 
     with substituted([Substitution(keras.layers.Layer, "__call__", recorded)]):

@@ -17,6 +17,7 @@ from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.differences import Comparison, compare_products
 from sharpness_phases.training.layer_calls import CallArguments, LayerCall
 from sharpness_phases.training.layer_kinds import in_double_precision
+from sharpness_phases.training.precision import in_precision_of_weights
 from sharpness_phases.training.right_derivatives import BatchNorm, measured
 from sharpness_phases.training.smooth import without_kinks
 
@@ -45,7 +46,7 @@ def probe(call: LayerCall, batch_norm: BatchNorm) -> Comparison:
         found = thread.submit(_probe_copy, call, batch_norm).result()
     if found is not None and (found.agrees or found.settled_on is not None):
         return found
-    with _state_put_back(call.layer):
+    with _state_put_back(call.layer), in_precision_of_weights(call.layer):
         arguments, keywords = _moved(call, None)
         return _compare(call.layer, arguments, keywords, batch_norm)
 

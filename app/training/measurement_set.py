@@ -2,54 +2,122 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from sharpness_phases.curvature.examples import Nested, map_arrays
+from sharpness_phases.training.batches import Batch, Data, is_data_set, one_batch
+
 Examples: TypeAlias = np.ndarray | tf.Tensor
 """Inputs, targets or outputs of M examples, shape (M, ...)."""
 
+FROM_A_DATA_SET = 1024
+"""Examples taken from a data set of which no number is asked for: as many as `recommend_learning_rate` measures on."""
 
-def as_tensors(measurement: tuple[Examples, Examples], network: keras.Model) -> tuple[tf.Tensor, tf.Tensor]:
-    """Check a measurement set and move it to the device.
+ClassWeight: TypeAlias = Mapping[int, float]
+"""Weight of the examples of a class, by its number; 1 for a class that is not there."""
 
-    A network with several inputs or outputs is refused by `require_one_array`, one of mixed precision by
-    `require_one_precision`, each with a `ValueError`.
+
+class Weighted(NamedTuple):
+    """Targets with the weights of their examples.
+
+    Attributes:
+        targets: Arrays (M, ...), or None.
+        sample_weight: Weights, arrays (M,) or of what the loss weighs, such as (M, T) for tokens.
+    """
+
+    targets: Nested
+    sample_weight: Nested
+
+
+def with_weights(y: Nested, sample_weight: Nested) -> Nested:
+    """Targets as a loss is differentiated with: `Weighted`, or where there are no weights as they are."""
+    return y if sample_weight is None else Weighted(y, sample_weight)
+
+
+def without_weights(y: Nested) -> Weighted:
+    """Targets apart from their weights, which may be None."""
+    return y if isinstance(y, Weighted) else Weighted(y, None)
+
+
+def measurement_data(
+    data: Data,
+    examples: int | None = None,
+    class_weight: ClassWeight | None = None,
+    network: keras.Model | None = None,
+    name: str = "measurement",
+) -> Batch:
+    """A measurement set, from whatever Keras trains on.
 
     Args:
-        measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...).
-        network: The model that is measured; it decides the dtype of inputs.
+        data: (x,), (x, y) or (x, y, sample_weight) of arrays, nested as the model takes them, or a `tf.data.Dataset` or
+            `keras.utils.PyDataset` of batches of these, whose first examples are taken.
+        examples: Number M of examples, or all that there are if they are fewer. None: all of arrays, and
+            `FROM_A_DATA_SET` of a data set.
+        class_weight: Weights by class, as of `fit`, in the place of `sample_weight`.
+        network: The model that is measured; it decides the dtype of inputs. None: that of the data, as `fit` casts it.
+        name: What messages call the data.
 
     Returns:
-        Two tensors; images and other real numbers in the network's dtype, integer inputs as they are.
+        Inputs, targets (or None) and weights (or None), as tensors, nested as given.
 
     Raises:
-        ValueError: If `measurement` is not a pair of equal lengths, at least 1.
+        ValueError: If there are no examples, their numbers differ, their shapes do (ragged batches), or both kinds of
+            weights are given.
     """
-    require_one_array(network)
-    require_one_precision(network)
-    if not isinstance(measurement, tuple | list) or len(measurement) != 2:
-        raise ValueError(f"`measurement` must be a pair (x, y). Received: {type(measurement).__name__}.")
-    x, y = (tf.convert_to_tensor(part) for part in measurement)
-    if len(x) != len(y) or len(x) == 0:
+    if examples is None and is_data_set(data):
+        examples = FROM_A_DATA_SET
+    precision = None if network is None else _precision_of(network)
+    x, y, sample_weight = one_batch(data, examples, name, precision == "float64")
+    if class_weight is not None:
+        if sample_weight is not None:
+            raise ValueError(f"`{name}` has sample weights already: give these or `class_weight`.")
+        sample_weight = tf.constant(_weights_of_classes(y, class_weight), keras.backend.floatx())
+    if precision is not None:
+        x = map_arrays(lambda array: _as_input(array, precision), x)
+    return Batch(x, y, sample_weight)
+
+
+def _precision_of(network: keras.Model) -> str:
+    """The dtype of the weights; of a network that has none yet, the one it says."""
+    dtypes = {weight.dtype for weight in network.weights}
+    return "float64" if "float64" in dtypes else network.variable_dtype
+
+
+def _as_input(array: tf.Tensor, precision: str) -> tf.Tensor:
+    """Images and other real numbers in the precision of the weights, integers and strings as they are."""
+    return tf.cast(array, precision) if array.dtype.is_floating or array.dtype == tf.uint8 else array
+
+
+def _weights_of_classes(y: Nested, class_weight: ClassWeight) -> np.ndarray:
+    """A weight for each example, (M,), as `fit` gives it: by its label, or the largest of its one-hot targets."""
+    array: tf.Tensor | None = y if tf.is_tensor(y) else None
+    if array is None or len(array.shape) > 2:
+        shape = "several arrays or none" if array is None else f"shape {tuple(array.shape)}"
         raise ValueError(
-            f"`measurement` needs equally many inputs and targets, at least one. Received: {len(x)} and {len(y)}."
+            "`class_weight` needs one array of targets, labels (M,) or one-hot (M, K): with others give weights of "
+            f"examples, (x, y, sample_weight). Received: targets of {shape}."
         )
-    return tf.cast(x, network.compute_dtype) if x.dtype.is_floating or x.dtype == tf.uint8 else x, y
+    labels = array.numpy()
+    labels = labels.argmax(axis=-1) if labels.ndim == 2 and labels.shape[-1] != 1 else labels.reshape(-1)
+    return np.array([class_weight.get(int(label), 1.0) for label in np.round(labels)])
 
 
 def require_one_array(network: keras.Model) -> None:
-    """Refuse a network with several inputs or outputs.
+    """Refuse a network with several inputs or outputs, or of mixed precision, which is not trained for advice.
 
     Args:
         network: Any Keras model. One without `inputs` and `outputs`, as a subclassed model is, is taken to have one of
             each.
 
     Raises:
-        ValueError: If the network has more than one input or output.
+        ValueError: If the network has more than one input or output, or `require_one_precision` refuses it.
     """
+    require_one_precision(network)
     inputs, outputs = (len(getattr(network, side, None) or [None]) for side in ("inputs", "outputs"))
     if inputs > 1 or outputs > 1:
         raise ValueError(
@@ -59,7 +127,7 @@ def require_one_array(network: keras.Model) -> None:
 
 
 def require_one_precision(network: keras.Model) -> None:
-    """Refuse mixed precision: products in float16 overflow or vanish, and the loss scale of training is no part of H.
+    """Refuse mixed precision where a network is to be trained as well: short runs have no loss scale.
 
     Args:
         network: Any Keras model.
@@ -70,24 +138,32 @@ def require_one_precision(network: keras.Model) -> None:
     for layer in network._flatten_layers():
         if layer.weights and layer.compute_dtype != layer.variable_dtype:
             raise ValueError(
-                "The sharpness is measured in the precision of the weights. Received: layer "
+                "Runs are made in the precision of the weights. Received: layer "
                 f"{layer.name!r} with weights in {layer.variable_dtype} that computes in {layer.compute_dtype}. Build "
-                "the network with the dtype policy 'float32' to measure it; what is found holds for mixed precision."
+                "the network with the dtype policy 'float32'; what is found holds for mixed precision."
             )
 
 
-def accuracy(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+def accuracy(y: Nested, outputs: Nested) -> tf.Tensor:
     """Share of examples whose largest output is their class; NaN for outputs that are not class scores.
 
     Args:
-        y: Labels (M,) or (M, 1), or one-hot targets (M, K).
-        outputs: Class scores (M, K).
+        y: Labels (M,) or (M, 1), or one-hot targets (M, K); or integer labels (M, ...) of parts of the examples, as of
+            their tokens, of which the share is then. Their weights do not count.
+        outputs: Class scores (M, K), or (M, ..., K).
 
     Returns:
         A scalar tensor.
     """
-    if len(outputs.shape) != 2 or outputs.shape[-1] < 2:
+    targets = without_weights(y).targets
+    if not (tf.is_tensor(targets) and tf.is_tensor(outputs)):
         return tf.constant(float("nan"))
-    sparse = len(y.shape) == 1 or y.shape[-1] == 1
-    classes = tf.cast(tf.reshape(y, [-1]), tf.int64) if sparse else tf.argmax(y, axis=-1)
-    return tf.reduce_mean(tf.cast(tf.argmax(outputs, axis=-1) == classes, tf.float32))
+    labels: tf.Tensor = targets
+    scores: tf.Tensor = outputs
+    if labels.dtype.is_integer and len(scores.shape) == len(labels.shape) + 1 > 2:
+        labels, scores = tf.reshape(labels, [-1]), tf.reshape(scores, [-1, scores.shape[-1]])
+    if len(scores.shape) != 2 or scores.shape[-1] < 2 or labels.dtype == tf.string:
+        return tf.constant(float("nan"))
+    sparse = len(labels.shape) == 1 or labels.shape[-1] == 1
+    classes = tf.cast(tf.reshape(labels, [-1]), tf.int64) if sparse else tf.argmax(labels, axis=-1)
+    return tf.reduce_mean(tf.cast(tf.argmax(scores, axis=-1) == classes, tf.float32))

@@ -67,6 +67,20 @@ def measured(batch_norm: BatchNorm = "batch") -> Iterator[None]:
         yield
 
 
+@contextmanager
+def nothing_assigned() -> Iterator[None]:
+    """Let this thread compute a loss without a trace: what it would assign to Keras' variables is dropped.
+
+    Keras' loss of several outputs counts each of them in a metric, and so may a loss of the user's. A
+    `keras.StatelessScope` would drop these, too, but with them the losses of `add_loss` and of regularisers.
+
+    Yields:
+        Nothing.
+    """
+    with substituted([Substitution(keras.Variable, "_direct_assign", lambda variable, value: None)]):
+        yield
+
+
 def trained_batch_normalization(network: keras.Model) -> list[keras.layers.BatchNormalization]:
     """The batch normalisations that training lets normalise by the batch.
 

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sharpness_phases.curvature.examples import Nested, arrays_of, map_arrays, take
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.differences import Comparison, compare_products
@@ -45,7 +46,7 @@ class SecondDerivativeError(ValueError):
 
 
 def check_second_derivatives(
-    network: keras.Model, objective: Objective, x: tf.Tensor, y: tf.Tensor, batch_norm: BatchNorm
+    network: keras.Model, objective: Objective, x: Nested, y: Nested, batch_norm: BatchNorm
 ) -> bool:
     """Refuse a network or a loss whose second derivatives are wrong.
 
@@ -56,8 +57,8 @@ def check_second_derivatives(
     Args:
         network: A Keras model that is built.
         objective: Its loss.
-        x: Inputs, shape (B, ...), of which a few are taken.
-        y: Targets, shape (B, ...).
+        x: Inputs, shape (B, ...), one tensor or nested ones, of which a few are taken.
+        y: Targets, likewise.
         batch_norm: Which statistics batch normalisation uses.
 
     Returns:
@@ -66,12 +67,12 @@ def check_second_derivatives(
     """
     if batch_norm == "batch":
         _refuse_renormalization(network)
-    few = slice(0, CHECKED_EXAMPLES)
+    x, y = (take(part, slice(CHECKED_EXAMPLES)) for part in (x, y))
     layers = [
         layer for layer in network._flatten_layers() if not is_known_right(layer) and not _was_right(layer, batch_norm)
     ]
     undecided = []
-    for call in calls_of(layers, lambda: objective.outputs(x[few])) if layers else []:
+    for call in calls_of(layers, lambda: objective.outputs(x)) if layers else []:
         if _was_right(call.layer, batch_norm):
             continue  # one before it was of its kind
         found = probe(call, batch_norm)
@@ -81,7 +82,7 @@ def check_second_derivatives(
             undecided.append(where)
         elif (kind := kind_of(call.layer)) is not None:
             _found_right.add((type(call.layer), kind, batch_norm))
-    loss = _compare_loss(objective, x[few], y[few])
+    loss = _compare_loss(objective, x, y)
     _refuse(loss, "the loss, as a function of the network's outputs,")
     if undecided:
         logger.info("The check of second derivatives is inconclusive in %s.", ", ".join(undecided))
@@ -111,20 +112,32 @@ def _refuse(found: Comparison, where: str) -> None:
         )
 
 
-def _compare_loss(objective: Objective, x: tf.Tensor, y: tf.Tensor) -> Comparison:
-    """The comparison for the Hessian of the loss by the network's outputs."""
-    outputs = tf.Variable(_comparable(objective.outputs(x), y))
+def _compare_loss(objective: Objective, x: Nested, y: Nested) -> Comparison:
+    """The comparison for the Hessian of the loss by the network's outputs, of those that are real numbers."""
+    outputs = map_arrays(lambda part: _variable(part, y), objective.outputs(x))
+    real = [part for part in arrays_of(outputs) if isinstance(part, tf.Variable)]
 
-    def loss(x: tf.Tensor, y: tf.Tensor) -> Scalar:
-        return objective.loss_of_outputs(x, y, tf.convert_to_tensor(outputs))
+    def loss(x: Nested, y: Nested) -> Scalar:
+        return objective.loss_of_outputs(x, y, map_arrays(tf.convert_to_tensor, outputs))
 
-    return compare_products(HessianOperator(loss, [outputs], x, y), [outputs])
+    return compare_products(HessianOperator(loss, real, x, y), real)
 
 
-def _comparable(outputs: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+def _variable(outputs: tf.Tensor, y: Nested) -> tf.Variable | tf.Tensor:
+    """Outputs to differentiate by."""
+    return tf.Variable(_comparable(outputs, y)) if outputs.dtype.is_floating else outputs
+
+
+def _comparable(outputs: tf.Tensor, y: Nested) -> tf.Tensor:
     """The outputs, or where targets are far larger, others as large as these, so that rounding swallows no step."""
-    size, targets = (float(tf.norm(tf.cast(part, tf.float64))) / int(part.shape[0]) ** 0.5 for part in (outputs, y))
-    if not y.dtype.is_floating or targets <= max(_LARGE_TARGETS, size):
+    size = _length(outputs)
+    targets = max((_length(part) for part in arrays_of(y) if part.dtype.is_floating), default=0.0)
+    if targets <= max(_LARGE_TARGETS, size):
         return outputs
     noise = np.random.default_rng(0).standard_normal(outputs.shape)
     return outputs + tf.constant(targets * noise, outputs.dtype)
+
+
+def _length(array: tf.Tensor) -> float:
+    """Root mean square over examples of the norm of what belongs to one."""
+    return float(tf.norm(tf.cast(array, tf.float64))) / int(array.shape[0]) ** 0.5

@@ -12,10 +12,17 @@ import tensorflow as tf
 
 import sharpness_phases.models.layers  # noqa: F401  # registers our layers, so that saved models find them
 import sharpness_phases.training.losses  # noqa: F401  # registers our loss, too
+from sharpness_phases.curvature.examples import Nested, take
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
 from sharpness_phases.curvature.preconditioned import Diagonal
-from sharpness_phases.training.measurement_set import Examples, as_tensors
+from sharpness_phases.training.batches import Batch, Data, is_data_set
+from sharpness_phases.training.before_measuring import require_measurable, verified
+from sharpness_phases.training.measurement_set import (
+    ClassWeight,
+    measurement_data,
+    with_weights,
+)
 from sharpness_phases.training.objective import CompiledObjective
 from sharpness_phases.training.optimizers import (
     PRECONDITIONED,
@@ -26,14 +33,10 @@ from sharpness_phases.training.optimizers import (
 )
 from sharpness_phases.training.preconditioners import Preconditioner, has_preconditioner
 from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
-from sharpness_phases.training.second_derivatives import check_second_derivatives
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
 from sharpness_phases.training.tracker import Measurement, SharpnessTracker
 
 logger = logging.getLogger(__name__)
-
-Tensor: TypeAlias = tf.Tensor
-"""A tensor of any shape."""
 
 Setting: TypeAlias = Any
 """An argument of `keras.Model` or of its `compile`, handed on as it is."""
@@ -60,8 +63,15 @@ class SharpnessModel(keras.Model):
     the largest eigenvalue of P^-1/2 H P^-1/2 in the place of the Hessian H: the one that its edge is held against. P is
     that of the last step; before the first, it is made of the gradient on the measurement set.
 
-    What stands still while measuring: dropout, noise and augmentation are off, and every example of the measurement set
-    weighs the same: `class_weight` and `sample_weight` of `fit` weigh the training steps only. Batch normalisation that
+    Examples are one array or several: nested lists, tuples and dicts of arrays, as the network takes and gives them,
+    with targets of any shape, masks, and weights of their own. `class_weight` and `sample_weight` of `fit` weigh the
+    training steps only; what is measured has the weights of the measurement set.
+
+    The loss is that of the weights in their own precision: of mixed precision, whose weights are float32, it is
+    computed in float32. Weights that are themselves of float16 or bfloat16 are refused, and so are examples that have
+    no loss (strings, NaN, labels that are no class) and a network that draws random numbers in inference, in words.
+
+    What stands still while measuring: dropout, noise and augmentation are off. Batch normalisation that
     trains normalises by the mean and variance of the measurement set, since training descends the loss with the
     statistics of its batch, and 2/eta bounds the sharpness of that loss; of each chunk, if there is a `chunk_size`,
     which then decides the loss. What is frozen (`layer.trainable = False`, before `compile`) uses its moving
@@ -70,21 +80,27 @@ class SharpnessModel(keras.Model):
     It saves as any Keras model, whole or weights alone. The measurement set is not saved: `measure_on` after loading.
 
     Args:
-        network: The model to train, with one input and one output array; it is shared, not copied.
-        measurement: Pair (x, y) of inputs (M, ...) and targets (M, ...) to measure on. None: train without measuring.
+        network: The model to train; it is shared, not copied.
+        measurement: What to measure on: (x, y) or (x, y, sample_weight) of arrays (M, ...), nested as the network takes
+            them, or (x,) where the loss needs no targets; or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches
+            of these, whose first examples are taken once. None: train without measuring.
         solver: Eigenvalue solver; `Lanczos()` by default.
         every: Measure after every k-th optimizer step; 0 for only on request, with `sharpness()`.
         chunk_size: Number of measurement examples differentiated at once, to bound memory; None for all.
         verify: Check second derivatives before the first measurement: a product with the Hessian of each kind of layer
-            that is not known to be right is compared with central differences of the gradient.
+            that is not known to be right is compared with central differences of the gradient. It is looked for layers
+            that draw random numbers in inference, too.
         seed: Fixes the random part of start vectors.
         batch_norm: "batch" for the loss with the statistics of the measurement set; "inference" for the loss with
             moving statistics, that of `evaluate` and `predict`, which training does not descend.
         preconditioned: Whether to measure P^-1/2 H P^-1/2 where the optimizer has a preconditioner P; False for H.
+        examples: Number M of examples to measure on, the first; None for all of arrays and at most 1024 of a data set.
+        class_weight: Weights of the measured examples by class, as of `fit`; in the place of `sample_weight`.
+        **kwargs: Of `keras.Model`.
 
     Raises:
-        ValueError: If `every` is negative, `batch_norm` is no choice, `measurement` is not a pair of equal lengths, or
-            the network has several inputs or outputs.
+        ValueError: If `every` is negative, `batch_norm` is no choice, or `measurement` is none: its parts have no or
+            different numbers of examples, or no common shape.
 
     Example:
         >>> import numpy as np
@@ -100,7 +116,7 @@ class SharpnessModel(keras.Model):
     def __init__(
         self,
         network: keras.Model,
-        measurement: tuple[Examples, Examples] | None = None,
+        measurement: Data | None = None,
         solver: Solver | None = None,
         every: int = 1,
         chunk_size: int | None = None,
@@ -108,6 +124,8 @@ class SharpnessModel(keras.Model):
         seed: int = 0,
         batch_norm: BatchNorm = "batch",
         preconditioned: bool = True,
+        examples: int | None = None,
+        class_weight: ClassWeight | None = None,
         **kwargs: Setting,
     ) -> None:
         super().__init__(**kwargs)
@@ -122,14 +140,19 @@ class SharpnessModel(keras.Model):
         self._batch_norm = require_batch_norm(batch_norm)
         self._preconditioned = preconditioned
         self._live: Preconditioner | None = None
-        self._measurement = None if measurement is None else as_tensors(measurement, network)
+        self._keep(None if measurement is None else measurement_data(measurement, examples, class_weight, network))
         self._objective = CompiledObjective(network, self, self._batch_norm)
         self._measuring: SharpnessTracker | None = None
         self._lost_measurement = False
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def call(self, inputs: Nested, training: bool | None = None) -> Nested:
         """The wrapped network's output."""
         return self.network(inputs, training=training)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the network's outputs, by which losses and metrics may be given."""
+        return self.network.output_names
 
     def compile(self, *args: Setting, **kwargs: Setting) -> None:
         """Configure for training, as for any Keras model; without a `loss`, with the one that `network` has."""
@@ -139,10 +162,10 @@ class SharpnessModel(keras.Model):
 
     def compute_loss(
         self,
-        x: Tensor | None = None,
-        y: Tensor | None = None,
-        y_pred: Tensor | None = None,
-        sample_weight: Tensor | None = None,
+        x: Nested = None,
+        y: Nested = None,
+        y_pred: Nested = None,
+        sample_weight: Nested = None,
         training: bool = True,
     ) -> Scalar:
         """The loss that is trained on and whose sharpness is measured, regularisers included."""
@@ -150,18 +173,30 @@ class SharpnessModel(keras.Model):
             return self.network._compute_loss(x, y, y_pred, sample_weight, training)  # also one that a subclass defines
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def measure_on(self, x: Examples, y: Examples) -> None:
+    def measure_on(
+        self,
+        x: Nested | Data,
+        y: Nested = None,
+        sample_weight: Nested = None,
+        examples: int | None = None,
+        class_weight: ClassWeight | None = None,
+    ) -> None:
         """Measure on these examples from now on; needed after loading, as data are not saved with a model.
 
         Args:
-            x: Inputs, shape (M, ...).
+            x: Inputs, shape (M, ...), nested as the network takes them; or a `tf.data.Dataset` or
+                `keras.utils.PyDataset`.
             y: Targets, shape (M, ...), as many as inputs; else a `ValueError`.
+            sample_weight: Weights of the examples.
+            examples: Number M of examples, as at construction.
+            class_weight: Weights by class, as at construction.
         """
-        self._measurement = as_tensors((x, y), self.network)
+        data = x if is_data_set(x) else (x, y, sample_weight)
+        self._keep(measurement_data(data, examples, class_weight, self.network))
         self._measuring, self._lost_measurement = None, False
         self.train_function = None  # Keras keeps the traced step, and in it the old examples
 
-    def train_step(self, data: tuple[Tensor, ...]) -> dict[str, Scalar]:
+    def train_step(self, data: tuple[Nested, ...]) -> dict[str, Scalar]:
         """One optimizer step, then the sharpness at the new weights if it is due.
 
         Args:
@@ -170,6 +205,8 @@ class SharpnessModel(keras.Model):
         Returns:
             Keras' logs, `sharpness`, and `sharpness/threshold`.
         """
+        if self._measurement is not None and self.every > 0:
+            self.tracker  # noqa: B018  # built outside the graph, and before Keras makes metrics of losses inside it
         logs = super().train_step(data)
         if self._measurement is not None and self.every > 0:
             logs["sharpness"] = self._track()
@@ -231,9 +268,10 @@ class SharpnessModel(keras.Model):
         return self._of_set(*self._measurement_set())[0]
 
     @property
-    def measurement(self) -> tuple[Tensor, Tensor] | None:
-        """The measurement set (x, y) as tensors; None where there is none."""
-        return self._measurement
+    def measurement(self) -> tuple[Nested, ...] | None:
+        """The measurement set as tensors, (x, y) or with weights (x, y, sample_weight); None where there is none."""
+        found = self._measurement
+        return None if found is None else tuple(found[: 2 if found.sample_weight is None else 3])
 
     @property
     def traces(self) -> dict[str, int]:
@@ -281,7 +319,11 @@ class SharpnessModel(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)  # so that its saved state finds its place
 
-    def _of_set(self, x: Tensor, y: Tensor) -> tuple[Scalar, Scalar]:
+    def _keep(self, measurement: Batch | None) -> None:
+        """Set what is measured on, past Keras' setter, which would put other lists and dicts in the place of these."""
+        self.__dict__["_measurement"] = measurement
+
+    def _of_set(self, x: Nested, y: Nested) -> tuple[Scalar, Scalar]:
         """Loss and accuracy of a measurement set."""
         return self._objective.loss_and_accuracy_of_set(x, y, self._chunk_size)
 
@@ -289,22 +331,25 @@ class SharpnessModel(keras.Model):
         if not self.compiled:
             raise ValueError("Call `compile` before measuring: the sharpness is that of the compiled loss.")
 
-    def _measurement_set(self) -> tuple[Tensor, Tensor]:
+    def _measurement_set(self) -> tuple[Nested, Nested]:
+        """Inputs, and targets with their weights."""
         if self._measurement is None:
             why = f" {_NOT_SAVED}" if self._lost_measurement else ""
             raise ValueError(
                 f"No measurement set: pass `measurement=(x, y)` to SharpnessModel, or call `measure_on(x, y)`.{why}"
             )
-        return self._measurement
+        x, y, sample_weight = self._measurement
+        return x, with_weights(y, sample_weight)
 
     def _build_tracker(self) -> SharpnessTracker:
         x, y = self._measurement_set()
         if not self.network.built:
-            self.network(x[:1])
+            self.network(take(x, slice(1)))
         objective = self._objective
         variables = objective.variables
+        require_measurable(self.network, objective, x, y, self._chunk_size)
         if self._verify and not self._verified:
-            self._verified = check_second_derivatives(self.network, objective, x, y, self._batch_norm)
+            self._verified = verified(self.network, objective, x, y, self._batch_norm)
         tracker = SharpnessTracker(
             objective.loss_and_accuracy,
             variables,
@@ -342,8 +387,7 @@ class SharpnessModel(keras.Model):
         return self._preconditioned or not has_preconditioner(inner_optimizer(self.optimizer))
 
     def _track(self) -> Scalar:
-        self.tracker  # noqa: B018  # built outside the graph
-        step = tf.cast(self.optimizer.iterations.value, tf.int64)
+        step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
 
         def measured() -> Scalar:
             return self._last.assign(self._measure(step).sharpness.eigenvalue)

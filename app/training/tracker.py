@@ -7,14 +7,14 @@ from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
+from sharpness_phases.curvature.examples import Nested, as_nested_tensors, count_of, take
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import Aim, EigenResult, Operator, Scalar, Solver, Vector
 from sharpness_phases.curvature.preconditioned import Diagonal, PreconditionedOperator
 from sharpness_phases.curvature.starts import SIDE_FAILURE, RandomStarts, least_overlap
-from sharpness_phases.training.measurement_set import Examples
 
-LossAndAccuracy: TypeAlias = Callable[[Examples, Examples], tuple[Scalar, Scalar]]
+LossAndAccuracy: TypeAlias = Callable[[Nested, Nested], tuple[Scalar, Scalar]]
 """Function (x, y) -> (mean loss, another scalar mean, such as the accuracy)."""
 
 SAMPLE_SHARE = 16
@@ -69,8 +69,8 @@ class SharpnessTracker:
     Args:
         loss_and_accuracy: Function (x, y) -> (mean loss, another scalar mean).
         variables: TensorFlow variables that the loss is differentiated by.
-        x: Inputs of the measurement set, shape (M, ...).
-        y: Targets, shape (M, ...).
+        x: Inputs of the measurement set, shape (M, ...): one array, or lists, tuples and dicts of arrays.
+        y: Targets, likewise.
         solver: Eigenvalue solver.
         chunk_size: Number of examples differentiated at once; None for all.
         seed: Fixes the start vectors.
@@ -91,8 +91,8 @@ class SharpnessTracker:
         self,
         loss_and_accuracy: LossAndAccuracy,
         variables: Sequence[tf.Variable],
-        x: Examples,
-        y: Examples,
+        x: Nested,
+        y: Nested,
         solver: Solver,
         chunk_size: int | None = None,
         seed: int = 0,
@@ -100,7 +100,8 @@ class SharpnessTracker:
         of_chunks: LossAndAccuracy | None = None,
         diagonal: Diagonal | None = None,
     ) -> None:
-        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        x, y = as_nested_tensors(x), as_nested_tensors(y)
+        examples = count_of((x, y))
         self.hessian = HessianOperator(
             loss_and_accuracy, variables, x, y, chunk_size, with_accuracy=True, mean_of_chunks=of_chunks is not None
         )
@@ -115,10 +116,10 @@ class SharpnessTracker:
         self._evaluate = tf.function(lambda: (of_chunks or loss_and_accuracy)(x, y), jit_compile=compiled)
         self.sample: HessianOperator | None = None
         self.sample_share = 0.0
-        few = sample_size(len(x))
+        few = sample_size(examples)
         if few and isinstance(solver, Lanczos) and diagonal is None:
-            apart = len(x) // few  # examples may be sorted by class
-            few_x, few_y = (part[::apart][:few] for part in (x, y))
+            apart = examples // few  # examples may be sorted by class
+            few_x, few_y = (take(take(part, slice(None, None, apart)), slice(few)) for part in (x, y))
             self.sample = HessianOperator(
                 lambda x, y: loss_and_accuracy(x, y)[0],
                 variables,
@@ -127,7 +128,7 @@ class SharpnessTracker:
                 chunk_size,
                 mean_of_chunks=of_chunks is not None,
             )
-            self.sample_share = few / len(x)
+            self.sample_share = few / examples
             self._sample_solver = Lanczos(SAMPLE_TOLERANCE, basis_size=solver.basis_size)
             self._solve_sample = tf.function(self._solve_sample_at, jit_compile=compiled)
 

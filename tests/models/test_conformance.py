@@ -18,12 +18,32 @@ CASES = {
     "myrtle": ({"width": 2, "depth": 5}, (8, 8, 1)),
     "resnet": ({"width": 1, "depth": 18}, (8, 8, 1)),
     "resnet with layer normalization": ({"width": 2, "depth": 18, "normalization": "layer"}, (8, 8, 1)),
+    "resnet with batch normalization": ({"width": 2, "depth": 18, "normalization": "batch"}, (8, 8, 1)),
+    "fcn with batch normalization": ({"width": 5, "depth": 3, "normalization": "batch"}, (6, 6, 1)),
+    "fcn with layer normalization": ({"width": 5, "depth": 3, "normalization": "layer"}, (6, 6, 1)),
+    "fcn with rms normalization": ({"width": 5, "depth": 3, "normalization": "rms"}, (6, 6, 1)),
+    "myrtle with group normalization": ({"width": 4, "depth": 5, "normalization": "group"}, (8, 8, 1)),
+    "transformer": ({"width": 4, "depth": 1, "heads": 2}, (3,)),
+    "transformer with no normalization, mup": (
+        {"width": 4, "depth": 2, "heads": 2, "normalization": "none", "parameterization": "mup"},
+        (3,),
+    ),
+    "transformer with rms normalization behind, bias": (
+        {"width": 4, "depth": 2, "heads": 1, "normalization": "rms", "norm_position": "post", "bias": True},
+        (3,),
+    ),
+    "vit": ({"width": 4, "depth": 1, "heads": 2}, (8, 8, 1)),
+    "vit with rms normalization, mup": (
+        {"width": 4, "depth": 1, "heads": 2, "normalization": "rms", "parameterization": "mup"},
+        (8, 8, 1),
+    ),
     "uv": ({"width": 5, "depth": 2}, (4,)),
 }
 """Smallest useful instances of each family, with the shape of their inputs; the first word is the family's name."""
 
-VARIANTS = ("fcn with bias, mup", "resnet with layer normalization")
-"""Cases of a family that has a plainer one: they wait for `make test-all`, as other modes and losses of those do."""
+VARIANTS = ["vit", *(case for case in CASES if " with " in case)]
+"""Cases that have a plainer one, of their family or, for vit, of transformers: they wait for `make test-all`, as other
+modes and losses of those do."""
 
 SLOW = pytest.mark.slow
 MODES = [pytest.param("eager", marks=SLOW), "graph", pytest.param("XLA", marks=pytest.mark.long)]
@@ -49,10 +69,19 @@ def factory_of(case, dtype="float32", activation=None):
     return models.family(name)(**settings, dtype=dtype)
 
 
+def examples(case, count, dtype):
+    """Inputs and one-hot targets; of tokens, one for each."""
+    shape = CASES[case][1]
+    if not models.FAMILIES[case.split()[0]].tokens:
+        return classification(count, shape, CLASSES, dtype=np.dtype(dtype))
+    tokens, following = np.random.default_rng(0).integers(CLASSES, size=(2, count, *shape))
+    return tokens, np.eye(CLASSES, dtype=dtype)[following]
+
+
 def hessian(family, loss, dtype, activation=None):
     shape = CASES[family][1]
     network = factory_of(family, dtype, activation).build(shape, CLASSES, seed=1)
-    x, y = classification(6, shape, CLASSES, dtype=np.dtype(dtype))
+    x, y = examples(family, 6, dtype)
     return operator_of(network, build_loss(loss, dtype), x, y)
 
 
@@ -129,8 +158,8 @@ def test_float32_products_are_as_exact_as_float32_allows(family, loss, mode):
 
 def test_outputs_are_logits_of_the_right_shape_and_reproducible_from_the_seed(family):
     factory, shape = factory_of(family), CASES[family][1]
-    x = classification(4, shape, CLASSES, dtype=np.float32)[0]
+    x, y = examples(family, 4, "float32")
     one, same, other = (factory.build(shape, CLASSES, seed=seed)(x).numpy() for seed in (5, 5, 6))
-    assert one.shape == (4, CLASSES)
+    assert one.shape == y.shape
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other)

@@ -64,12 +64,14 @@ def settings(config: ExperimentConfig) -> dict[str, str]:
     """What was run, as names and texts."""
     model, training, grid = config.model, config.training, config.sweep.lr_exponents
     own = "your own model" if model.is_custom else f"{model.activation}, {model.parameterization} parameterization"
+    own += "" if model.normalization == "none" else f", {model.normalization} normalization"
     warmup = f", warm-up of {training.warmup_steps}" if training.warmup_steps else ""
     optimizer = optimizer_in_words(config.trained_by)
-    batch = min(training.batch_size, config.train_examples)
+    examples = config.train_examples  # 0: those of a text that is not here
+    batch = min(training.batch_size, examples or training.batch_size)
     return {
         "Model": f"{model.family} ({own})",
-        "Data": f"{config.data.dataset}, {_count(config.train_examples, 'example')}",
+        "Data": f"{config.data.dataset}, {_count(examples, 'example')}" if examples else config.data.dataset,
         "Loss": config.loss,
         "Training": f"{optimizer}, batches of {batch}, {_count(training.steps, 'step')}{warmup}",
         "Sharpness": f"{config.sharpness.solver}, on {_count(config.sharpness.examples, 'example')}",

@@ -114,6 +114,10 @@ def test_what_is_not_known_is_told(findings):
 
 def test_the_title_says_what_was_trained_on_what(findings):
     assert findings.title == "FCN, ReLU, MSE on fashion_mnist_subset"
+    normalized = findings.config.changed(model={"normalization": "batch"})
+    assert (
+        Findings(tables.runs(), normalized).title == "FCN with batch normalization, ReLU, MSE on fashion_mnist_subset"
+    )
     linear = load_config("quickstart", ["model={family: linear_fcn}", "loss=xent"])
     assert Findings(tables.runs(), linear).title == "linear FCN, cross-entropy on fashion_mnist_subset"
 

@@ -50,6 +50,12 @@ def test_what_changes_numbers_changes_the_run_ids(override):
     assert name(override) != name()
 
 
+def test_chunks_decide_runs_with_batch_normalization_alone():
+    batch, layer = "model.normalization=batch", "model.normalization=layer"
+    assert len({name(), name(batch), name(layer), name(batch, "sharpness.chunk_size=16")}) == 4
+    assert name(layer, "sharpness.chunk_size=16") == name(layer)
+
+
 def test_chunks_decide_runs_of_a_model_of_ones_own_unless_statistics_are_the_moving_ones(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("def mlp(**settings): ...\n")
     monkeypatch.chdir(tmp_path)
@@ -68,6 +74,8 @@ def test_chunks_decide_runs_of_a_model_of_ones_own_unless_statistics_are_the_mov
         "sweep.lr_exponents.stop=9.0",
         "sweep.search=exhaustive",
         "data.data_dir=/somewhere",
+        "data.context_length=64",
+        "model.heads=4",
         "sharpness.chunk_size=16",
         "executor={kind: ray, cpus_per_run: 2.0}",
         "device={xla: always, deterministic: true}",

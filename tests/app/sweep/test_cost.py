@@ -43,6 +43,14 @@ def test_estimates_grow_with_what_is_asked_for():
     assert costs("optimizer={name: adam}").hvps > 2 * base.hvps
 
 
+@pytest.mark.slow
+def test_a_transformer_is_estimated_by_its_tokens():
+    text = "data={dataset: shakespeare, context_length: %d}"
+    small = ("model={family: transformer}", "sweep.depths=[1]", "sweep.widths=[16]")
+    short, long = (costs(*small, text % length) for length in (8, 32))
+    assert 3.5 < long.flops / short.flops < 8  # attention grows by the square
+
+
 def test_the_time_follows_from_the_rate_of_the_device():
     config = load_config("quickstart", ["sweep.widths=[512]", "sweep.seeds=1"])
     slow, fast = (estimate(config, rate)[0] for rate in (1e10, 1e11))

@@ -27,14 +27,20 @@ NETWORKS = {
     "linear_fcn": (3, 8),
     "myrtle": (5, 2),
     "resnet": (18, 2),
+    "transformer": (1, 8),
+    "vit": (1, 8),
 }
-FAMILIES_TO_RUN = ["fcn", "myrtle", *(pytest.param(name, marks=pytest.mark.slow) for name in ("linear_fcn", "resnet"))]
+FAST = ("fcn", "myrtle", "transformer")
+FAMILIES_TO_RUN = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+OF_IMAGES = [name for name in NETWORKS if not FAMILIES[name].tokens]
+TOKENS = ["data.dataset=shakespeare", "data.context_length=8"]
 UV = ["data={dataset: one_point}", "training.batch_size=1", "sharpness.examples=1"]
 
 
 def run(folder, family, *overrides, depth=None, width=None):
     known = NETWORKS.get(family, (2, 8))
     shape = [f"sweep.depths=[{depth or known[0]}]", f"sweep.widths=[{width or known[1]}]"]
+    shape += TOKENS if family in FAMILIES and FAMILIES[family].tokens else []
     config = load_config("quickstart", [f"model={{family: '{family}'}}", *TINY, *shape, *overrides])
     Experiment(config, folder).run_shard((1, 1))  # all of it, without pictures
     return PhaseAnalyzer.load(folder)
@@ -56,10 +62,47 @@ def test_every_family_runs_with_every_loss(family, loss, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "cifar10"])
 @pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.long)])
-@pytest.mark.parametrize("family", NETWORKS)
+@pytest.mark.parametrize("family", OF_IMAGES)
 def test_every_family_runs_on_every_prepared_data_set(family, loss, dataset, tmp_path, prepared_data):
     options = (f"loss={loss}", f"data.dataset={dataset}", f"data.data_dir={prepared_data}")
     assert len(run(tmp_path, family, *options).critical_constants()) == 1
+
+
+SUMS = "data={dataset: modular_addition, modulus: 11, train_examples: 64}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (SUMS,),
+        ("model={family: transformer, parameterization: mup, norm_position: post}", "loss=xent"),
+        ("model={family: transformer, normalization: none, heads: 2}", "training.momentum=0.9"),
+        ("model={family: transformer, normalization: rms, output_layer: zero}", "sharpness.chunk_size=4"),
+        ("model={family: transformer, subtract_initial: true}",),
+    ],
+)
+def test_a_transformer_runs_in_every_variant_and_on_sums(overrides, tmp_path):
+    assert len(run(tmp_path, "transformer", *overrides).critical_constants()) == 1
+
+
+@pytest.mark.slow
+def test_a_change_of_the_users_text_makes_new_runs_but_not_one_of_its_place(tmp_path):
+    text, copy = tmp_path / "a.txt", tmp_path / "b.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 40)
+    copy.write_text(text.read_text())
+
+    def runs(path):
+        settings = f"data={{dataset: text, path: '{path}', context_length: 8, train_examples: 64}}"
+        return set(run(tmp_path / "out", "transformer", settings).runs["run_id"])
+
+    first = runs(text)
+    assert first
+    assert runs(copy) == first
+    copy.write_text(text.read_text().upper())
+    assert runs(copy).isdisjoint(first)
+    with pytest.raises(UserError, match=r"holds runs of another config \(data.path: .*b.txt there, .*a.txt here"):
+        runs(text)
 
 
 @pytest.mark.slow
@@ -86,8 +129,19 @@ def test_every_variant_of_the_output_and_parameterization_runs(override, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_resnet_with_layer_normalization_runs(tmp_path):
-    assert len(run(tmp_path, "resnet", "model.normalization=layer").critical_constants()) == 1
+@pytest.mark.parametrize("normalization", ["layer", "batch", "group", "rms"])
+@pytest.mark.parametrize("family", ["fcn", "resnet"])
+def test_a_normalized_network_runs(family, normalization, tmp_path):
+    assert len(run(tmp_path, family, f"model.normalization={normalization}").critical_constants()) == 1
+
+
+@pytest.mark.slow
+def test_lambda_0_of_a_network_with_batch_normalization_is_of_the_batch_statistics_or_of_the_moving_ones(tmp_path):
+    of_batch, of_moving = (
+        run(tmp_path / way, "fcn", "model.normalization=batch", f"sharpness.batch_norm={way}").critical_constants()
+        for way in ("batch", "inference")
+    )
+    assert abs(np.log(of_batch["lambda_0"].iloc[0] / of_moving["lambda_0"].iloc[0])) > 0.1
 
 
 OWN = """
@@ -113,6 +167,11 @@ class Bare(keras.losses.Loss):
 
 def huber(y, f):
     return keras.losses.huber(y, f)
+
+def of_tokens(width, depth, input_shape, classes, seed):
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Embedding(classes, width), keras.layers.GRU(width, return_sequences=True)]
+    return keras.Sequential([keras.Input(input_shape, dtype="int32"), *layers, keras.layers.Dense(classes)])
 """
 
 
@@ -129,6 +188,13 @@ def test_the_users_own_model_and_loss_run(own, tmp_path):
     table = analyzer.critical_constants()
     assert table["model"].iloc[0] == f"{own}:wide"
     assert table["loss"].iloc[0] == f"{own}:huber"
+
+
+@pytest.mark.slow
+def test_the_users_own_model_of_tokens_runs(own, tmp_path):
+    assert len(run(tmp_path, f"{own}:of_tokens", *TOKENS).critical_constants()) == 1
+    with pytest.raises(UserError, match=r"with outputs \(None, 8, 66\); got outputs \(None, 66\)"):
+        run(tmp_path / "wrong", f"{own}:wide", *TOKENS)
 
 
 @pytest.mark.slow
@@ -192,7 +258,26 @@ def test_faults_of_the_users_own_code_are_users_errors(own, tmp_path):
     [
         (["model={family: resnet}"], "sweep.depths: depths of resnet must be among \\[18, 34\\]; got \\[4\\]"),
         (["model={family: linear_fcn, activation: relu}"], "activation of linear_fcn must be 'linear'"),
-        (["model.normalization=layer"], "normalization of fcn must be 'none'"),
+        (["model={family: transformer}"], "transformer needs tokens: shakespeare, text, modular_addition"),
+        (["data.dataset=shakespeare"], "data.dataset: fcn does not take tokens; transformer does"),
+        (["model={family: vit}", "sweep.widths=[6,8]"], "widths must be multiples of model.heads, 4; got 6"),
+        (["model={family: vit, patch_size: 5}"], "patch_size: must divide the sides of the images, 28 and 28; got 5"),
+        (["model={family: vit, normalization: group}"], "normalization of vit must be 'none' or 'layer' or 'rms'"),
+        (["model={family: fcn, heads: 2, patch_size: 2}"], "heads: fcn has none; patch_size: fcn has none"),
+        (["data.modulus=5"], "data.modulus: only for modular_addition; got the data set fashion_mnist_subset"),
+        (["model={family: transformer}", "data={dataset: text}"], "data.path: text needs a file"),
+        (
+            ["model={family: transformer}", "data={dataset: modular_addition, modulus: 20}"],
+            "must be at most 400, the training examples there are; got 1024",
+        ),
+        (
+            ["model={family: linear_fcn, normalization: layer}"],
+            "normalization of linear_fcn must be 'none'; got 'layer'",
+        ),
+        (
+            ["model.normalization=batch", "model.subtract_initial=true"],
+            "subtract_initial: not with batch normalization",
+        ),
         (["model={family: 'a.b:c', bias: true}"], "bias: not for your own model"),
         (["model.family=a.b"], "model.family: must be one of 'fcn', 'linear_fcn'"),
         (["model={family: myrtle}", "data.dataset=one_point"], "data.dataset: myrtle needs images"),

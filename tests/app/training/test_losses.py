@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from sharpness_phases.sweep.losses import build_loss
-from sharpness_phases.training.losses import HalfMeanSquaredError
+from sharpness_phases.training.losses import HalfMeanSquaredError, SparseHalfMeanSquaredError
 
 
 def test_the_half_mean_squared_error_is_over_examples_and_outputs():
@@ -21,11 +21,26 @@ def test_integer_labels_are_refused_and_not_broadcast():
         HalfMeanSquaredError()(np.zeros((4, 1), np.float32), np.zeros((4, 3), np.float32))
 
 
+@pytest.mark.parametrize("name", ["mse", "xent"])
+@pytest.mark.parametrize("shape", [(5,), (5, 3)])
+def test_a_loss_of_labels_is_that_of_their_one_hot_targets(name, shape):
+    rng = np.random.default_rng(0)
+    labels, outputs = rng.integers(4, size=shape), rng.standard_normal((*shape, 4)).astype(np.float32)
+    one_hot = np.eye(4, dtype=np.float32)[labels]
+    found, expected = build_loss(name, of_labels=True)(labels, outputs), build_loss(name)(one_hot, outputs)
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_one_hot_targets_are_refused_by_a_loss_of_labels():
+    with pytest.raises(ValueError, match="labels of the outputs' shape without its last axis"):
+        SparseHalfMeanSquaredError()(np.zeros((4, 3), np.float32), np.zeros((4, 3), np.float32))
+
+
 def test_an_unknown_loss_is_refused_by_name():
     with pytest.raises(ValueError, match="'hinge'.*mse, xent"):
         build_loss("hinge")
 
 
 def test_the_loss_survives_saving_and_loading():
-    loss = keras.losses.deserialize(keras.losses.serialize(HalfMeanSquaredError()))
-    assert isinstance(loss, HalfMeanSquaredError)
+    for kind in (HalfMeanSquaredError, SparseHalfMeanSquaredError):
+        assert type(keras.losses.deserialize(keras.losses.serialize(kind()))) is kind

@@ -206,7 +206,7 @@ def test_the_self_check_runs_inside_fit_too():
         ({"every": -1}, "`every`"),
         ({"every": True}, "`every`"),
         ({"measurement": np.zeros((3, 6))}, "pair"),
-        ({"measurement": (np.zeros((3, 6)), np.zeros((2, 3)))}, "3 and 2"),
+        ({"measurement": (np.zeros((3, 6)), np.zeros((2, 3)))}, r"\[2, 3\]"),
         ({"measurement": (np.zeros((0, 6)), np.zeros((0, 3)))}, "at least one"),
     ],
 )
