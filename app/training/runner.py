@@ -50,7 +50,7 @@ class StepPlan(NamedTuple):
 _LOOP_ARGUMENT = StepPlan(
     tf.TensorSpec([None, None], tf.int64, name="batches"),
     tf.TensorSpec([None], tf.bool, name="due"),
-    tf.TensorSpec([None], tf.float32, name="rates"),
+    tf.TensorSpec([None], tf.float64, name="rates"),
     tf.TensorSpec([2], tf.float64, name="limits"),
     tf.TensorSpec([], tf.int32, name="taken"),
     tf.TensorSpec([], tf.bool, name="begun"),
@@ -265,7 +265,7 @@ class TrajectoryRunner:
         plan = StepPlan(
             tf.constant(batches),
             tf.constant(measured),
-            tf.constant(rates, tf.float32),
+            tf.constant(rates, tf.float64),
             tf.constant(limits, tf.float64),
             tf.constant(taken),
             tf.constant(begun),
@@ -332,7 +332,8 @@ class TrajectoryRunner:
             return Row(*self.model.evaluate_measurement()).stacked()
 
         def take(step: Scalar, stopped: Scalar, rows: tf.TensorArray) -> tuple[Scalar, Scalar, tf.TensorArray]:
-            self.model.optimizer.learning_rate = plan.rates[step]
+            rate = self.model.optimizer.learning_rate
+            rate.assign(tf.cast(plan.rates[step], rate.dtype))
             tf.cond(tf.logical_and(plan.begun, step == 0), lambda: None, lambda: self._step(plan.batches[step]))
             row = tf.cond(plan.measured[step], lambda: look(plan.taken + step + 1), evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
