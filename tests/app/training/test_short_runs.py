@@ -45,6 +45,7 @@ def test_runs_are_those_of_keras_from_the_same_start_and_go_on_where_they_were(m
     np.testing.assert_array_equal(begun, longer[:4])
 
 
+@pytest.mark.slow
 def test_a_rate_may_change_along_a_run(model):
     rates = np.geomspace(1e-3, 1, 10)
     with short_runs(model, BATCHES) as runs:
