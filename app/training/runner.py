@@ -18,6 +18,7 @@ from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.nearest_weights import NearestWeights
 from sharpness_phases.training.rows import COLUMNS, Row, measured_row
 from sharpness_phases.training.sharpness_model import SharpnessModel
+from sharpness_phases.training.tracing import traced
 
 _STEPS_AT_ONCE = 64
 """Steps of one compiled loop, between two looks from outside, such as for Ctrl-C. Chosen: a step of a small network
@@ -80,12 +81,12 @@ class TrajectoryRunner:
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self.shared_gradients = 0
         jit = bool(model.jit_compile)
-        self._step = tf.function(self._train_on, jit_compile=jit)
-        self._gradient = tf.function(self._gradient_on, jit_compile=jit)
-        self._descend = tf.function(self._apply, jit_compile=jit)
+        self._step = traced(self._train_on, jit_compile=jit)
+        self._gradient = traced(self._gradient_on, jit_compile=jit)
+        self._descend = traced(self._apply, jit_compile=jit)
         self._shared: tuple[InitialState, np.ndarray, list[Tensor]] | None = None
-        self._loop = tf.function(self._take_steps, input_signature=[_LOOP_ARGUMENT])
-        self._scouting = tf.function(self._take_estimated_steps, input_signature=[_LOOP_ARGUMENT])
+        self._loop = traced(self._take_steps, input_signature=[_LOOP_ARGUMENT])
+        self._scouting = traced(self._take_estimated_steps, input_signature=[_LOOP_ARGUMENT])
         self._nearest: NearestWeights | None = None
         self._line = LineFromStart(model)
         self._beginning = Beginning(model)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from sharpness_phases.training.batches import Batch
 from sharpness_phases.training.optimizers import inner_optimizer
 from sharpness_phases.training.saved_state import SavedState, optimizer_variables, shared_seeds, state_put_back
+from sharpness_phases.training.tracing import traced
 
 GONE = 1e4
 """A loss of so many times the first one ends a run: a catapult that training survives rises by less than 100 times
@@ -41,7 +42,7 @@ class ShortRuns:
         if model.run_eagerly:
             self._step = self._one_step
         else:
-            self._step = tf.function(self._one_step, jit_compile=bool(model.jit_compile), reduce_retracing=True)
+            self._step = traced(self._one_step, jit_compile=bool(model.jit_compile), reduce_retracing=True)
 
     @property
     def steps(self) -> int:
