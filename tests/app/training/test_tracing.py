@@ -16,6 +16,7 @@ def warnings(make, caplog):
 def test_functions_of_many_models_are_traced_without_a_warning_of_tensorflows(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("tensorflow"), "propagate", True)
     assert warnings(traced, caplog) == []
+    assert warnings(tf.function, caplog)  # which would warn
 
 
 def test_settings_reach_the_function():
