@@ -26,7 +26,7 @@ BLOCK = re.compile(r"(?:<!-- (file|not run|takes minutes|needs): (.+?) -->\n+)?`
 ALONE = ("takes minutes", "needs")
 SMALL = [*TINY, "sweep.widths=[8]", "executor={}", "data.dataset=fashion_mnist_subset", "data.data_dir=null"]
 UV = ["sweep.widths=[8]", "sweep.seeds=1", "sweep.lr_exponents.stop=2.5"]
-TAKES_A_CONFIG = ("run", "plan", "sharpness", "audit", "bench", "scaling", "precision", "uv")
+TAKES_A_CONFIG = ("run", "plan", "advise", "sharpness", "audit", "bench", "scaling", "precision", "uv")
 ELSEWHERE = (
     "make ",
     "tensorboard ",

@@ -32,7 +32,7 @@ TEMPERATURE = 0.05
 What is 5% worse counts 1/e: so the answer lies in the middle of the rates that are equally good, and moves little from
 seed to seed. (docs/advice.md has the regret for other values.)"""
 
-DRIFT = 0.15
+DRIFT = 0.2
 """log2 of the factor by which the best rate falls when a training has twice the steps. Noise and instability add up
 over the steps, so that short runs prefer rates that are too large. (docs/advice.md: fitted on half of the tasks.)"""
 

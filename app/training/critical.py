@@ -14,6 +14,7 @@ from sharpness_phases.training.batches import Batch, Data, one_batch
 from sharpness_phases.training.first_rise import FirstRise, first_rise
 from sharpness_phases.training.next_update import Gradients, next_update
 from sharpness_phases.training.saved_state import SavedState, raw, shared_seeds, state_put_back
+from sharpness_phases.training.tracing import traced
 
 TOLERANCE = 1 / 16
 """Relative width of the last interval around eta_c, as its authors have it: five bisections of a factor of two."""
@@ -267,9 +268,7 @@ class NextStep:
         if model.run_eagerly:
             return function
         # No autograph, as in Keras' own training step: it would wrap errors, also those of `_NO_PRODUCT`.
-        traced = tf.function(function, jit_compile=bool(model.jit_compile), autograph=False)
-        traced._omit_frequent_tracing_warning = True  # one trace for each batch that is asked about is no mistake
-        return traced
+        return traced(function, jit_compile=bool(model.jit_compile), autograph=False)
 
     def _variables(self) -> list[tf.Variable]:
         return [raw(weight) for weight in self._model.trainable_variables]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.operator import Scalar, Vector
 from sharpness_phases.training.sharpness_model import SharpnessModel
+from sharpness_phases.training.tracing import traced
 
 LINE_POINTS = 101
 """Points of the line from theta_0 to theta_T on which a barrier is looked for (Kalra & Barkeshli 2023, Sec. 2.1)."""
@@ -35,7 +36,7 @@ class LineFromStart:
 
     def __init__(self, model: SharpnessModel) -> None:
         self._model = model
-        self._losses = tf.function(self._losses_behind_start)
+        self._losses = traced(self._losses_behind_start)
 
     def look(self, start: list[np.ndarray], loss_0: float) -> Line:
         """Look at the line to the present weights, which stay.

@@ -18,6 +18,7 @@ from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.nearest_weights import NearestWeights
 from sharpness_phases.training.rows import COLUMNS, Row, measured_row
 from sharpness_phases.training.sharpness_model import SharpnessModel
+from sharpness_phases.training.tracing import traced
 
 _STEPS_AT_ONCE = 64
 """Steps of one compiled loop, between two looks from outside, such as for Ctrl-C. Chosen: a step of a small network
@@ -50,7 +51,7 @@ class StepPlan(NamedTuple):
 _LOOP_ARGUMENT = StepPlan(
     tf.TensorSpec([None, None], tf.int64, name="batches"),
     tf.TensorSpec([None], tf.bool, name="due"),
-    tf.TensorSpec([None], tf.float32, name="rates"),
+    tf.TensorSpec([None], tf.float64, name="rates"),
     tf.TensorSpec([2], tf.float64, name="limits"),
     tf.TensorSpec([], tf.int32, name="taken"),
     tf.TensorSpec([], tf.bool, name="begun"),
@@ -80,12 +81,12 @@ class TrajectoryRunner:
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
         self.shared_gradients = 0
         jit = bool(model.jit_compile)
-        self._step = tf.function(self._train_on, jit_compile=jit)
-        self._gradient = tf.function(self._gradient_on, jit_compile=jit)
-        self._descend = tf.function(self._apply, jit_compile=jit)
+        self._step = traced(self._train_on, jit_compile=jit)
+        self._gradient = traced(self._gradient_on, jit_compile=jit)
+        self._descend = traced(self._apply, jit_compile=jit)
         self._shared: tuple[InitialState, np.ndarray, list[Tensor]] | None = None
-        self._loop = tf.function(self._take_steps, input_signature=[_LOOP_ARGUMENT])
-        self._scouting = tf.function(self._take_estimated_steps, input_signature=[_LOOP_ARGUMENT])
+        self._loop = traced(self._take_steps, input_signature=[_LOOP_ARGUMENT])
+        self._scouting = traced(self._take_estimated_steps, input_signature=[_LOOP_ARGUMENT])
         self._nearest: NearestWeights | None = None
         self._line = LineFromStart(model)
         self._beginning = Beginning(model)
@@ -265,7 +266,7 @@ class TrajectoryRunner:
         plan = StepPlan(
             tf.constant(batches),
             tf.constant(measured),
-            tf.constant(rates, tf.float32),
+            tf.constant(rates, tf.float64),
             tf.constant(limits, tf.float64),
             tf.constant(taken),
             tf.constant(begun),
@@ -332,7 +333,8 @@ class TrajectoryRunner:
             return Row(*self.model.evaluate_measurement()).stacked()
 
         def take(step: Scalar, stopped: Scalar, rows: tf.TensorArray) -> tuple[Scalar, Scalar, tf.TensorArray]:
-            self.model.optimizer.learning_rate = plan.rates[step]
+            rate = self.model.optimizer.learning_rate
+            rate.assign(tf.cast(plan.rates[step], rate.dtype))
             tf.cond(tf.logical_and(plan.begun, step == 0), lambda: None, lambda: self._step(plan.batches[step]))
             row = tf.cond(plan.measured[step], lambda: look(plan.taken + step + 1), evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.

@@ -35,6 +35,7 @@ from sharpness_phases.training.optimizers import (
 from sharpness_phases.training.preconditioners import Preconditioner, has_preconditioner
 from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
+from sharpness_phases.training.tracing import traced
 from sharpness_phases.training.tracker import Measurement, SharpnessTracker
 
 logger = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ class SharpnessModel(keras.Model):
         """Configure for training, as for any Keras model; without a `loss`, with the one that `network` has."""
         super().compile(*args, **kwargs)
         self._measuring, self._verified = None, False  # layers may have been frozen, or no longer be
-        self._evaluate = tf.function(self._of_set, jit_compile=bool(self.jit_compile))
+        self._evaluate = traced(self._of_set, jit_compile=bool(self.jit_compile))
 
     def compute_loss(
         self,
@@ -374,7 +375,7 @@ class SharpnessModel(keras.Model):
             self._diagonal(variables),
             self._products,
         )
-        self._measure = tf.function(tracker.measure)
+        self._measure = traced(tracker.measure)
         self._last = tf.Variable(tf.constant(float("nan"), tracker.operator.dtype), trainable=False)
         return tracker
 

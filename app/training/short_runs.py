@@ -13,10 +13,16 @@ import tensorflow as tf
 from sharpness_phases.training.batches import Batch
 from sharpness_phases.training.optimizers import inner_optimizer
 from sharpness_phases.training.saved_state import SavedState, optimizer_variables, shared_seeds, state_put_back
+from sharpness_phases.training.tracing import traced
 
 GONE = 1e4
 """A loss of so many times the first one ends a run: a catapult that training survives rises by less than 100 times
 (Lewkowycz et al. 2020, Fig. 1), and what is beyond grows by a factor in every step."""
+
+
+MOST_ENDS = 6
+"""Runs whose end is kept in memory, weights and optimizer, so that they can be continued: the five rates that a search
+compares, and one more. An older one that is asked for again is run anew, with the same losses."""
 
 
 class ShortRuns:
@@ -41,7 +47,7 @@ class ShortRuns:
         if model.run_eagerly:
             self._step = self._one_step
         else:
-            self._step = tf.function(self._one_step, jit_compile=bool(model.jit_compile), reduce_retracing=True)
+            self._step = traced(self._one_step, jit_compile=bool(model.jit_compile), reduce_retracing=True)
 
     @property
     def steps(self) -> int:
@@ -61,11 +67,17 @@ class ShortRuns:
         """
         known = self._losses.setdefault(learning_rate, [])
         if len(known) < steps and not self._is_gone(known):
-            self._ends.get(learning_rate, self._start).put_back()
+            end = self._ends.pop(learning_rate, None)
+            if end is None:
+                self._more += len(known)  # what is run anew
+                known.clear()
+            (end or self._start).put_back()
             self._rate.assign(learning_rate)
             while len(known) < steps and not self._is_gone(known):
                 known.append(float(self._step(self._batches[len(known)])))
             self._ends[learning_rate] = SavedState(self._variables)
+            while len(self._ends) > MOST_ENDS:
+                self._ends.pop(next(iter(self._ends)))
         found = np.full(steps, np.inf)
         given = np.asarray(known[:steps], np.float64)
         found[: len(given)] = np.where(np.isfinite(given), given, np.inf)

@@ -14,6 +14,7 @@ from sharpness_phases.curvature.lanczos import NOISE, Lanczos
 from sharpness_phases.curvature.operator import Aim, EigenResult, Operator, Scalar, Solver, Vector
 from sharpness_phases.curvature.preconditioned import Diagonal, PreconditionedOperator
 from sharpness_phases.curvature.starts import SIDE_FAILURE, RandomStarts, least_overlap
+from sharpness_phases.training.tracing import traced
 
 LossAndAccuracy: TypeAlias = Callable[[Nested, Nested], tuple[Scalar, Scalar]]
 """Function (x, y) -> (mean loss, another scalar mean, such as the accuracy)."""
@@ -117,8 +118,8 @@ class SharpnessTracker:
         self._starts = RandomStarts(self.operator.size, self.operator.dtype, seed)
         size = self.operator.size
         self._overlap, self._side_overlap = least_overlap(size), least_overlap(size, SIDE_FAILURE)
-        self._solve = tf.function(self._solve_at, jit_compile=compiled)
-        self._evaluate = tf.function(lambda: (of_chunks or loss_and_accuracy)(x, y), jit_compile=compiled)
+        self._solve = traced(self._solve_at, jit_compile=compiled)
+        self._evaluate = traced(lambda: (of_chunks or loss_and_accuracy)(x, y), jit_compile=compiled)
         self.sample: HessianOperator | None = None
         self.sample_share = 0.0
         few = sample_size(examples)
@@ -135,7 +136,7 @@ class SharpnessTracker:
             )
             self.sample_share = few / examples
             self._sample_solver = Lanczos(SAMPLE_TOLERANCE, basis_size=solver.basis_size)
-            self._solve_sample = tf.function(self._solve_sample_at, jit_compile=compiled)
+            self._solve_sample = traced(self._solve_sample_at, jit_compile=compiled)
 
     def measure(
         self, index: Scalar | int = 0, threshold: Scalar | float = NO_THRESHOLD, towards: Vector | None = None

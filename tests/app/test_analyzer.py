@@ -46,6 +46,7 @@ def test_trajectories_are_drawn_of_one_initialisation(analyzer):
         analyzer.trajectory_figure(seed=7)
 
 
+@pytest.mark.slow
 def test_regimes_are_drawn_of_runs_by_name_and_else_of_the_first_initialisation(analyzer):
     named = analyzer.regime_figure("4-8-0-0.5-whole", "4-8-1-1.0-whole").draw()
     assert [ax.get_title() for ax in named.axes[:2]] == ["c = 1.41", "c = 2"]

@@ -276,6 +276,7 @@ def test_runs_of_other_settings_are_counted_where_none_of_the_config_are_stored(
         PhaseAnalyzer.load(tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_what_is_finished(tmp_path):
     class Interrupt:
         def started(self, cells): ...

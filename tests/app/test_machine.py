@@ -124,6 +124,7 @@ def test_out_of_memory_is_answered_by_smaller_chunks_and_said(tmp_path, monkeypa
     assert found["lambda_0"].tolist() == pytest.approx(plain["lambda_0"].tolist(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_out_of_memory_with_a_few_examples_names_what_to_change(tmp_path, monkeypatch):
     exhausted_above(1, monkeypatch)
     with pytest.raises(MachineError, match=r"Lower sweep.widths or training.batch_size"):

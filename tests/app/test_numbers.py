@@ -43,6 +43,7 @@ def test_images_that_are_not_finite_are_named(value, with_images, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_images_of_one_colour_leave_nothing_to_learn_from(with_images):
     with pytest.raises(UserError, match="initial sharpness of d2_w8_s0 is 0.*or the data constant"):
         with_images(lambda x, labels: (np.full_like(x, 7.0), labels))
@@ -103,8 +104,12 @@ def own(tmp_path, monkeypatch):
     ("overrides", "found"),
     [
         (["model={family: 'own_numbers:dead'}"], "0"),
-        (["model={family: 'own_numbers:endless'}"], "nan"),
-        (["model={family: 'own_numbers:linear'}", "loss='own_numbers:upside_down'"], r"-?\d.*"),
+        pytest.param(["model={family: 'own_numbers:endless'}"], "nan", marks=pytest.mark.slow),
+        pytest.param(
+            ["model={family: 'own_numbers:linear'}", "loss='own_numbers:upside_down'"],
+            r"-?\d.*",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["dead", "NaN", "negative"],
 )

@@ -41,9 +41,9 @@ CASES = {
 }
 """Smallest useful instances of each family, with the shape of their inputs; the first word is the family's name."""
 
-VARIANTS = ["vit", *(case for case in CASES if " with " in case)]
-"""Cases that have a plainer one, of their family or, for vit, of transformers: they wait for `make test-all`, as other
-modes and losses of those do."""
+VARIANTS = ["vit", "resnet", *(case for case in CASES if " with " in case)]
+"""Cases that have a plainer one, of their family or a smaller one of the same parts: they wait for `make test-all`, as
+other modes and losses of those do."""
 
 SLOW = pytest.mark.slow
 MODES = [pytest.param("eager", marks=SLOW), "graph", pytest.param("XLA", marks=pytest.mark.long)]

@@ -107,7 +107,9 @@ def test_a_class_of_the_whole_example_is_read_at_its_last_token():
     np.testing.assert_allclose(at_the_end(x), everywhere(x)[:, -1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("parameterization", ["standard", "ntk", "mup"])
+@pytest.mark.parametrize(
+    "parameterization", ["standard", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ntk", "mup"))]
+)
 def test_at_any_depth_and_width_the_sum_along_the_identities_keeps_its_size(parameterization):
     tokens = np.random.default_rng(0).integers(50, size=(16, 8))
     sizes = []

@@ -55,6 +55,7 @@ def test_the_line_stands_where_all_values_have_their_edge_and_nowhere_else():
     assert older.axis.c_in_words == "ηλ₀"
 
 
+@pytest.mark.slow
 def test_the_diagram_has_a_panel_for_every_network_and_its_boundaries_at_the_values():
     found = findings_over("{optimizer.weight_decay: [0.0, 0.001, 10.0]}")
     figure = phase_diagram(found).draw()

@@ -86,7 +86,7 @@ def test_the_four_regimes_are_found_where_they_are(noise, seed):
     assert [segment.start for segment in segments] == pytest.approx([0, 40, 240, 640], abs=30 + 700 * noise)
 
 
-@pytest.mark.parametrize("steps", [700, 900, 1000])
+@pytest.mark.parametrize("steps", [700, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (900, 1000))])
 def test_what_happens_later_does_not_change_how_the_beginning_is_called(steps):
     shares = []
     for each in ALL:

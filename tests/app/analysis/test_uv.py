@@ -47,7 +47,9 @@ def simulated(n, c, dtype):
 
 @pytest.mark.parametrize("c", [0.5, *(pytest.param(c, marks=pytest.mark.slow) for c in (1.5, 2.5)), 3.5])
 @pytest.mark.parametrize("n", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 1024))])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-5), ("float32", 1e-3)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [pytest.param("float64", 1e-5, marks=pytest.mark.slow), ("float32", 1e-3)]
+)
 def test_training_follows_the_exact_recursions(dtype, tolerance, n, c):
     run, f, trace = simulated(n, c, dtype)
     # Once f is tiny its relative error is rounding; what matters is its size beside the largest one.

@@ -46,6 +46,7 @@ def test_an_own_model_gets_a_rate_with_reasons_a_picture_and_figures(folder):
     assert found["reasons"][0] in done.stdout
 
 
+@pytest.mark.slow
 def test_a_rate_that_goes_wrong_is_explained(folder):
     asked = (MODEL, "--data", DATA, "--learning-rate", "1e4", "--json", "a.json")
     done = phases_here("advise", *asked, folder=folder)

@@ -187,7 +187,7 @@ def test_the_help_of_every_command_ends_with_examples_that_are_of_it(command, tm
 COMPLETIONS = {
     "phases pl": ["plan", "plot"],
     "phases run quick": ["quickstart"],
-    "phases run laptop/fcn_": ["laptop/fcn_mse", "laptop/fcn_xent"],
+    "phases run laptop/fcn_": ["laptop/fcn_layer_norm", "laptop/fcn_mse", "laptop/fcn_xent"],
     "phases run my": ["my.yaml"],
     "phases analyze out": ["outputs/"],
     "phases analyze outputs/": ["outputs/one"],

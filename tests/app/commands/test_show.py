@@ -62,6 +62,7 @@ def test_the_axis_and_the_file_are_chosen(place, monkeypatch):
     assert "depth / width" in (place / "new" / "over.svg").read_text()
 
 
+@pytest.mark.slow
 def test_the_initialisation_is_chosen(place):
     analyzer = PhaseAnalyzer.load(place / "short")
     seeds = [picture(analyzer, "trajectories", seed=seed).draw().axes[0].lines[0].get_ydata()[-1] for seed in (0, 1)]

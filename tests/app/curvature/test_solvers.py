@@ -80,7 +80,10 @@ def network_problem(loss, negative):
     return operator, np.linalg.eigvalsh(dense_hessian(operator))
 
 
-@pytest.mark.parametrize("negative", [False, True], ids=["as drawn", "largest modulus negative"])
+@pytest.mark.parametrize(
+    "negative",
+    [pytest.param(False, id="as drawn", marks=pytest.mark.slow), pytest.param(True, id="largest modulus negative")],
+)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_sharpness_of_a_network_agrees_with_its_dense_hessian(solver, loss, negative):

@@ -33,6 +33,7 @@ def costs(*overrides):
     return estimate(load_config("quickstart", ["sweep.widths=[64]", "sweep.seeds=1", *overrides]), RATE)[0]
 
 
+@pytest.mark.slow
 def test_estimates_grow_with_what_is_asked_for():
     base = costs()
     assert costs("sweep.seeds=3").flops == pytest.approx(3 * base.flops)

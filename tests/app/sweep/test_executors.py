@@ -101,7 +101,7 @@ def test_adaptive_reads_the_runs_of_an_exhaustive_sweep(tmp_path):
 @pytest.mark.parametrize(
     "override",
     [
-        "loss=xent",
+        pytest.param("loss=xent", marks=pytest.mark.slow),
         "training.momentum=0.5",
         pytest.param("model.activation=linear", marks=pytest.mark.slow),
         pytest.param("sharpness.solver=power", marks=pytest.mark.slow),
@@ -237,7 +237,7 @@ def test_a_sweep_that_may_not_compute_says_whether_anything_is_missing(adaptive_
         CellSweep(config, Cell(2, 8, 0), RunStore(tmp_path), compute=False).complete()
 
 
-@pytest.mark.parametrize("exponent", [None, 0.0])
+@pytest.mark.parametrize("exponent", [None, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_a_damaged_run_is_computed_again_with_the_same_bits(exponent, adaptive_sweep, tmp_path):
     config, whole, _ = adaptive_sweep
     for path in whole.folder.glob("*.parquet"):
@@ -296,6 +296,7 @@ def own_code(tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.slow
 def test_a_network_that_ignores_its_seed_is_not_mixed_with_stored_runs_of_another_start(own_code, tmp_path):
     overrides = own_code("unseeded", seed="int(np.random.default_rng().integers(1 << 30))")
     sweep(tmp_path / "runs", *overrides)

@@ -20,6 +20,7 @@ def test_short_work_is_not_told_of_and_the_machine_is_not_measured(tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_long_work_takes_what_the_plan_says(tmp_path, monkeypatch):
     monkeypatch.setattr(forecast, "matrix_product_rate", lambda: 1e11)
     long = experiment(tmp_path, "sweep.seeds=80000")

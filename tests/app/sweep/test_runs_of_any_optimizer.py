@@ -233,6 +233,7 @@ def test_an_experiment_with_adam_has_phases_pictures_and_an_audit_that_holds(tmp
     assert max(abs(each.stored / each.truth - 1) for each in exact) < 1e-3
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_ones_own_runs_from_its_own_first_state_and_claims_no_edge(own):
     config = load_config(
         "quickstart", [*SMALL, f"model={{family: '{own}:pooled'}}", f"optimizer={{name: '{own}:Halving'}}"]

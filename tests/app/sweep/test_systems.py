@@ -30,7 +30,7 @@ NETWORKS = {
     "transformer": (1, 8),
     "vit": (1, 8),
 }
-FAST = ("fcn", "myrtle", "transformer")
+FAST = ("fcn", "transformer")
 FAMILIES_TO_RUN = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 OF_IMAGES = [name for name in NETWORKS if not FAMILIES[name].tokens]
 TOKENS = ["data.dataset=shakespeare", "data.context_length=8"]
@@ -111,6 +111,7 @@ def test_the_uv_model_runs_on_its_one_point(tmp_path):
     assert len(table) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [
@@ -210,6 +211,7 @@ def test_a_change_of_the_users_own_code_makes_new_runs(own, tmp_path):
     assert first.isdisjoint(run(tmp_path / "out", f"{own}:wide").runs["run_id"])
 
 
+@pytest.mark.slow
 def test_a_change_of_what_the_users_own_code_imports_makes_new_runs_that_it_computes(own, tmp_path):
     sizes, path = tmp_path / f"{own}_sizes.py", tmp_path / f"{own}.py"
     sizes.write_text("factor = 1")

@@ -67,6 +67,7 @@ def test_dropout_and_noise_are_off_while_measuring_and_on_while_training():
     assert float(model.measure().loss) == pytest.approx(float(model.measure().loss), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_frozen_batch_normalization_is_measured_with_its_moving_statistics():
     norm = keras.layers.BatchNormalization()
     network = functional(norm)
@@ -152,6 +153,7 @@ def test_a_saved_model_predicts_and_trains_on_as_if_it_had_not_been_saved(networ
         np.testing.assert_allclose(loaded(X), model(X), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_measuring_after_loading_needs_a_set_and_says_so(tmp_path, caplog):
     model = wrapped(functional())
     model.fit(X, Y, verbose=0)
@@ -199,6 +201,7 @@ def test_a_solver_of_the_users_is_saved_as_keras_saves_objects():
     assert copy.solver.tolerance == 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "weights"])
 def test_checkpoints_keep_the_flattest_weights(whole, tmp_path):
     path = tmp_path / ("best.keras" if whole else "best.weights.h5")
@@ -217,6 +220,7 @@ def test_checkpoints_keep_the_flattest_weights(whole, tmp_path):
     assert best.sharpness().eigenvalue == pytest.approx(min(history["sharpness"]), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_another_measurement_set_counts_from_the_next_step_on():
     keras.utils.set_random_seed(0)  # of some networks both sets have nearly the same sharpness
     model = wrapped(functional())

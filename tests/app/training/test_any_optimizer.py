@@ -93,7 +93,7 @@ class Descent(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    "name", ["Adam", *(pytest.param(name, marks=pytest.mark.slow) for name in ("RMSprop", "AMSGrad", "AdamW"))]
+    "name", [pytest.param(name, marks=pytest.mark.slow) for name in ("Adam", "RMSprop", "AMSGrad", "AdamW")]
 )
 def test_the_callback_measures_what_the_edge_of_the_optimizer_is_held_against(name):
     optimizer, divisor, edge = CASES[name]
@@ -130,6 +130,7 @@ def test_a_model_measures_it_in_its_training_step_and_the_hessian_on_request():
     assert "sharpness/threshold" not in found[False]
 
 
+@pytest.mark.slow
 def test_measuring_before_the_first_step_changes_nothing_of_training():
     def trained(measured):
         keras.utils.set_random_seed(2)
@@ -145,6 +146,7 @@ def test_measuring_before_the_first_step_changes_nothing_of_training():
         np.testing.assert_array_equal(plain, measured)
 
 
+@pytest.mark.slow
 def test_the_threshold_of_a_model_follows_a_schedule():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.05])
     model = SharpnessModel(network(), measurement=(X, Y))
@@ -153,6 +155,7 @@ def test_the_threshold_of_a_model_follows_a_schedule():
     assert history["sharpness/threshold"] == pytest.approx([38, 76, 76])
 
 
+@pytest.mark.slow
 def test_the_hessian_of_an_optimizer_with_a_preconditioner_has_no_threshold_and_that_is_said_once(caplog):
     model = network()
     model.compile(optimizer=keras.optimizers.Adam(RATE), loss=HalfMeanSquaredError(), jit_compile=False)
@@ -165,6 +168,7 @@ def test_the_hessian_of_an_optimizer_with_a_preconditioner_has_no_threshold_and_
     assert len(said) == 1
 
 
+@pytest.mark.slow
 def test_frozen_layers_are_no_coordinates():
     model = network()
     model.layers[0].trainable = False

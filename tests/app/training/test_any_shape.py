@@ -78,6 +78,7 @@ def test_lists_of_inputs_and_outputs_are_trained_and_tracked():
     assert np.isfinite(history["val_loss"][-1])
 
 
+@pytest.mark.slow
 def test_measuring_moves_no_metric_of_the_losses_of_several_outputs():
     start, histories = two_sided().get_weights(), []
     for measures in (False, True):

@@ -32,7 +32,7 @@ def moved(norm):
     norm.moving_variance.assign(np.linspace(0.5, 2, 4))
 
 
-@pytest.mark.parametrize("batch_norm", ["batch", "inference"])
+@pytest.mark.parametrize("batch_norm", ["batch", pytest.param("inference", marks=pytest.mark.slow)])
 def test_batch_normalization_is_measured_with_the_statistics_that_were_chosen(batch_norm):
     norm = keras.layers.BatchNormalization()
     network = functional(norm)
@@ -47,6 +47,7 @@ def test_batch_normalization_is_measured_with_the_statistics_that_were_chosen(ba
     assert float(found.loss) == pytest.approx(np.mean((outputs - Y) ** 2) / 2, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["batch", "inference"])
 def test_a_callback_measures_with_the_statistics_that_were_chosen(batch_norm):
     norm = keras.layers.BatchNormalization()
@@ -72,6 +73,7 @@ def test_training_moves_the_statistics_as_it_does_without_measuring():
     np.testing.assert_allclose(trained(every=1), trained(every=0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_no_longer_frozen_has_batch_statistics_from_the_next_compile_on():
     norm = keras.layers.BatchNormalization()
     norm.trainable = False
@@ -84,6 +86,7 @@ def test_what_is_no_longer_frozen_has_batch_statistics_from_the_next_compile_on(
     assert float(model.measure().loss) == pytest.approx(np.mean((network(X, training=True) - Y) ** 2) / 2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_statistics_of_chunks_make_the_loss_the_mean_of_the_losses_of_chunks():
     network = functional(keras.layers.BatchNormalization())
     model = wrapped(network, chunk_size=8)
@@ -100,6 +103,7 @@ def test_statistics_of_chunks_make_the_loss_the_mean_of_the_losses_of_chunks():
     assert np.linalg.norm(of_all - product) > 0.05 * value
 
 
+@pytest.mark.slow
 def test_chunks_with_statistics_must_be_equally_large():
     network = functional(keras.layers.BatchNormalization(name="norm_3"))
     with pytest.raises(ValueError, match="norm_3.*must divide the number of examples, 24"):

@@ -136,6 +136,7 @@ def test_training_is_the_same_as_without_it():
         np.testing.assert_array_equal(plain, watched)
 
 
+@pytest.mark.slow
 def test_a_second_fit_starts_a_new_history_with_the_loss_compiled_last():
     model, callback = compiled(), SharpnessCallback((X, Y))
     fitted(model, callback)

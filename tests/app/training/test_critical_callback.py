@@ -61,8 +61,8 @@ def test_a_warm_search_agrees_with_a_cold_one_and_is_short():
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"run_eagerly": True}, id="eager"),
-        pytest.param({"jit_compile": False}, id="graph", marks=pytest.mark.slow),
+        pytest.param({"run_eagerly": True}, id="eager", marks=pytest.mark.slow),
+        pytest.param({"jit_compile": False}, id="graph"),
         pytest.param({"jit_compile": True}, id="xla", marks=pytest.mark.slow),
     ],
 )
@@ -158,6 +158,7 @@ def test_a_training_that_diverges_goes_on_being_measured_and_is_told_of(caplog):
     assert "above eta_c" in said(caplog)[0]
 
 
+@pytest.mark.slow
 def test_a_second_fit_starts_a_new_history_with_the_loss_compiled_last():
     model, callback = compiled(), CriticalLearningRateCallback((X, Y), unit="epochs")
     fitted(model, callback)

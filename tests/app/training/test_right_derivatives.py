@@ -13,7 +13,7 @@ from sharpness_phases.training.objective import Objective
 from sharpness_phases.training.right_derivatives import measured, trained_batch_normalization
 
 EPSILON = 1e-3
-HOW = ["eager", "graph", "xla"]
+HOW = ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)]
 layers = keras.layers
 
 
@@ -291,6 +291,7 @@ class Compiled(layers.Layer):
         return (x - mean) / tf.sqrt(variance + EPSILON)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HOW)
 def test_a_layer_that_was_traced_before_is_right_and_keeps_its_own_trace(how):
     layer = Compiled(dtype="float64")

@@ -221,7 +221,7 @@ def residual_network(depth, middle):
     return keras.Model(inputs, layers.Dense(3)(x))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_kinks_of_a_deep_network_neither_accuse_nor_hide_a_fault(seed):
     keras.utils.set_random_seed(seed)
     assert check(residual_network(10, layers.Activation("relu")))

@@ -125,12 +125,14 @@ def test_training_that_diverges_goes_on_with_nan():
     assert np.isnan(model.fit(x, y, batch_size=4, epochs=4, verbose=0).history["sharpness"][-1])
 
 
+@pytest.mark.slow
 def test_a_measurement_does_not_depend_on_those_before_it():
     model = compiled(solver=Lanczos(tolerance=1e-4))
     first, again = model.sharpness(), model.sharpness(warm_start=True)
     assert (again.eigenvalue, again.hvps) == (first.eigenvalue, first.hvps)
 
 
+@pytest.mark.slow
 def test_chunks_of_the_measurement_set_change_nothing_but_memory():
     whole, parts = compiled(), compiled(chunk_size=7)
     assert parts.sharpness().eigenvalue == pytest.approx(whole.sharpness().eigenvalue, rel=1e-4)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from sharpness_phases.training.short_runs import short_runs
+from sharpness_phases.training.short_runs import MOST_ENDS, short_runs
 from sharpness_phases.training.training_batches import TrainingBatches
 
 RNG = np.random.default_rng(0)
@@ -45,6 +45,17 @@ def test_runs_are_those_of_keras_from_the_same_start_and_go_on_where_they_were(m
     np.testing.assert_array_equal(begun, longer[:4])
 
 
+def test_a_run_whose_end_was_not_kept_is_run_anew_with_the_same_losses(model):
+    rates = [0.01 * 2**k for k in range(MOST_ENDS + 2)]
+    with short_runs(model, BATCHES) as runs:
+        first = [runs.losses(rate, 2) for rate in rates]
+        longer = runs.losses(rates[0], 4)
+        assert runs.steps == 2 * len(rates) + 4
+    np.testing.assert_array_equal(longer[:2], first[0])
+    np.testing.assert_allclose(longer, plain([rates[0]] * 4), rtol=1e-5)
+
+
+@pytest.mark.slow
 def test_a_rate_may_change_along_a_run(model):
     rates = np.geomspace(1e-3, 1, 10)
     with short_runs(model, BATCHES) as runs:

@@ -44,7 +44,9 @@ class Problem:
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "XLA"])
-@pytest.mark.parametrize("examples", [1024, 64], ids=["with a sample", "without"])
+@pytest.mark.parametrize(
+    "examples", [pytest.param(1024, id="with a sample"), pytest.param(64, id="without", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.slow)])
 def test_every_measurement_along_a_run_is_the_largest_eigenvalue_of_the_dense_hessian(examples, compiled, loss):
     problem = Problem(examples, compiled, loss)
@@ -74,6 +76,7 @@ class Overtaken:
         self.curvatures.assign(values)
 
 
+@pytest.mark.slow
 def test_an_eigenvector_that_overtakes_another_is_seen_at_once():
     problem = Overtaken()
     for index, largest in enumerate([(1.0, 0.5), (1.0, 1.4), (2.0, 1.4), (2.0, 2.02), (2.0, 1.0, 2.1)]):
@@ -125,7 +128,9 @@ def test_weights_that_are_not_finite_give_nan_and_leave_nothing_behind():
     assert problem.measure().sharpness.eigenvalue.numpy() == pytest.approx(problem.exact(), rel=1e-3)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9, 1.1, 2.0])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.5, marks=pytest.mark.slow), 0.9, 1.1, pytest.param(2.0, marks=pytest.mark.slow)]
+)
 def test_the_side_of_a_threshold_is_right_and_saves_products(share, at_rest):
     problem = at_rest
     exact, whole = problem.exact(), problem.measure().sharpness.to_python()
@@ -134,6 +139,7 @@ def test_the_side_of_a_threshold_is_right_and_saves_products(share, at_rest):
     assert found.hvps < whole.hvps
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing_but_memory():
     whole, parts = (Problem(chunk_size=chunk).measure() for chunk in (None, 100))
     assert float(parts.sharpness.eigenvalue) == pytest.approx(float(whole.sharpness.eigenvalue), rel=1e-4)

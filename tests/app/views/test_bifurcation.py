@@ -24,6 +24,7 @@ def test_every_panel_has_the_exact_thresholds_as_lines(figure):
         assert len(uprights) == 5
 
 
+@pytest.mark.slow
 def test_every_visited_point_is_drawn_and_the_exact_cycles_beside(figure):
     points = points_table(exact_orbits())
     drawn = figure.axes[0].lines[0]
@@ -53,6 +54,7 @@ def test_the_legend_names_every_line_and_where_it_stands(figure):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [[0.7, 0.8], [1.1, 1.15, 1.2], [1.5, 1.6]])
 def test_a_range_with_few_thresholds_is_drawn_too(values, tmp_path):
     saved = picture([exact_orbit(g) for g in values]).save(tmp_path / "part.png")

@@ -57,6 +57,7 @@ def test_the_diagram_has_a_panel_for_every_depth_a_band_for_every_width_and_the_
     assert len(drawn.legends[0].get_texts()) == 2
 
 
+@pytest.mark.slow
 def test_both_pictures_can_be_saved(tmp_path):
     table = saturated()
     assert SaturationFigure(table, critical_table(table)).save(tmp_path / "s.png").stat().st_size > 5000

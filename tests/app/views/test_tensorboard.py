@@ -112,6 +112,7 @@ def test_runs_tell_their_final_loss_unless_they_ended_early_and_their_highest_sh
     assert "result/final_loss" not in diverged.Tags()["tensors"]
 
 
+@pytest.mark.slow
 def test_while_the_search_goes_on_the_phase_is_unknown(tmp_path):
     write_tensorboard(tmp_path, tables.trajectories(), tables.constants().iloc[:1])
     assert hparams(events(tmp_path / "d4_w16_s1" / "c=2^1.5"))["phase"] == "unknown"
@@ -196,6 +197,7 @@ def test_no_run_is_no_obstacle(tmp_path):
     assert (tmp_path / SWEEP).is_dir()
 
 
+@pytest.mark.slow
 def test_no_complete_initialisation_is_no_obstacle(tmp_path):
     write_tensorboard(tmp_path, tables.trajectories(), tables.constants().iloc[:0])
     assert (tmp_path / SWEEP).is_dir()

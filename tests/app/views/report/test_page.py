@@ -268,6 +268,7 @@ def test_data_within_a_script_cannot_end_it():
     assert json.loads(text) == {"name": EVIL}
 
 
+@pytest.mark.slow
 def test_equal_findings_give_an_equal_file(tmp_path, pictures):
     pages = [write_report(tmp_path / name, report(pictures)).read_bytes() for name in ("a.html", "b.html")]
     assert pages[0] == pages[1]
