@@ -102,9 +102,9 @@ class SharpnessModel(keras.Model):
             TensorFlow cannot differentiate twice or does so wrongly; second derivatives are then not checked. Each
             takes two gradients, and keeps about four digits in float32; `converged` is true only if products are
             measured to be as exact as the solver's tolerance, or 1e-3 where that is finer. Kinks (ReLU, max-pooling)
-            make an error of a tenth or more, with a preconditioner even of a factor: see `DifferenceOperator`. Where a layer's gradient is not the derivative of its outputs,
-            as of batch renormalisation, it is the Jacobian of this gradient that is multiplied with, which is not
-            symmetric: then nothing converges, or hardly.
+            make an error of a tenth or more, with a preconditioner even of a factor: see `DifferenceOperator`. Where a
+            layer's gradient is not the derivative of its outputs, as of batch renormalisation, it is the Jacobian of
+            this gradient that is multiplied with, which is not symmetric: then nothing converges, or hardly.
         **kwargs: Of `keras.Model`.
 
     Raises:
