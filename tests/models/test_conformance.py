@@ -46,7 +46,7 @@ VARIANTS = ["vit", "resnet", *(case for case in CASES if " with " in case)]
 other modes and losses of those do."""
 
 SLOW = pytest.mark.slow
-MODES = [pytest.param("eager", marks=SLOW), "graph", pytest.param("XLA", marks=pytest.mark.long)]
+MODES = [pytest.param("eager", marks=pytest.mark.long), "graph", pytest.param("XLA", marks=pytest.mark.long)]
 
 CLASSES = 3
 

@@ -130,8 +130,14 @@ def test_every_variant_of_the_output_and_parameterization_runs(override, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("normalization", ["layer", "batch", "group", "rms"])
-@pytest.mark.parametrize("family", ["fcn", "resnet"])
+@pytest.mark.parametrize(
+    ("family", "normalization"),
+    [
+        *(("fcn", name) for name in ("layer", "batch", "group", "rms")),
+        ("resnet", "batch"),
+        *(pytest.param("resnet", name, marks=pytest.mark.long) for name in ("layer", "group", "rms")),
+    ],
+)
 def test_a_normalized_network_runs(family, normalization, tmp_path):
     assert len(run(tmp_path, family, f"model.normalization={normalization}").critical_constants()) == 1
 
