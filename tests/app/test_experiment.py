@@ -351,6 +351,7 @@ def test_what_is_asked_for_in_addition_is_written(everything):
     assert len(analyzer.saturation()) >= 5 * 4
 
 
+@pytest.mark.slow
 def test_the_regimes_of_all_long_runs_are_in_a_table_and_their_agreement_in_another(everything):
     analyzer, folder = everything
     table = pd.read_csv(folder / "regimes.csv")
@@ -372,6 +373,7 @@ def test_runs_that_cannot_be_read_are_not_blamed_on_the_sheet(folder, tmp_path, 
             act()
 
 
+@pytest.mark.slow
 def test_several_experiments_are_drawn_on_one_sheet(everything, folder, tmp_path):
     assert compare([folder, everything[1]], tmp_path / "sheet.png", "width").stat().st_size > 10_000
     with pytest.raises(UserError, match="not the folder of an experiment"):

@@ -19,6 +19,7 @@ def refused(*arguments):
     return str(result.exception)
 
 
+@pytest.mark.slow
 def test_every_initialisation_is_counted_also_where_the_grid_censors_it(tmp_path):
     grid = ["-s", "sweep.lr_exponents.start=1.1", "-s", "sweep.lr_exponents.stop=2.2"]
     result = phases_here("uv", *SMALL, *grid, folder=tmp_path)

@@ -30,7 +30,7 @@ NETWORKS = {
     "transformer": (1, 8),
     "vit": (1, 8),
 }
-FAST = ("fcn", "transformer")
+FAST = ("fcn",)
 FAMILIES_TO_RUN = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 OF_IMAGES = [name for name in NETWORKS if not FAMILIES[name].tokens]
 TOKENS = ["data.dataset=shakespeare", "data.context_length=8"]

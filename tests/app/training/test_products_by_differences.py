@@ -108,6 +108,7 @@ def test_what_kinks_leave_is_told_and_not_called_converged(seed):
     assert not found.converged or error < 1e-3 * exact.eigenvalue
 
 
+@pytest.mark.slow
 def test_weights_stay_as_they_are_while_a_model_trains_and_is_measured():
     network, other = (network_with(Stopped()) for _ in range(2))
     model = measured(network, every=2, verify=False)
