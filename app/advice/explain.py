@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from sharpness_phases.advice.start import Measuring, measured_at_the_start, require_counts, training_batches
+from sharpness_phases.advice.start import BATCHES, Measuring, measured_at_the_start, require_counts, training_batches
 from sharpness_phases.analysis.verdict import Verdict, judge
 from sharpness_phases.errors import UserError
 from sharpness_phases.training.startup import import_tensorflow
@@ -67,7 +67,7 @@ def explain_learning_rate(
     """
     import_tensorflow()
     require_counts(batch_size=batch_size, steps=steps)
-    batches = training_batches(model, data, steps + 1, batch_size, seed)
+    batches = training_batches(model, data, max(steps, BATCHES), batch_size, seed)
     from sharpness_phases.training.health import look_at
     from sharpness_phases.training.short_runs import short_runs
 

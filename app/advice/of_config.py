@@ -41,10 +41,7 @@ def networks_of(config: ExperimentConfig) -> Iterator[Trained]:
         Each network, compiled with the config's loss and optimizer.
     """
     from sharpness_phases.runs.spec import cells
-    from sharpness_phases.sweep.losses import build_loss
-    from sharpness_phases.sweep.optimizers import build_optimizer
     from sharpness_phases.sweep.simulator import Simulator
-    from sharpness_phases.training.device import uses_xla
 
     simulator = Simulator(config)
     seen = set()
@@ -53,8 +50,7 @@ def networks_of(config: ExperimentConfig) -> Iterator[Trained]:
             continue
         seen.add((cell.depth, cell.width))
         model = simulator.network(cell)
-        loss = build_loss(config.loss, of_labels=config.data.info.has_labels)
-        model.compile(build_optimizer(config.trained_by), loss, jit_compile=uses_xla(config.device.xla))
+        simulator.compile(model)
         data = (simulator.data.x, simulator.data.y)
         yield Trained(f"depth {cell.depth}, width {cell.width}", model, data, config.training.batch_size)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
 
     from sharpness_phases.curvature.operator import Solver
-    from sharpness_phases.training.batches import Batch, Data
+    from sharpness_phases.training.batches import Data
     from sharpness_phases.training.critical import CriticalLearningRate
     from sharpness_phases.training.right_derivatives import BatchNorm
     from sharpness_phases.training.training_batches import TrainingBatches
@@ -78,12 +78,10 @@ def training_batches(model: keras.Model, data: Data, count: int, batch_size: int
     Raises:
         UserError: If the model is not compiled with a loss, or the data are none.
     """
-    import keras
-
+    from sharpness_phases.training.critical import has_loss
     from sharpness_phases.training.training_batches import TrainingBatches
 
-    own_loss = type(model).compute_loss is not keras.Model.compute_loss
-    if not model.compiled or not (model.loss or own_loss or has_own_step(model)):
+    if not has_loss(model) and not (model.compiled and has_own_step(model)):
         raise UserError(
             "A learning rate is found for a model compiled with a loss and an optimizer: call "
             "model.compile(optimizer=..., loss=...) first"
@@ -93,7 +91,7 @@ def training_batches(model: keras.Model, data: Data, count: int, batch_size: int
         first = batches[0]
     except ValueError as error:
         raise UserError(str(error)) from None
-    _build(model, first)
+    model._symbolic_build(data_batch=tuple(first))  # as `fit` would
     return batches
 
 
@@ -140,8 +138,3 @@ def _next_steps(model: keras.Model, batches: TrainingBatches) -> list[CriticalLe
         last = found[-1].eta_c
         found.append(first.on(batch).measure(last if 0 < last < math.inf else None))
     return found
-
-
-def _build(model: keras.Model, batch: Batch) -> None:
-    """Build what is not built, as `fit` would."""
-    model._symbolic_build(data_batch=tuple(batch))

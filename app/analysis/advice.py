@@ -59,6 +59,23 @@ class Warmup(NamedTuple):
     first_rate: float
 
 
+def has_left(run: Sequence[float], slow: Sequence[float]) -> np.ndarray:
+    """Before which steps a run's loss exceeds a slow run's by the factor `RISE`, or is not finite.
+
+    Args:
+        run: The loss of every batch before its step.
+        slow: That of a run at a much smaller rate, on the same batches; where it is not finite, the first loss of the
+            run counts.
+
+    Returns:
+        Booleans, of the length of the shorter one.
+    """
+    count = min(len(run), len(slow))
+    here, there = np.asarray(run[:count], float), np.asarray(slow[:count], float)
+    there = np.where(np.isfinite(there), there, here[:1])
+    return ~(here <= there + (RISE - 1) * np.abs(there))
+
+
 def warmup_of(rate: float, curves: Curves, facts: Facts) -> Warmup | None:
     """A warm-up, where a run near a rate first leaves, and comes back later.
 
@@ -70,9 +87,8 @@ def warmup_of(rate: float, curves: Curves, facts: Facts) -> Warmup | None:
     Returns:
         Twice the steps until the run is back, from the lowest of the safe rates on; None where it never leaves.
     """
-    slowest = np.asarray(curves[min(curves)])
-    run = np.asarray(curves[min(curves, key=lambda each: abs(math.log(each / rate)))])[: len(slowest)]
-    above = np.flatnonzero(run > RISE * slowest[: len(run)])
+    near = min(curves, key=lambda each: abs(math.log(each / rate)))
+    above = np.flatnonzero(has_left(curves[near], curves[min(curves)]))
     if len(above) == 0:
         return None
     return Warmup(2 * (int(above[-1]) + 1), min([rate / BELOW, *facts.safe_rates]))

@@ -21,8 +21,8 @@ FIRST_STEPS, COARSE = 8, 4.0
 """Steps of the first runs, and the factor between their rates."""
 
 FINE = 2.0
-"""The factor between the rates of later, longer runs: from the best rate on, half and twice as much cost 1 to 6% of
-what training gains (docs/advice.md)."""
+"""The factor between the rates of later, longer runs: from the best rate on, half and twice as much cost up to 6% of
+what training gains (the grids of `phases bench advice`)."""
 
 MOST_COARSE = 12
 """Rates that the first runs go through at most, 24 octaves: beyond, the start was no guess."""
@@ -37,7 +37,7 @@ DRIFT = 0.2
 over the steps, so that short runs prefer rates that are too large. (docs/advice.md: fitted on half of the tasks.)"""
 
 KEPT = 3
-"""Rates that longer runs are made at: the preferred one's neighbours. A fourth changed the median regret of the tuned
+"""Rates that longer runs are made at: the preferred one's neighbours. A fourth changed the median regret of eleven
 tasks by less than 0.4%, at 16 steps more."""
 
 TOWARDS_THE_CEILING = 2

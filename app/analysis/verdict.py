@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from sharpness_phases.analysis.advice import RISE, Curves, Facts
+from sharpness_phases.analysis.advice import Curves, Facts, has_left
 from sharpness_phases.analysis.rate_search import end_of_run
 
 Cause: TypeAlias = Literal["the rate", "the data", "the network", "none found"]
@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
 
 
 def leaves_at(run: Sequence[float], slow: Sequence[float]) -> int | None:
-    """The first step before which a run's loss exceeds a slow run's by the factor `RISE`, or is not finite.
+    """The first step before which a run's loss exceeds a slow run's by a tenth, or is not finite (`has_left`).
 
     Args:
         run: The loss of every batch before its step.
@@ -52,12 +52,8 @@ def leaves_at(run: Sequence[float], slow: Sequence[float]) -> int | None:
     Returns:
         The step, counted from 0; None where the run never leaves.
     """
-    count = min(len(run), len(slow))
-    here, there = np.asarray(run[:count], float), np.asarray(slow[:count], float)
-    there = np.where(np.isfinite(there), there, run[0])
-    with np.errstate(invalid="ignore"):
-        above = ~(here <= there + (RISE - 1) * np.abs(there))
-    return int(np.flatnonzero(above)[0]) if above.any() else None
+    above = has_left(run, slow)
+    return int(np.argmax(above)) if above.any() else None
 
 
 def judge(rate: float, curves: Curves, facts: Facts, ceiling: float = math.inf) -> Verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -107,17 +106,17 @@ def _numbered(path: Path, number: int) -> Path:
 
 
 def _of_advice(name: str, advice: LearningRateAdvice) -> _Figures:
-    """An advice as plain values; null where there is none."""
+    """An advice as plain values."""
     warmup = advice.warmup
     return {
         "model": name,
         "optimizer": advice.optimizer,
         "learning_rate": advice.learning_rate,
-        "ceiling": _finite(advice.ceiling),
+        "ceiling": advice.ceiling,
         "warmup": None if warmup is None else {"steps": warmup.steps, "first_rate": warmup.first_rate},
-        "edge_rate": _finite(advice.edge_rate),
-        "eta_c": _finite(advice.eta_c),
-        "sharpness": _finite(advice.facts.sharpness),
+        "edge_rate": advice.edge_rate,
+        "eta_c": advice.eta_c,
+        "sharpness": advice.facts.sharpness,
         "cost": advice.cost,
         "reasons": list(advice.reasons),
     }
@@ -132,7 +131,3 @@ def _of_verdict(name: str, verdict: Verdict) -> _Figures:
         "leaves_at": verdict.leaves_at,
         "reasons": list(verdict.sentences),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

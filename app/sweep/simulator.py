@@ -165,10 +165,15 @@ class Simulator:
             batch_norm=config.sharpness.batch_norm,
             preconditioned=preconditions(config.trained_by),
         )
+        self.compile(model)
+        return model
+
+    def compile(self, model: keras.Model) -> None:
+        """Compile a model with the experiment's optimizer and loss, by XLA where it says so."""
+        config = self._config
         optimizer = build_optimizer(config.trained_by)
         loss = build_loss(config.loss, of_labels=config.data.info.has_labels)
         model.compile(optimizer=optimizer, loss=loss, jit_compile=uses_xla(config.device.xla))
-        return model
 
 
 class CellRunner:

@@ -143,6 +143,12 @@ def critical_learning_rate(
     return found
 
 
+def has_loss(model: keras.Model) -> bool:
+    """Whether a model is compiled with a loss, or computes one of its own."""
+    own_loss = type(model).compute_loss is not keras.Model.compute_loss
+    return bool(model.compiled and (model.loss or own_loss))
+
+
 class NextStep:
     """The next step of a compiled model on one batch, measured whenever asked; its functions are traced once.
 
@@ -159,16 +165,14 @@ class NextStep:
     def __init__(
         self, model: keras.Model, batch: Batch, against: Batch | None = None, tolerance: float = TOLERANCE
     ) -> None:
-        own_loss = type(model).compute_loss is not keras.Model.compute_loss
-        if not model.compiled or not (model.loss or own_loss):
+        if not has_loss(model):
             raise ValueError(
                 "The critical learning rate is of a model compiled with a loss and an optimizer: call "
                 f"model.compile(optimizer=..., loss=...) first. Received: {model.name}, which is not."
             )
         self._model, self._batch, self._against, self._tolerance = model, batch, against or batch, tolerance
-        model._symbolic_build(
-            data_batch=tuple(batch)
-        )  # what is built already stays; variables cannot be made in graphs
+        # What is built already stays; variables cannot be made in graphs.
+        model._symbolic_build(data_batch=tuple(batch))
         if not model.trainable_variables:
             raise ValueError(f"{model.name} has no trainable weights: no step changes its loss.")
         self._gradients = self._compiled(self._gradients_of)

@@ -107,25 +107,6 @@ def _weights_of_classes(y: Nested, class_weight: ClassWeight) -> np.ndarray:
     return np.array([class_weight.get(int(label), 1.0) for label in np.round(labels)])
 
 
-def require_one_array(network: keras.Model) -> None:
-    """Refuse a network with several inputs or outputs, or of mixed precision, which is not trained for advice.
-
-    Args:
-        network: Any Keras model. One without `inputs` and `outputs`, as a subclassed model is, is taken to have one of
-            each.
-
-    Raises:
-        ValueError: If the network has more than one input or output, or `require_one_precision` refuses it.
-    """
-    require_one_precision(network)
-    inputs, outputs = (len(getattr(network, side, None) or [None]) for side in ("inputs", "outputs"))
-    if inputs > 1 or outputs > 1:
-        raise ValueError(
-            "The sharpness is measured of models with one input and one output array. "
-            f"Received: {network.name} with {inputs} and {outputs}. Concatenate them, and split inside the model."
-        )
-
-
 def require_one_precision(network: keras.Model) -> None:
     """Refuse mixed precision where a network is to be trained as well: short runs have no loss scale.
 

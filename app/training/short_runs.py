@@ -19,7 +19,6 @@ GONE = 1e4
 """A loss of so many times the first one ends a run: a catapult that training survives rises by less than 100 times
 (Lewkowycz et al. 2020, Fig. 1), and what is beyond grows by a factor in every step."""
 
-
 MOST_ENDS = 6
 """Runs whose end is kept in memory, weights and optimizer, so that they can be continued: the five rates that a search
 compares, and one more. An older one that is asked for again is run anew, with the same losses."""
@@ -66,24 +65,19 @@ class ShortRuns:
             its first loss or not finite.
         """
         known = self._losses.setdefault(learning_rate, [])
-        if len(known) < steps and not self._is_gone(known):
+        if len(known) < steps and not _is_gone(known):
             end = self._ends.pop(learning_rate, None)
             if end is None:
                 self._more += len(known)  # what is run anew
                 known.clear()
             (end or self._start).put_back()
             self._rate.assign(learning_rate)
-            while len(known) < steps and not self._is_gone(known):
-                known.append(float(self._step(self._batches[len(known)])))
+            while len(known) < steps and not _is_gone(known):
+                known.append(self._loss_and_step(len(known)))
             self._ends[learning_rate] = SavedState(self._variables)
             while len(self._ends) > MOST_ENDS:
                 self._ends.pop(next(iter(self._ends)))
-        found = np.full(steps, np.inf)
-        given = np.asarray(known[:steps], np.float64)
-        found[: len(given)] = np.where(np.isfinite(given), given, np.inf)
-        if len(known) and self._is_gone(known):
-            found[len(known) - 1 :] = np.inf
-        return found
+        return _as_array(known, steps)
 
     def along(self, rates: Sequence[float] | np.ndarray) -> np.ndarray:
         """The loss of every batch before its step, in a run whose learning rate changes.
@@ -92,29 +86,43 @@ class ShortRuns:
             rates: eta of each step, shape (steps,).
 
         Returns:
-            Losses as Keras logs them, float64, shape (steps,); infinite from where the run is gone.
+            Losses as Keras logs them, float64, shape (steps,); infinite from where the run is gone, as of `losses`.
         """
         self._start.put_back()
         found: list[float] = []
-        for rate, batch in zip(rates, self._batches, strict=False):
+        for rate in rates[: len(self._batches)]:
             self._rate.assign(rate)
-            found.append(float(self._step(batch)))
-            if self._is_gone(found):
+            found.append(self._loss_and_step(len(found)))
+            if _is_gone(found):
                 break
         self._more += len(found)
-        return np.array([*found, *[np.inf] * (len(rates) - len(found))])
+        return _as_array(found, len(rates))
 
     def forget(self, learning_rate: float) -> None:
         """Free the memory of a run that is not continued."""
         self._ends.pop(learning_rate, None)
 
-    def _is_gone(self, losses: list[float]) -> bool:
-        return bool(losses) and not (math.isfinite(losses[-1]) and abs(losses[-1]) <= GONE * abs(losses[0]))
+    def _loss_and_step(self, number: int) -> float:
+        """The loss of a batch, and the step that it makes."""
+        return float(self._step(self._batches[number]))
 
     def _one_step(self, batch: Batch) -> tf.Tensor:
         """A step of training, and the loss before it."""
         self._model.reset_metrics()  # Keras logs the mean since then
         return self._model.train_step(tuple(batch))["loss"]
+
+
+def _is_gone(losses: list[float]) -> bool:
+    """Whether a run ends with its last loss."""
+    return bool(losses) and not (math.isfinite(losses[-1]) and abs(losses[-1]) <= GONE * abs(losses[0]))
+
+
+def _as_array(losses: list[float], steps: int) -> np.ndarray:
+    """The losses of some steps; infinite from where a run is gone."""
+    found = np.full(steps, np.inf)
+    there = len(losses) - _is_gone(losses)
+    found[:there] = losses[: min(there, steps)]
+    return found
 
 
 @contextmanager

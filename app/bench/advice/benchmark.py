@@ -13,10 +13,9 @@ import numpy as np
 
 from sharpness_phases.bench.advice.finders import FINDERS
 from sharpness_phases.bench.advice.tasks import Arrays, Task
-from sharpness_phases.data.preprocessing import batch_indices
 from sharpness_phases.store.files import write_text
-from sharpness_phases.training.batches import Batch
 from sharpness_phases.training.short_runs import ShortRuns, short_runs
+from sharpness_phases.training.training_batches import TrainingBatches
 
 RATES = {"sgd": (-7, 1), "momentum": (-9, -1), "adam": (-12, -4), "adamw": (-12, -4)}
 """Exponents of two of the lowest and the highest rate of the full grid, by optimizer; it is extended while its best
@@ -113,8 +112,7 @@ def run_task(task: Task, seed: int, data_dir: str | None, advise: Advise) -> lis
     x, y = task.arrays(data_dir)
     model = task.compiled(seed)
     default = float(model.optimizer.learning_rate)
-    indices = batch_indices(len(x), task.batch_size, task.steps, seed)
-    batches = [Batch(*map(keras.ops.convert_to_tensor, (x[rows], y[rows]))) for rows in indices]
+    batches = TrainingBatches((x, y), task.steps, task.batch_size, seed)
     answers: dict[str, tuple[float, float]] = {DEFAULT: (default, 0.0)}
     with short_runs(model, batches) as runs:
         finals = _full_grid(runs, task)
@@ -159,8 +157,8 @@ def summary(outcomes: Sequence[Outcome]) -> Summary:
         outcomes: Of all methods on the same tasks and seeds.
 
     Returns:
-        For each method: median and 90th percentile of the regret, share that diverged, the median over tasks of the
-        largest ratio between two neighbouring seeds' rates, median cost in steps.
+        For each method: median and 90th percentile of the regret, share that diverged, the ratio of two seeds' rates
+        (its median over pairs, and then over tasks), median cost in steps.
     """
     found = {}
     for method in dict.fromkeys(outcome.method for outcome in outcomes):
@@ -170,17 +168,18 @@ def summary(outcomes: Sequence[Outcome]) -> Summary:
             "median regret": float(np.median(regrets)),
             "regret of 90%": float(np.quantile(regrets, 0.9, method="higher")),
             "diverged": float(np.mean([outcome.diverged for outcome in of_method])),
-            "spread": _median_over_tasks(of_method, _ratio_of_two),
+            "spread": _spread(of_method),
             "steps": float(np.median([outcome.cost for outcome in of_method])),
         }
     return found
 
 
-def _median_over_tasks(outcomes: Sequence[Outcome], figure: Callable[[list[float]], float]) -> float:
+def _spread(outcomes: Sequence[Outcome]) -> float:
+    """How far two seeds' rates are apart: the median over tasks; NaN of one seed."""
     by_task: dict[str, list[float]] = {}
     for outcome in outcomes:
         by_task.setdefault(outcome.task, []).append(outcome.learning_rate)
-    return float(np.nanmedian([figure(rates) for rates in by_task.values()]))
+    return float(np.nanmedian([_ratio_of_two(rates) for rates in by_task.values()]))
 
 
 def _ratio_of_two(rates: list[float]) -> float:
