@@ -22,8 +22,7 @@ def operator_of(network, loss, x, y, chunk_size=None):
 def dense_hessian(operator, rows=None):
     """The Hessian, or some rows of it, from TensorFlow's `jacobian` of the gradient: another path than ours."""
 
-
-    @tf.function
+    @tf.function(autograph=False)
     def jacobian():
         with tf.GradientTape(persistent=True) as tape:
             gradient = operator.linearize().gradient
