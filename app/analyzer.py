@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.analysis.over import OverFindings
 from sharpness_phases.analysis.regimes import RegimeSettings
-from sharpness_phases.config.over import Number, folder_of
+from sharpness_phases.config.over import Number, folder_of, require_one_value
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.errors import UserError
 from sharpness_phases.runs.identity import belonging
-from sharpness_phases.store.folder import RUNS_FOLDER, stored_config
+from sharpness_phases.store.folder import RUNS_FOLDER, errors_with_advice, stored_config
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.views import pictures
-from sharpness_phases.views.diagram import PhaseDiagram
+from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
 from sharpness_phases.views.regimes import RegimeFigure
 from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
 from sharpness_phases.views.trajectories import TrajectoryFigure
@@ -156,3 +157,30 @@ class OverAnalyzer(OverFindings, PhaseAnalyzer):
             for value in values:
                 found[value] = PhaseAnalyzer.load(folder / folder_of(key, value))
         return cls(found, config)
+
+
+def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio") -> Path:
+    """Draw the phase diagrams of several experiments on one sheet.
+
+    Args:
+        folders: Folders that `phases run` has written.
+        path: Where the sheet goes; the ending chooses the format.
+        over: Vertical axis of the panels: "width", "depth" or "ratio".
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: If a folder holds no experiment, or one whose constants are not known.
+    """
+    summaries, axes = [], []
+    for folder in folders:
+        with errors_with_advice(Path(folder)):
+            analyzer = PhaseAnalyzer.load(folder)
+        require_one_value(analyzer.config.sweep.over, f"phases compare: {folder}")
+        if not analyzer.constants_are_known:
+            raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
+        summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
+        axes.append(analyzer.axis)
+    edges, words = [axis.constant for axis in axes], [axis.c_in_words for axis in axes]
+    return ComparisonSheet(summaries, Over(over), edges, words).save(path)

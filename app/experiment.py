@@ -39,7 +39,7 @@ from sharpness_phases.sweep.missing import MissingWork, missing_work
 from sharpness_phases.training.environment import environment
 from sharpness_phases.training.startup import import_tensorflow
 from sharpness_phases.views.bifurcation import BifurcationFigure
-from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
+from sharpness_phases.views.diagram import PhaseDiagram
 from sharpness_phases.views.results import write_results, write_results_over
 
 if TYPE_CHECKING:
@@ -381,33 +381,6 @@ class Experiment:
             old = set_aside(self.folder / RUNS_FOLDER, self.folder / CONFIG_FILE)
         if old is not None:
             logger.info("Old runs are kept in %s", old)
-
-
-def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio") -> Path:
-    """Draw the phase diagrams of several experiments on one sheet.
-
-    Args:
-        folders: Folders that `phases run` has written.
-        path: Where the sheet goes; the ending chooses the format.
-        over: Vertical axis of the panels: "width", "depth" or "ratio".
-
-    Returns:
-        The path.
-
-    Raises:
-        UserError: If a folder holds no experiment, or one whose constants are not known.
-    """
-    summaries, axes = [], []
-    for folder in folders:
-        with errors_with_advice(Path(folder)):
-            analyzer = PhaseAnalyzer.load(folder)
-        require_one_value(analyzer.config.sweep.over, f"phases compare: {folder}")
-        if not analyzer.constants_are_known:
-            raise UserError(f"{folder}: no initialisation's critical constants are known; go on with `phases run`")
-        summaries.append((f"{analyzer.config.name}\n{analyzer.title}", analyzer.summary))
-        axes.append(analyzer.axis)
-    edges, words = [axis.constant for axis in axes], [axis.c_in_words for axis in axes]
-    return ComparisonSheet(summaries, Over(over), edges, words).save(path)
 
 
 class TargetFindings(NamedTuple):

@@ -99,7 +99,7 @@ def compare(
     over: Annotated[Axis, typer.Option("--over", help="Vertical axis: 1/width, depth or depth/width.")] = "ratio",
 ) -> None:
     """Draw the phase diagrams of several experiments on one sheet, by default outputs/comparison.png."""
-    from sharpness_phases.experiment import compare as draw
+    from sharpness_phases.analyzer import compare as draw
 
     path = output or Path("outputs/comparison.png")
     with _written(path):

@@ -12,9 +12,9 @@ import pytest
 from tiny import TINY
 
 from sharpness_phases import Experiment, PhaseAnalyzer
+from sharpness_phases.analyzer import compare
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.errors import MachineError, UserError
-from sharpness_phases.experiment import compare
 
 pytestmark = pytest.mark.usefixtures("kept_networks")
 ALL = (1, 1)
