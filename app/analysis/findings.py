@@ -121,7 +121,7 @@ class Findings:
             the edge at the rate of the step to come, for each step, shape (steps + 1,).
         """
         run, learning_rate = self.run(run_id)
-        if not self.config.training.warmup_steps:
+        if self.config.warmup.is_none:
             return float(self.axis.edge(learning_rate))
         return self.axis.edge(learning_rates(self.config, learning_rate, run.steps + 1))
 
@@ -281,7 +281,7 @@ class Findings:
 
     def _edge_at(self, c: float, run: Trajectory) -> Rate:
         """As `edge`, of a run at a learning-rate constant."""
-        if not self.config.training.warmup_steps:
+        if self.config.warmup.is_none:
             return self.axis.edge_of_run(c, run.sharpness[0])
         rate = float(self.axis.rate(c, run.sharpness[0]))
         return self.axis.edge(learning_rates(self.config, rate, run.steps + 1))

@@ -89,8 +89,8 @@ def stability_edge(
 ) -> StabilityEdge:
     """The sharpness at which a Keras optimizer, as it stands, becomes unstable.
 
-    Known of `SGD`, `RMSprop`, `Adam`, `AdamW` and `Nadam` of `keras.optimizers`, whatever their momenta, decoupled
-    weight decay and schedule, AMSGrad and a centered RMSprop included: `sharpness_phases.runs.edge.EdgeRule` has the
+    Known of `SGD`, `RMSprop`, `Adam`, `AdamW` and `Nadam` of `keras.optimizers`, and `GIAdam`, whatever their momenta,
+    decoupled weight decay and schedule, AMSGrad and a centered RMSprop included: `sharpness_phases.runs.edge.EdgeRule` has the
     formulas, of Kalra & Barkeshli 2024 and Cohen et al. 2022. The rate is that of the coming step. Clipping leaves the
     edge where it is, as near a minimum nothing is clipped. Where some variables are excluded from weight decay, the
     edge is that of the others, the lowest.
@@ -188,5 +188,5 @@ def _why_not_known(optimizer: keras.optimizers.Optimizer) -> str:
         return f"the stability edge of {name} is not known where `use_ema` writes averages over the weights"
     return (
         f"the stability edge of {name} is not known; it is known of SGD, RMSprop, Adam, AdamW and Nadam of "
-        "keras.optimizers, and not of their subclasses"
+        "keras.optimizers, and not of their subclasses but GIAdam"
     )

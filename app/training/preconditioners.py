@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from sharpness_phases.curvature.operator import Scalar, Vector
+from sharpness_phases.training.gi_adam import GIAdam
 
 NEAR_FLOOR = 10.0
 """A coordinate is *at the floor* where the root of its second moment is less than so many times the floor that epsilon
@@ -58,7 +59,7 @@ class Preconditioner:
     """P of a live optimizer, at the state it has whenever it is asked; callable inside a `tf.function`.
 
     Args:
-        optimizer: Adam, AdamW, Nadam or RMSprop of Keras; it is built if it is not.
+        optimizer: Adam, AdamW, Nadam or RMSprop of Keras, or `GIAdam`; it is built if it is not.
         variables: The variables whose coordinates P has, in this order; they must be among those it trains.
 
     Raises:
@@ -145,7 +146,10 @@ def reset_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
 def _updated(optimizer: keras.optimizers.Optimizer, before: Moments, gradient: Vector) -> Moments:
     """The moments after one more update by a gradient, as Keras computes them."""
     kept = optimizer.rho if isinstance(optimizer, keras.optimizers.RMSprop) else optimizer.beta_2
-    second = before.second + (tf.square(gradient) - before.second) * (1 - kept)
+    second = before.second
+    if isinstance(optimizer, GIAdam):
+        second = tf.where(tf.equal(before.updates, 0), tf.square(gradient), second)
+    second = second + (tf.square(gradient) - second) * (1 - kept)
     divisor = tf.maximum(before.divisor, second) if getattr(optimizer, "amsgrad", False) else second
     first = before.first
     if getattr(optimizer, "centered", False):
@@ -196,5 +200,6 @@ _RULES: dict[type, Callable[[keras.optimizers.Optimizer, Moments], Diagonal]] = 
     keras.optimizers.RMSprop: _of_rmsprop,
     keras.optimizers.Adam: _of_adam,
     keras.optimizers.AdamW: _of_adam,
+    GIAdam: _of_adam,
     keras.optimizers.Nadam: _of_nadam,
 }
