@@ -16,7 +16,8 @@ class GIAdam(keras.optimizers.Adam):
     With a `weight_decay` it is AdamW likewise. Its arguments are those of `keras.optimizers.Adam`.
 
     Example:
-        >>> model.compile(GIAdam(0.01), loss="mse")
+        >>> GIAdam(0.01, beta_2=0.95).get_config()["beta_2"]
+        0.95
     """
 
     def update_step(
@@ -30,7 +31,7 @@ class GIAdam(keras.optimizers.Adam):
             learning_rate: eta of this step.
         """
         second = self._velocities[self._get_variable_index(variable)]
-        squared = tf.square(tf.cast(tf.convert_to_tensor(gradient), second.dtype))
+        whole = tf.cast(tf.convert_to_tensor(gradient), second.dtype)  # of a sparse one Keras would square each part
         fresh = tf.equal(tf.convert_to_tensor(self.iterations), 0)
-        self.assign(second, tf.where(fresh, squared, tf.convert_to_tensor(second)))
-        super().update_step(gradient, variable, learning_rate)
+        self.assign(second, tf.where(fresh, tf.square(whole), tf.convert_to_tensor(second)))
+        super().update_step(whole, variable, learning_rate)

@@ -23,6 +23,7 @@ def test_an_optimizer_takes_the_arguments_of_keras_with_its_defaults(name):
         if key not in NOT_OFFERED and key != "self" and not key.startswith(("use_ema", "ema_"))
     }
     ours = {key: value or None if key == "weight_decay" else value for key, value in ARGUMENTS[name].items()}
+    assert ours.pop("initial_second_moment", "zero") == "zero"  # as all moments of Keras begin
     assert ours == of_keras
     assert issubclass(BY_NAME[name], keras.optimizers.Optimizer)
 
