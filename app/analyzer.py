@@ -15,6 +15,7 @@ from sharpness_phases.store.folder import RUNS_FOLDER, stored_config
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.views import pictures
 from sharpness_phases.views.diagram import PhaseDiagram
+from sharpness_phases.views.final_loss import FinalLossMap
 from sharpness_phases.views.regimes import RegimeFigure
 from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
 from sharpness_phases.views.trajectories import TrajectoryFigure
@@ -156,3 +157,7 @@ class OverAnalyzer(OverFindings, PhaseAnalyzer):
             for value in values:
                 found[value] = PhaseAnalyzer.load(folder / folder_of(key, value))
         return cls(found, config)
+
+    def final_loss_map(self) -> FinalLossMap:
+        """The final loss over c and the axis, a panel for every network; a `ValueError` if no run came to its end."""
+        return pictures.final_loss_map(self)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from sharpness_phases.analysis.final_loss import final_losses
 from sharpness_phases.analysis.phases import BOUNDARIES, Phase, classify
 from sharpness_phases.analysis.regimes import RegimeSettings, Segment, agreement, regimes
 from sharpness_phases.analysis.saturation import critical_table, saturated_sharpness
@@ -195,6 +196,14 @@ class Findings:
             raise KeyError(f"No constants for depth {depth}, width {width}; known (depth, width): {known}.")
         boundaries = rows.set_index("constant")["boundary"]
         return classify(c, *(float(boundaries[name]) for name in BOUNDARIES))
+
+    def final_loss(self) -> pd.DataFrame:
+        """The loss after the last step of every run that was trained to it, or diverged on the way.
+
+        Returns:
+            A row per (depth, width, seed, c), as `sharpness_phases.analysis.final_loss.final_losses` describes it.
+        """
+        return final_losses(self._trajectories, self.config.training.steps)
 
     def saturation(self) -> pd.DataFrame:
         """The saturated sharpness: a row per (depth, width, seed, c) with tau and ratio = lambda_tau / lambda_0."""

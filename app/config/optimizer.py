@@ -36,7 +36,7 @@ _Positive = Annotated[float, Field(gt=0)]
 class WarmupConfig(Section):
     """A linear warm-up: the rate of step t, counted from 1, is eta (s + (1 - s) min(1, t / W)).
 
-    Of the rate eta that a run is trained at, which it has from step W on (Kalra & Barkeshli 2024, Sec. 2); c is that of
+    Of the rate eta that a run is trained at, which it has from step W on (Kalra & Barkeshli 2024); c is that of
     eta. The start is a share of eta and no rate, so that it means the same at every c.
     """
 

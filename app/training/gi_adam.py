@@ -8,7 +8,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="sharpness_phases")
 class GIAdam(keras.optimizers.Adam):
-    """Adam with v_0 = g_0^2, gradient-initialised (Kalra & Barkeshli 2024, Sec. 7).
+    """Adam with v_0 = g_0^2, gradient-initialised (Kalra & Barkeshli 2024).
 
     Everything else is Keras' Adam, its bias correction included: the first steps are those of v_hat_t = v_t / (1 -
     beta_2^t), larger than g_0^2, so that P of the first step is 1 / sqrt(1 - beta_2) times that of Adam, 32 times for
