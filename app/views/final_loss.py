@@ -40,7 +40,7 @@ class _DotStyle(TypedDict):
     markeredgecolor: str
 
 
-_COLORS = "cividis"
+_COLORS = "viridis"  # whose middle is no grey, which is for divergence
 _DIVERGED = PHASE_FILLS[Phase.DIVERGENT]
 _PANEL_WIDTH, _PANEL_HEIGHT = 3.8, 3.0  # inches on a screen
 _MOST_COLUMNS = 3
@@ -106,10 +106,12 @@ class FinalLossMap(Picture):
         return figure
 
     def _norm(self) -> LogNorm:
-        """From the least loss to that before training; all above has the last colour."""
+        """From the least loss to the largest, or to that before training; all above has the last colour."""
         shares = self._medians["share"]
         shares = shares[np.isfinite(shares) & (shares > 0)]
-        return LogNorm(min(float(shares.min()), 1 / _LEAST_SPAN) if len(shares) else 1 / _LEAST_SPAN, 1.0)
+        lowest, highest = (float(shares.min()), float(shares.max())) if len(shares) else (1.0, 1.0)
+        highest = min(1.0, highest)
+        return LogNorm(min(lowest, highest / _LEAST_SPAN), highest)
 
     def _draw_network(self, ax: Axes, medians: pd.DataFrame, norm: LogNorm) -> None:
         shares = medians.pivot(index=self._key, columns="c", values="share")

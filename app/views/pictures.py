@@ -202,7 +202,8 @@ PICTURES = (
             File(
                 "final_loss",
                 "Loss after the last step, in units of that before training, over c and the axis of `sweep.over`: "
-                "medians over initialisations. Dots: the best c; grey: training diverges.",
+                "medians over initialisations. Dots: the best c; grey: training diverges; white: not trained to its "
+                "end, as beyond the first c at which an initialisation diverges early.",
                 vector=True,
                 place="Final loss",
             ),

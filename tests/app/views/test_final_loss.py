@@ -64,9 +64,17 @@ def test_cells_are_medians_of_the_share_of_the_loss_grey_where_training_diverges
     ]
 
 
-def test_all_panels_share_their_colours_up_to_the_loss_before_training():
+def test_all_panels_share_their_colours_up_to_the_largest_loss():
     meshes = [ax.collections[0] for ax in drawn().axes if ax.get_title()]
-    assert [(mesh.norm.vmin, mesh.norm.vmax) for mesh in meshes] == [(pytest.approx(0.91 / 2 / 16), 1.0)] * 2
+    assert [(mesh.norm.vmin, mesh.norm.vmax) for mesh in meshes] == [
+        (pytest.approx(0.91 / 2 / 16), pytest.approx(0.91 / 2))
+    ] * 2
+
+
+def test_losses_above_that_before_training_have_its_colour():
+    rising = table().assign(final_loss=lambda rows: 8 * rows["c"])
+    [mesh, _] = FinalLossMap(rising, KEY).draw().axes[0].collections
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (pytest.approx(1 / 1.5), 1.0)
 
 
 def test_losses_that_are_all_infinite_are_drawn_too():
