@@ -97,9 +97,9 @@ class FinalLossMap(Picture):
                 self._draw_network(ax, medians, norm)
                 if place % columns == 0:
                     ax.set_ylabel(self._key)
-            figure.colorbar(
-                ScalarMappable(norm, _COLORS), ax=axes[: len(networks)], label=r"$L_T\,/\,L_0$", extend="max"
-            )
+            colors = ScalarMappable(norm, _COLORS)
+            beyond = "max" if norm.vmax == 1 else "neither"
+            figure.colorbar(colors, ax=axes[: len(networks)], label=r"$L_T\,/\,L_0$", extend=beyond)
             figure.legend(handles=self._entries(), loc="outside lower center", ncols=3)
             if self._title:
                 figure.suptitle(self._title)
