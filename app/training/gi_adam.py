@@ -12,7 +12,8 @@ class GIAdam(keras.optimizers.Adam):
 
     Everything else is Keras' Adam, its bias correction included: the first steps are those of v_hat_t = v_t / (1 -
     beta_2^t), larger than g_0^2, so that P of the first step is 1 / sqrt(1 - beta_2) times that of Adam, 32 times for
-    beta_2 = 0.999, and falls to it over about 1 / (1 - beta_2) steps: a warm-up of the rate eta sqrt(1 - beta_2^t).
+    beta_2 = 0.999 and gradients far above epsilon, and falls to it over about 1 / (1 - beta_2) steps: a warm-up of the
+    rate eta sqrt(1 - beta_2^t).
     With a `weight_decay` it is AdamW likewise. Its arguments are those of `keras.optimizers.Adam`.
 
     Example:
