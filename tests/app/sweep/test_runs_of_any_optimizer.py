@@ -302,3 +302,13 @@ def test_an_optimizer_whose_state_begins_elsewhere_than_at_zero_is_put_back_to_i
     exact.set(w)
     x, y = simulator.measurement
     assert run.loss[-1] == pytest.approx(float(exact.loss(y, exact.network(x.astype(np.float64)))), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_before_training_an_embedding_has_the_preconditioner_of_the_first_step():
+    small = ["sweep.depths=[1]", "sweep.widths=[8]", "training={batch_size: 8, steps: 1}", "sharpness.examples=16"]
+    config = load_config("laptop/adam_transformer", [*small, "data.train_examples=64", "tensorboard=false"])
+    runner = CellRunner(Simulator(config), config, Cell(1, 8, 0))
+    standing = runner.trajectory(RunSpec(Cell(1, 8, 0), Purpose.WHOLE, -30.0))  # so slow that no weight moves
+    assert standing.sharpness[1] == pytest.approx(standing.sharpness[0], rel=2e-3)
+    assert standing.at_floor[1] == standing.at_floor[0]
