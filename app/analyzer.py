@@ -16,6 +16,7 @@ from sharpness_phases.store.folder import RUNS_FOLDER, errors_with_advice, store
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.views import pictures
 from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
+from sharpness_phases.views.final_loss import FinalLossMap
 from sharpness_phases.views.regimes import RegimeFigure
 from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
 from sharpness_phases.views.trajectories import TrajectoryFigure
@@ -157,6 +158,10 @@ class OverAnalyzer(OverFindings, PhaseAnalyzer):
             for value in values:
                 found[value] = PhaseAnalyzer.load(folder / folder_of(key, value))
         return cls(found, config)
+
+    def final_loss_map(self) -> FinalLossMap:
+        """The final loss over c and the axis, a panel for every network; a `ValueError` if no run came to its end."""
+        return pictures.final_loss_map(self)
 
 
 def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio") -> Path:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from sharpness_phases.analysis.final_loss import final_losses
 from sharpness_phases.analysis.phases import BOUNDARIES, Phase, classify
 from sharpness_phases.analysis.regimes import RegimeSettings, Segment, agreement, regimes
 from sharpness_phases.analysis.saturation import critical_table, saturated_sharpness
@@ -121,7 +122,7 @@ class Findings:
             the edge at the rate of the step to come, for each step, shape (steps + 1,).
         """
         run, learning_rate = self.run(run_id)
-        if not self.config.training.warmup_steps:
+        if self.config.warmup.is_none:
             return float(self.axis.edge(learning_rate))
         return self.axis.edge(learning_rates(self.config, learning_rate, run.steps + 1))
 
@@ -195,6 +196,14 @@ class Findings:
             raise KeyError(f"No constants for depth {depth}, width {width}; known (depth, width): {known}.")
         boundaries = rows.set_index("constant")["boundary"]
         return classify(c, *(float(boundaries[name]) for name in BOUNDARIES))
+
+    def final_loss(self) -> pd.DataFrame:
+        """The loss after the last step of every run that was trained to it, or diverged on the way.
+
+        Returns:
+            A row per (depth, width, seed, c), as `sharpness_phases.analysis.final_loss.final_losses` describes it.
+        """
+        return final_losses(self._trajectories, self.config.training.steps)
 
     def saturation(self) -> pd.DataFrame:
         """The saturated sharpness: a row per (depth, width, seed, c) with tau and ratio = lambda_tau / lambda_0."""
@@ -281,7 +290,7 @@ class Findings:
 
     def _edge_at(self, c: float, run: Trajectory) -> Rate:
         """As `edge`, of a run at a learning-rate constant."""
-        if not self.config.training.warmup_steps:
+        if self.config.warmup.is_none:
             return self.axis.edge_of_run(c, run.sharpness[0])
         rate = float(self.axis.rate(c, run.sharpness[0]))
         return self.axis.edge(learning_rates(self.config, rate, run.steps + 1))

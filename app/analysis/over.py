@@ -7,6 +7,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from sharpness_phases.analysis.final_loss import best_rates
 from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.analysis.phases import Phase
 from sharpness_phases.analysis.regime_terms import RegimeSettings
@@ -53,6 +54,30 @@ class OverFindings(Findings):
         return [
             {self.key: value, **entry} for value, findings in self.variants.items() for entry in findings.summary_json()
         ]
+
+    def final_loss(self) -> pd.DataFrame:
+        """As of `Findings`, with the axis."""
+        return self._joined(lambda findings: findings.final_loss())
+
+    def best_rates(self) -> pd.DataFrame:
+        """How well training does at the best c of each value, and how far c may go.
+
+        Returns:
+            A row per network and value, as `sharpness_phases.analysis.final_loss.best_rates` describes it; none where
+            `shows_final_loss` is false.
+        """
+        table = self.final_loss()
+        return best_rates(table if self.shows_final_loss else table[:0], self.key)
+
+    @property
+    def shows_final_loss(self) -> bool:
+        """Whether final losses are told of along the axis: with a warm-up, and where the whole grid is trained on.
+
+        An adaptive search ends most runs as soon as they have answered, so that few have a last step. With a warm-up,
+        whose point it is, those are told.
+        """
+        of_warmup = "warmup" in self.key
+        return of_warmup or self.config.sweep.search == "exhaustive"
 
     def edge(self, run_id: str) -> Rate:
         """The stability edge of one run, by the optimizer that it was trained by; a `KeyError` if there is none."""

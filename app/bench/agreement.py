@@ -33,6 +33,12 @@ NETWORKS = {
     "heavy_ball": ["sweep.depths=[3]", "sweep.widths=[32]", "optimizer={momentum: 0.9}"],
     "nesterov": ["sweep.depths=[3]", "sweep.widths=[32]", "optimizer={momentum: 0.9, nesterov: true}"],
     "adam": ["sweep.depths=[3]", "sweep.widths=[32]", "optimizer={name: adam}", "analysis.sharpness_tolerance=0.05"],
+    "adamw": [
+        "sweep.depths=[3]",
+        "sweep.widths=[32]",
+        "optimizer={name: adamw, weight_decay: 0.1}",
+        "analysis.sharpness_tolerance=0.05",
+    ],
     "tanh": ["sweep.depths=[8]", "sweep.widths=[32]", "model.activation=tanh"],
     "deep": ["sweep.depths=[12]", "sweep.widths=[32]"],
     "convolutions": ["model.family=myrtle", "sweep.depths=[5]", "sweep.widths=[8]", "training.batch_size=128"],

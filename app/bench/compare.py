@@ -52,8 +52,8 @@ def compare(config: ExperimentConfig, repeats: int = 3) -> Iterator[Comparison]:
         UserError: If the config trains by another optimizer than plain gradient descent, which the protocol has.
     """
     require_one_value(config.sweep.over, "phases bench")
-    if config.training.warmup_steps:
-        raise UserError("phases bench: training.warmup_steps must be 0, as in the published protocol")
+    if not config.warmup.is_none:
+        raise UserError("phases bench: there must be no warm-up, as in the published protocol")
     if config.trained_by != OptimizerConfig():
         found = optimizer_in_words(config.trained_by)
         raise UserError(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sharpness_phases.analysis.findings import Findings
+    from sharpness_phases.analysis.over import OverFindings
     from sharpness_phases.analyzer import PhaseAnalyzer
     from sharpness_phases.experiment import Experiment
 
@@ -145,10 +146,26 @@ def _show_results(experiment: Experiment, analyzer: PhaseAnalyzer) -> None:
         for value, findings in analyzer.variants.items():
             out.print(f"{analyzer.key} = {value}", markup=False)
             _show_tables(experiment, findings)
+        _show_best_rates(analyzer)
     else:
         _show_tables(experiment, analyzer)
     for line in places(experiment.folder):
         out.print(line, markup=False)
+
+
+def _show_best_rates(findings: OverFindings) -> None:
+    """How well training does along the axis, where runs were trained to their end."""
+    from sharpness_phases.commands.console import plain_table
+
+    best = findings.best_rates()
+    if best.empty:
+        return
+    rows = [
+        [f"{r.depth}", f"{r.width}", f"{value:g}", f"{r.c_best:.3g}", f"{r.share:.3g}", f"{r.c_trains:.3g}"]
+        for r, value in zip(best.itertuples(), best[findings.key], strict=True)
+    ]
+    names = ("depth", "width", findings.key, "best c", "L_T / L_0 there", "trains up to c")
+    out.print(plain_table("Final loss: median over initialisations", names, rows))
 
 
 def _show_tables(experiment: Experiment, analyzer: Findings) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sharpness_phases.config.optimizer import is_plain_descent
-from sharpness_phases.config.over import fault_of_value, numeric_keys
+from sharpness_phases.config.over import fault_of_value, numeric_keys, with_value
 from sharpness_phases.config.sections import (
     MAX_STEPS,
     LearningRateGrid,
@@ -40,11 +40,11 @@ class Inconsistency(NamedTuple):
     """A value that does not fit the others.
 
     Attributes:
-        key: Its section and its key.
+        key: The key, with the sections that it is in.
         message: What is allowed, and what was received.
     """
 
-    key: tuple[str, str]
+    key: tuple[str, ...]
     message: str
 
 
@@ -57,7 +57,8 @@ def inconsistencies(plain: dict[str, Plain]) -> list[Inconsistency]:
     Returns:
         Every fault.
     """
-    found = _lengths_of_runs(plain) + _number_of_initialisations(plain) + _one_optimizer(plain) + _over(plain)
+    found = _lengths_of_runs(plain) + _number_of_initialisations(plain) + _one_optimizer(plain) + _warmup(plain)
+    found += _over(plain)
     dataset = _section(plain, "data").get("dataset", EMBEDDED)
     if isinstance(dataset, str) and dataset in DATA_SETS:
         size = _size_of_data(plain, dataset)
@@ -134,8 +135,7 @@ def _along(plain: dict[str, Plain], key: str, values: list[Plain]) -> Iterator[s
         if (fault := fault_of_value(name, _section(plain, name), inner, value)) is not None:
             yield f"{key} = {value:g}: {fault}"
             continue
-        changed = {**plain, name: {**_section(plain, name), inner: value}}
-        changed["sweep"] = {**_section(plain, "sweep"), "over": {}}
+        changed = with_value(plain, key, value) | {"sweep": {**_section(plain, "sweep"), "over": {}}}
         yield from (
             f"{key} = {value:g}: {'.'.join(other)} {message}"
             for other, message in inconsistencies(changed)
@@ -152,6 +152,23 @@ def _one_optimizer(plain: dict[str, Plain]) -> list[Inconsistency]:
     return [Inconsistency(("training", "momentum"), message)]
 
 
+def _warmup(plain: dict[str, Plain]) -> list[Inconsistency]:
+    """Warm-ups that do not end within a run, and two of them."""
+    steps = _count(plain, "training", "steps", _default_steps())
+    older = _count(plain, "training", "warmup_steps", 0)
+    section = _section(_section(plain, "optimizer"), "warmup").get("steps", 0)
+    newer = section if isinstance(section, int) and not isinstance(section, bool) else None
+    found = [
+        Inconsistency(key, f"must be at most {steps}, the steps of a run (training.steps); got {warmup}")
+        for key, warmup in ((("training", "warmup_steps"), older), (("optimizer", "warmup", "steps"), newer))
+        if warmup is not None and steps is not None and warmup > steps > 0
+    ]
+    if older and newer:
+        message = f"must be 0 beside optimizer.warmup, which says the same; got {older}"
+        found.append(Inconsistency(("training", "warmup_steps"), message))
+    return found
+
+
 def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
     """Settings of long runs that would have no effect, or cannot have theirs; T is the length of the transient."""
     steps = _section(plain, "training").get("steps", _default_steps())
@@ -161,10 +178,6 @@ def _lengths_of_runs(plain: dict[str, Plain]) -> list[Inconsistency]:
     search = _section(plain, "sweep").get("search", "adaptive")
     if not (isinstance(steps, int) and isinstance(every, int) and isinstance(transient, int | None)):
         return found
-    warmup = _section(plain, "training").get("warmup_steps", 0)
-    if isinstance(warmup, int) and warmup > steps > 0:
-        message = f"must be at most {steps}, the steps of a run (training.steps); got {warmup}"
-        found.append(Inconsistency(("training", "warmup_steps"), message))
     key = ("analysis", "transient_steps")
     if transient is not None and transient > steps:
         message = f"must be at most {steps}, the steps of a run (training.steps); got {transient}"

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sharpness_phases.config.sections import Section, known_or_custom, require
+from sharpness_phases.config.sections import MAX_STEPS, Section, known_or_custom, require
 from sharpness_phases.custom_code import names_custom_code
 
-Argument: TypeAlias = float | bool | None
+Argument: TypeAlias = float | bool | str | None
 """What an optimizer's argument may be."""
 
 _ANY: dict[str, Argument] = {"weight_decay": 0.0, "clipnorm": None, "clipvalue": None, "global_clipnorm": None}
 _ADAM: dict[str, Argument] = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+_FROM_ZERO: dict[str, Argument] = {"amsgrad": False, "initial_second_moment": "zero"}
 
 ARGUMENTS: dict[str, dict[str, Argument]] = {
     "sgd": {"momentum": 0.0, "nesterov": False, **_ANY},
     "rmsprop": {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False, **_ANY},
-    "adam": {**_ADAM, "amsgrad": False, **_ANY},
-    "adamw": {**_ADAM, "amsgrad": False, **_ANY, "weight_decay": 0.004},
+    "adam": {**_ADAM, **_FROM_ZERO, **_ANY},
+    "adamw": {**_ADAM, **_FROM_ZERO, **_ANY, "weight_decay": 0.004},
     "nadam": {**_ADAM, **_ANY},
 }
 """The optimizers that a config may name, with the arguments they take and Keras' default of each. They are handed to
@@ -30,6 +31,24 @@ _CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
 _Positive = Annotated[float, Field(gt=0)]
+
+
+class WarmupConfig(Section):
+    """A linear warm-up: the rate of step t, counted from 1, is eta (s + (1 - s) min(1, t / W)).
+
+    Of the rate eta that a run is trained at, which it has from step W on (Kalra & Barkeshli 2024); c is that of
+    eta. The start is a share of eta and no rate, so that it means the same at every c.
+    """
+
+    steps: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
+    """Steps W of the warm-up, at most those of a run; 0 for none."""
+    start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share s of eta at which it begins, one step before the first."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether every step has the rate eta."""
+        return self.steps == 0 or self.start == 1
 
 
 class OptimizerConfig(Section):
@@ -53,6 +72,8 @@ class OptimizerConfig(Section):
     """What is added to the root of the second moment (rmsprop: below the root); null for 1e-7."""
     amsgrad: bool | None = None
     """Whether adam and adamw divide by the largest second moment so far; null for false."""
+    initial_second_moment: Literal["zero", "gradient"] | None = None
+    """The second moment v_0 of adam and adamw before the first step; null for zero, gradient for g_0^2: GI-Adam."""
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     """Decoupled decay gamma, w -= eta gamma w before each step; null for 0, for adamw 0.004."""
     clipnorm: _Positive | None = None
@@ -61,6 +82,8 @@ class OptimizerConfig(Section):
     """Largest size of a gradient's coordinate; null for any."""
     global_clipnorm: _Positive | None = None
     """Largest norm of the whole gradient; null for any."""
+    warmup: WarmupConfig = WarmupConfig()
+    """A linear rise of the rate in the first steps."""
 
     @model_validator(mode="before")
     @classmethod
@@ -74,7 +97,7 @@ class OptimizerConfig(Section):
 
     @model_validator(mode="after")
     def _has_these_arguments(self) -> Self:
-        given = self.model_dump(exclude={"name"}, exclude_none=True)
+        given = self.model_dump(exclude={"name", "warmup"}, exclude_none=True)
         if self.is_custom:
             require(not given, f"{', '.join(given)}: not for your own optimizer; say it in its class or function")
             return self
@@ -102,6 +125,8 @@ class OptimizerConfig(Section):
 def is_plain_descent(section: Mapping[str, object]) -> bool:
     """Whether an `optimizer` section, as plain values that may be wrong, says nothing but plain gradient descent.
 
+    A warm-up is no matter of the optimizer's rule, and passed over.
+
     Args:
         section: Its values by key.
 
@@ -109,11 +134,11 @@ def is_plain_descent(section: Mapping[str, object]) -> bool:
         Whether every value is the default of sgd, or null.
     """
     defaults: Mapping[str, object] = {"name": "sgd", **ARGUMENTS["sgd"]}
-    return all(value is None or value == defaults.get(key) for key, value in section.items())
+    return all(value is None or value == defaults.get(key) for key, value in section.items() if key != "warmup")
 
 
 def _is_default(value: object, default: Argument) -> bool:
     """Whether a value is a default, of its type; 0 is no `false`."""
     if isinstance(default, bool) or isinstance(value, bool):
         return value is default
-    return default is not None and isinstance(value, int | float) and value == default
+    return default is not None and isinstance(value, int | float | str) and value == default

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeAlias, get_args
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from sharpness_phases.config.sections import (
     SharpnessConfig,
     TrainingConfig,
 )
+from sharpness_phases.config.yaml_marks import Plain
 from sharpness_phases.errors import UserError
 
 Number: TypeAlias = int | float
@@ -75,32 +76,53 @@ def require_one_value(over: Mapping[str, list[Number]], what: str) -> None:
 
 def numeric_keys() -> list[str]:
     """The keys that can be an axis."""
-    return [
-        f"{name}.{key}"
-        for name, section in AXES.items()
-        for key, field in section.model_fields.items()
-        if _is_number(field.annotation)
-    ]
+    return [f"{name}.{key}" for name, section in AXES.items() for key in _numeric(section)]
 
 
-def fault_of_value(section: str, values: Mapping[str, object], key: str, value: Number) -> str | None:
+def with_value(values: Mapping[str, Plain], key: str, value: Number) -> dict[str, Plain]:
+    """Plain values of a config, or of a section, with that of one key changed.
+
+    Args:
+        values: Them; what is no section where the key has one is replaced by one.
+        key: The key, with the sections that it is in: "optimizer.warmup.steps".
+        value: Its new value.
+
+    Returns:
+        A changed copy.
+    """
+    name, _, rest = key.partition(".")
+    section = values.get(name)
+    return {**values, name: with_value(section if isinstance(section, Mapping) else {}, rest, value) if rest else value}
+
+
+def fault_of_value(section: str, values: Mapping[str, Plain], key: str, value: Number) -> str | None:
     """What is wrong with a value of a key, in words; None if nothing is.
 
     Args:
         section: Name of the section.
         values: What else the config says in it.
-        key: The key in it.
+        key: The key in it, with the sections there that it is in.
         value: Its value.
 
     Returns:
         What is allowed; faults of other keys are not told.
     """
     try:
-        AXES[section].model_validate({**values, key: value})
+        AXES[section].model_validate(with_value(values, key, value))
     except ValidationError as error:
-        found = [each for each in error.errors() if each["loc"][:1] in ((), (key,))]
+        found = [each for each in error.errors() if each["loc"][:1] in ((), (key.partition(".")[0],))]
         return found[0]["msg"].removeprefix("Value error, ") if found else None
     return None
+
+
+def _numeric(section: type[Section]) -> Iterator[str]:
+    """The keys of a section that are numbers, with those of sections in it."""
+    for key, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from (f"{key}.{each}" for each in _numeric(inner))
+        elif _is_number(inner):
+            yield key
 
 
 def _is_number(annotation: object) -> bool:

@@ -7,8 +7,8 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from sharpness_phases.config.consistency import inconsistencies
-from sharpness_phases.config.optimizer import OptimizerConfig
-from sharpness_phases.config.over import Number, axis_over
+from sharpness_phases.config.optimizer import OptimizerConfig, WarmupConfig
+from sharpness_phases.config.over import Number, axis_over, with_value
 from sharpness_phases.config.sections import (
     AnalysisConfig,
     DataConfig,
@@ -63,9 +63,16 @@ class ExperimentConfig(Section):
 
     @property
     def trained_by(self) -> OptimizerConfig:
-        """The optimizer in use: that of the section `optimizer`, or the momentum of older configs."""
+        """The optimizer in use, with its warm-up: that of the section `optimizer`, or the momentum of older configs."""
         momentum = self.training.momentum
-        return OptimizerConfig(momentum=momentum) if momentum else self.optimizer
+        rule = OptimizerConfig(momentum=momentum) if momentum else self.optimizer
+        return rule.changed(warmup=self.warmup)
+
+    @property
+    def warmup(self) -> WarmupConfig:
+        """The warm-up in use: `optimizer.warmup`, or `training.warmup_steps`, which says one from a rate of 0."""
+        steps = self.training.warmup_steps
+        return WarmupConfig(steps=steps) if steps else self.optimizer.warmup
 
     @property
     def transient_steps(self) -> int:
@@ -115,10 +122,9 @@ def variants(config: ExperimentConfig) -> list[Variant]:
     axis = axis_over(config.sweep.over)
     if axis is None:
         return []
-    section, _, key = axis.key.partition(".")
     found = []
     for value in axis.values:
-        plain = to_plain(config.changed(**{section: {key: value}}, sweep={"over": {}}))
+        plain = to_plain(config.changed(**with_value({}, axis.key, value), sweep={"over": {}}))
         found.append(Variant(value, ExperimentConfig.model_validate(plain)))
     return found
 

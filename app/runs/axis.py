@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sharpness_phases.config.optimizer import OptimizerConfig
+from sharpness_phases.config.optimizer import OptimizerConfig, WarmupConfig
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.runs.edge import EdgeRule, Rate
 
@@ -126,6 +126,17 @@ def preconditions(optimizer: OptimizerConfig) -> bool:
 
 def optimizer_in_words(optimizer: OptimizerConfig) -> str:
     """An optimizer in a text, with the arguments that are not Keras' defaults: "Adam", "SGD, momentum 0.9"."""
-    given = optimizer.model_dump(exclude={"name"}, exclude_none=True)
-    parts = [key if value is True else f"{key} {value:g}" for key, value in given.items()]
-    return ", ".join([_NAMES.get(optimizer.name, optimizer.name), *parts]).replace("_", " ")
+    given = optimizer.model_dump(exclude={"name", "warmup"}, exclude_none=True)
+    parts = [key if value is True else f"{key} {_written(value)}" for key, value in given.items()]
+    words = ", ".join([_NAMES.get(optimizer.name, optimizer.name), *parts]).replace("_", " ")
+    return words if optimizer.warmup.is_none else f"{words}, {_warmup_in_words(optimizer.warmup)}"
+
+
+def _written(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _warmup_in_words(warmup: WarmupConfig) -> str:
+    """Such as "warm-up of 8 steps from 0.1 η"."""
+    length = f"warm-up of {warmup.steps} step{'' if warmup.steps == 1 else 's'}"
+    return f"{length} from {warmup.start:g} η" if warmup.start else length

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from sharpness_phases.config.optimizer import WarmupConfig
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.config.sections import Section
 from sharpness_phases.custom_code import custom_code_digest, names_custom_code
@@ -181,7 +182,8 @@ def _description(
     config: ExperimentConfig, spec: RunSpec, computed: Computed, chunk_size: int | None
 ) -> dict[str, Plain]:
     question = None if spec.purpose in (Purpose.INITIAL, Purpose.WHOLE) else spec.purpose.value
-    sections = _hashed_sections(*(getattr(config, name) for name in _HASHED_IN_0_1))
+    said = config if config.warmup == WarmupConfig() else _with_one_warmup(config)
+    sections = _hashed_sections(*(getattr(said, name) for name in _HASHED_IN_0_1))
     description: dict[str, Plain] = {**sections, "sharpness": {**sections["sharpness"], "chunk_size": chunk_size}}
     description |= {"numerics": computed.numerics, "own": computed.own, "loss": config.loss}
     description |= {"cell": [spec.cell.depth, spec.cell.width, spec.cell.seed]}
@@ -191,6 +193,15 @@ def _description(
     if config.transient_steps < config.training.steps:
         description["transient_steps"] = config.transient_steps
     return description | CONDUCT[spec.purpose].decided_by(config)
+
+
+def _with_one_warmup(config: ExperimentConfig) -> ExperimentConfig:
+    """A config that says a warm-up as older ones do, where they can, and none by saying nothing."""
+    warmup = config.warmup
+    if warmup.start and not warmup.is_none:
+        return config
+    steps = 0 if warmup.is_none else warmup.steps
+    return config.changed(training={"warmup_steps": steps}, optimizer={"warmup": WarmupConfig()})
 
 
 @lru_cache(maxsize=8)

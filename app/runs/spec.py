@@ -222,7 +222,7 @@ CONDUCT: dict[Purpose, Conduct] = {
 
 
 def learning_rates(config: ExperimentConfig, learning_rate: float, steps: int) -> np.ndarray:
-    """The learning rates of a run's steps, with the warm-up of W steps that its config asks for.
+    """The learning rates of a run's steps, with the warm-up of W steps from a share s that its config asks for.
 
     Args:
         config: The experiment.
@@ -230,11 +230,13 @@ def learning_rates(config: ExperimentConfig, learning_rate: float, steps: int) -
         steps: Their number.
 
     Returns:
-        eta min(1, t / W) for the steps t = 1, 2, ..., shape (steps,); eta for W = 0.
+        eta (s + (1 - s) min(1, t / W)) for the steps t = 1, 2, ..., shape (steps,); eta for W = 0.
     """
-    warmup = config.training.warmup_steps
-    share = np.minimum(1.0, np.arange(1, steps + 1) / warmup) if warmup else np.ones(steps)
-    return learning_rate * share
+    warmup = config.warmup
+    if warmup.is_none:
+        return np.full(steps, learning_rate)
+    risen = np.minimum(1.0, np.arange(1, steps + 1) / warmup.steps)
+    return learning_rate * (warmup.start + (1 - warmup.start) * risen)
 
 
 def cells(config: ExperimentConfig) -> list[Cell]:

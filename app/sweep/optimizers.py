@@ -7,6 +7,7 @@ import keras
 from sharpness_phases.config.optimizer import OptimizerConfig
 from sharpness_phases.custom_code import load_custom
 from sharpness_phases.errors import UserError
+from sharpness_phases.training.gi_adam import GIAdam
 from sharpness_phases.training.optimizers import BY_NAME
 
 
@@ -25,9 +26,10 @@ def build_optimizer(section: OptimizerConfig) -> keras.optimizers.Optimizer:
     if section.is_custom:
         return _own(section.name)
     arguments = section.arguments
-    if section.name != "adamw":  # which Keras refuses without a decay
+    kind = GIAdam if arguments.pop("initial_second_moment", None) == "gradient" else BY_NAME[section.name]
+    if kind is not keras.optimizers.AdamW:  # which Keras refuses without a decay
         arguments["weight_decay"] = arguments["weight_decay"] or None
-    return BY_NAME[section.name](learning_rate=0.0, **arguments)
+    return kind(learning_rate=0.0, **arguments)
 
 
 def _own(location: str) -> keras.optimizers.Optimizer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from sharpness_phases.training.preconditioners import reset_optimizer
+from sharpness_phases.training.preconditioners import reset_optimizer, squares
 from sharpness_phases.training.rows import Row
 from sharpness_phases.training.saved_state import SavedState, optimizer_variables
 from sharpness_phases.training.sharpness_model import SharpnessModel
@@ -101,9 +101,10 @@ class Beginning:
                 preconditioner.expect(None)
             return float("nan")
         clipped = self._model.optimizer._clip_gradients(list(gradient))  # of which a step takes the second moment
-        flat = self._model.tracker.hessian.flatten([tf.convert_to_tensor(part) for part in clipped])
-        preconditioner.expect(flat)
-        return float(preconditioner.of_next_step(flat).at_floor)
+        flatten = self._model.tracker.hessian.flatten
+        flat, squared = flatten([tf.convert_to_tensor(part) for part in clipped]), flatten(list(map(squares, clipped)))
+        preconditioner.expect(flat, squared)
+        return float(preconditioner.of_next_step(flat, squared).at_floor)
 
     def _state_of_optimizer(self) -> SavedState:
         """The state before the first step, which of an optimizer of one's own need not be zeros."""

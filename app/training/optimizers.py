@@ -7,16 +7,16 @@ optimizer divides the gradient by a diagonal P, the curvature that counts is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from sharpness_phases.curvature.operator import Scalar
+from sharpness_phases.curvature.operator import Scalar, Vector
 from sharpness_phases.runs.edge import EdgeRule
-from sharpness_phases.training.preconditioners import Preconditioner, has_preconditioner
+from sharpness_phases.training.preconditioners import Preconditioner, has_preconditioner, squares
 
 HESSIAN, PRECONDITIONED = "H", "P^-1/2 H P^-1/2"
 """The operators whose largest eigenvalue an edge is held against."""
@@ -85,20 +85,21 @@ class StabilityEdge(NamedTuple):
 
 
 def stability_edge(
-    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor | np.ndarray] | None = None
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor | tf.IndexedSlices | np.ndarray] | None = None,
 ) -> StabilityEdge:
     """The sharpness at which a Keras optimizer, as it stands, becomes unstable.
 
-    Known of `SGD`, `RMSprop`, `Adam`, `AdamW` and `Nadam` of `keras.optimizers`, whatever their momenta, decoupled
-    weight decay and schedule, AMSGrad and a centered RMSprop included: `sharpness_phases.runs.edge.EdgeRule` has the
-    formulas, of Kalra & Barkeshli 2024 and Cohen et al. 2022. The rate is that of the coming step. Clipping leaves the
-    edge where it is, as near a minimum nothing is clipped. Where some variables are excluded from weight decay, the
-    edge is that of the others, the lowest.
+    Known of `SGD`, `RMSprop`, `Adam`, `AdamW` and `Nadam` of `keras.optimizers`, and `GIAdam`, whatever their momenta,
+    decoupled weight decay and schedule, AMSGrad and a centered RMSprop included: the formulas, of Kalra & Barkeshli
+    2024 and Cohen et al. 2022, are those of `sharpness_phases.runs.edge.EdgeRule`. The rate is that of the coming step.
+    Clipping leaves the edge where it is, as near a minimum nothing is clipped. Where some variables are excluded from
+    weight decay, the edge is that of the others, the lowest.
 
     Args:
         optimizer: As a model is compiled with; of a `LossScaleOptimizer` the one inside counts.
-        gradients: Gradients of the step to come, one for each variable: P then holds them, as it will when the step is
-            made. None: P of the last step.
+        gradients: Gradients of the step to come, one for each variable, as a tape gives them: P then holds them, as it
+            will when the step is made. None: P of the last step.
 
     Returns:
         Edge, preconditioner and words. The edge is None, and the words say why, for other optimizers, subclasses
@@ -126,16 +127,18 @@ def stability_edge(
         return unknown
     preconditioner = Preconditioner(inner, inner._trainable_variables)
     if gradients is not None:
-        clipped = inner._clip_gradients(
-            [tf.convert_to_tensor(part) for part in gradients]
-        )  # as the step will have them
-        flat = tf.concat([tf.reshape(tf.convert_to_tensor(part), [-1]) for part in clipped], axis=0)
-        found = preconditioner.of_next_step(flat)
+        given = [part if isinstance(part, tf.IndexedSlices) else tf.convert_to_tensor(part) for part in gradients]
+        clipped = inner._clip_gradients(given)  # as the step will have them
+        found = preconditioner.of_next_step(_flat(map(tf.convert_to_tensor, clipped)), _flat(map(squares, clipped)))
     elif int(inner.iterations) > 0:
         found = preconditioner.of_last_step()
     else:
         return unknown
     return unknown._replace(preconditioner=found.values.numpy(), at_floor=float(found.at_floor))
+
+
+def _flat(parts: Iterable[tf.Tensor]) -> Vector:
+    return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
 
 def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -188,5 +191,5 @@ def _why_not_known(optimizer: keras.optimizers.Optimizer) -> str:
         return f"the stability edge of {name} is not known where `use_ema` writes averages over the weights"
     return (
         f"the stability edge of {name} is not known; it is known of SGD, RMSprop, Adam, AdamW and Nadam of "
-        "keras.optimizers, and not of their subclasses"
+        "keras.optimizers, and not of their subclasses but GIAdam"
     )

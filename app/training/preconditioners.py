@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from sharpness_phases.curvature.operator import Scalar, Vector
+from sharpness_phases.training.gi_adam import GIAdam
 
 NEAR_FLOOR = 10.0
 """A coordinate is *at the floor* where the root of its second moment is less than so many times the floor that epsilon
@@ -58,7 +59,7 @@ class Preconditioner:
     """P of a live optimizer, at the state it has whenever it is asked; callable inside a `tf.function`.
 
     Args:
-        optimizer: Adam, AdamW, Nadam or RMSprop of Keras; it is built if it is not.
+        optimizer: Adam, AdamW, Nadam or RMSprop of Keras, or `GIAdam`; it is built if it is not.
         variables: The variables whose coordinates P has, in this order; they must be among those it trains.
 
     Raises:
@@ -79,6 +80,7 @@ class Preconditioner:
         self._places = [known[key] for key in keys]
         size = sum(math.prod(variable.shape) for variable in variables)
         self._first = tf.Variable(tf.zeros([size], variables[0].dtype), trainable=False)
+        self._first_squared = tf.Variable(tf.zeros([size], variables[0].dtype), trainable=False)
         self._expects_first = tf.Variable(False, trainable=False)
         self._rule = _RULES[type(optimizer)]
 
@@ -86,29 +88,41 @@ class Preconditioner:
         """P of the update that was made last; NaN before the first."""
         return self._rule(self._optimizer, self._moments())
 
-    def of_next_step(self, gradient: Vector) -> Diagonal:
+    def of_next_step(self, gradient: Vector, squared: Vector | None = None) -> Diagonal:
         """P of the update to come: the second moment already holds its gradient.
 
         Args:
             gradient: The gradient that it will be made by, shape (n,).
+            squared: What Keras has for its squares, shape (n,), which of an embedding are others (`squares`); the
+                squares if None.
 
         Returns:
             P, and the share of coordinates at the floor.
         """
         before = self._moments()
-        return self._rule(self._optimizer, _updated(self._optimizer, before, tf.cast(gradient, before.second.dtype)))
+        gradient = tf.cast(gradient, before.second.dtype)
+        squared = tf.square(gradient) if squared is None else tf.cast(squared, before.second.dtype)
+        return self._rule(self._optimizer, _updated(self._optimizer, before, gradient, squared))
 
-    def expect(self, gradient: Vector | None) -> None:
-        """Say what gradient the first update is made by, shape (n,): that of the first batch; None for not known."""
+    def expect(self, gradient: Vector | None, squared: Vector | None = None) -> None:
+        """Say what gradient the first update is made by.
+
+        Args:
+            gradient: That of the first batch, shape (n,); None for not known.
+            squared: As for `of_next_step`.
+        """
         self._expects_first.assign(gradient is not None)
         if gradient is not None:
             self._first.assign(gradient)
+            self._first_squared.assign(tf.square(gradient) if squared is None else squared)
 
     def __call__(self, gradient: Vector) -> Diagonal:
         """P of the last update; before the first, of one by the expected gradient, or else by this one, (n,)."""
         fresh = tf.equal(tf.convert_to_tensor(self._optimizer.iterations), 0)
-        first = tf.where(self._expects_first, self._first, tf.cast(gradient, self._first.dtype))
-        return tf.cond(fresh, lambda: self.of_next_step(first), self.of_last_step)
+        gradient = tf.cast(gradient, self._first.dtype)
+        first = tf.where(self._expects_first, self._first, gradient)
+        squared = tf.where(self._expects_first, self._first_squared, tf.square(gradient))
+        return tf.cond(fresh, lambda: self.of_next_step(first, squared), self.of_last_step)
 
     def _moments(self) -> Moments:
         optimizer = self._optimizer
@@ -129,6 +143,21 @@ def has_preconditioner(optimizer: keras.optimizers.Optimizer) -> bool:
     return type(optimizer) in _RULES
 
 
+def squares(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
+    """What Keras' optimizers have for the squares of a gradient's coordinates.
+
+    Args:
+        gradient: Of one variable, as a tape gives it.
+
+    Returns:
+        The squares. Of the rows of an embedding, whose gradient comes in parts, a part for each time that a row was
+        looked up, the sum of the squares of the parts, not the square of their sum.
+    """
+    if not isinstance(gradient, tf.IndexedSlices):
+        return tf.square(gradient)
+    return tf.convert_to_tensor(tf.IndexedSlices(tf.square(gradient.values), gradient.indices, gradient.dense_shape))
+
+
 def reset_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
     """Put an optimizer's state back to that before the first step; its learning rate, if it is a variable, to 0.
 
@@ -142,10 +171,14 @@ def reset_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
         inner._u_product.assign(tf.ones_like(inner._u_product.value))
 
 
-def _updated(optimizer: keras.optimizers.Optimizer, before: Moments, gradient: Vector) -> Moments:
-    """The moments after one more update by a gradient, as Keras computes them."""
+def _updated(optimizer: keras.optimizers.Optimizer, before: Moments, gradient: Vector, squared: Vector) -> Moments:
+    """The moments after one more update by a gradient and its `squares`, as Keras computes them."""
     kept = optimizer.rho if isinstance(optimizer, keras.optimizers.RMSprop) else optimizer.beta_2
-    second = before.second + (tf.square(gradient) - before.second) * (1 - kept)
+    second = before.second
+    if isinstance(optimizer, GIAdam):
+        squared = tf.square(gradient)  # which it takes of the whole
+        second = tf.where(tf.equal(before.updates, 0), squared, second)
+    second = second + (squared - second) * (1 - kept)
     divisor = tf.maximum(before.divisor, second) if getattr(optimizer, "amsgrad", False) else second
     first = before.first
     if getattr(optimizer, "centered", False):
@@ -196,5 +229,6 @@ _RULES: dict[type, Callable[[keras.optimizers.Optimizer, Moments], Diagonal]] = 
     keras.optimizers.RMSprop: _of_rmsprop,
     keras.optimizers.Adam: _of_adam,
     keras.optimizers.AdamW: _of_adam,
+    GIAdam: _of_adam,
     keras.optimizers.Nadam: _of_nadam,
 }

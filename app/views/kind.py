@@ -81,6 +81,7 @@ class Kind:
         seeds: The initialisations of which one can be shown; None where it shows all at once.
         shows_constants: Whether its text for those who cannot see it lists the mean constants.
         table: The table that is written where the picture is drawn; None if there is none.
+        along: Whether it shows what an experiment along `sweep.over` says of all its values.
     """
 
     name: str
@@ -92,11 +93,15 @@ class Kind:
     seeds: Callable[[Findings], set[int]] | None = None
     shows_constants: bool = False
     table: Table | None = None
+    along: bool = False
 
     def drawn(self, findings: Findings) -> list[File]:
         """The files that `phases run` draws of an experiment."""
-        if self.lacks(findings) is not None:
+        along = bool(findings.config.sweep.over)
+        if (along and not self.along) or self.lacks(findings) is not None:
             return []
+        if along:
+            return [file for file in self.files if file.choice.over is None]
         several = len(findings.config.sweep.depths) > 1
         return [file for file in self.files if several or not file.with_depths]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sharpness_phases.analysis.findings import Findings
     from sharpness_phases.analysis.regimes import RegimeSettings
     from sharpness_phases.views.diagram import PhaseDiagram
+    from sharpness_phases.views.final_loss import FinalLossMap
     from sharpness_phases.views.regimes import RegimeFigure
     from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
     from sharpness_phases.views.style import Picture
@@ -56,6 +57,15 @@ def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
         return PhaseDiagram(findings.summary, title=findings.title, along=along.key, **_axis_of(findings))
     axis = None if over is None else Over(over)
     return PhaseDiagram(findings.summary, title=findings.title, over=axis, **_axis_of(findings))
+
+
+def final_loss_map(findings: Findings) -> FinalLossMap:
+    """The final loss over c and the axis of `sweep.over`; a `ValueError` without one, or without runs to their end."""
+    from sharpness_phases.views.final_loss import FinalLossMap
+
+    if (along := axis_over(findings.config.sweep.over)) is None:
+        raise ValueError("A map of final losses is along the axis of `sweep.over`. Received: an experiment without.")
+    return FinalLossMap(findings.final_loss(), along.key, findings.title, **_axis_of(findings))
 
 
 def trajectory_figure(findings: Findings, seed: int | None = None) -> TrajectoryFigure:
@@ -123,6 +133,16 @@ def _lacks_constants(findings: Findings) -> str | None:
     return "no initialisation's critical constants are known; go on with `phases run`"
 
 
+def _lacks_final_losses(findings: Findings) -> str | None:
+    from sharpness_phases.analysis.over import OverFindings
+
+    if not isinstance(findings, OverFindings):
+        return "a map of final losses needs an axis: run with sweep.over, such as {optimizer.warmup.steps: [0, 10]}"
+    if not findings.shows_final_loss:
+        return "the final loss of most runs is not known; run with sweep.search: exhaustive"
+    return "no run was trained to its end; go on with `phases run`" if findings.final_loss().empty else None
+
+
 def _lacks_saturation(findings: Findings) -> str | None:
     if findings.saturation_is_known:
         return None
@@ -174,6 +194,25 @@ PICTURES = (
         lambda findings, choice: phase_diagram(findings, choice.over),
         has_axis=True,
         shows_constants=True,
+        along=True,
+    ),
+    Kind(
+        "final_loss",
+        (
+            File(
+                "final_loss",
+                "Loss after the last step, in units of that before training, over c and the axis of `sweep.over`: "
+                "medians over initialisations. Dots: the best c; grey: training diverges; white: not trained to its "
+                "end, as beyond the first c at which an initialisation diverges early.",
+                vector=True,
+                place="Final loss",
+            ),
+        ),
+        _lacks_final_losses,
+        lambda findings, choice: final_loss_map(findings),
+        on_request=True,
+        table=Table("final_loss.csv", lambda findings: findings.final_loss()),
+        along=True,
     ),
     Kind(
         "saturation",
@@ -268,9 +307,10 @@ def picture(findings: Findings, name: str, over: str | None = None, seed: int | 
         UserError: If the runs do not hold what it shows, or something is chosen that means nothing for it.
     """
     kind = KINDS[name]
-    if (along := axis_over(findings.config.sweep.over)) is not None and (name != DEFAULT_KIND or over is not None):
+    if (along := axis_over(findings.config.sweep.over)) is not None and (not kind.along or over is not None):
+        shown = " and ".join(each.name for each in KINDS.values() if each.along)
         raise UserError(
-            f"of an experiment over {along.key} only the diagram along it is drawn; what shows one value of it is in "
+            f"of an experiment over {along.key} only {shown} along it are drawn; what shows one value of it is in "
             f"the folder {folder_of(along.key, along.values[0])} and those beside it"
         )
     for option, value, meant in (("--over", over, kinds_with_axis()), ("--seed", seed, kinds_with_seed())):

@@ -11,7 +11,7 @@ from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.analysis.over import OverFindings
 from sharpness_phases.store.files import write_text
 from sharpness_phases.store.folder import stored_config
-from sharpness_phases.views.pictures import PHASE_DIAGRAM, PICTURES, phase_diagram
+from sharpness_phases.views.pictures import PICTURES
 from sharpness_phases.views.report.page import Report, write_report
 from sharpness_phases.views.tensorboard import write_tensorboard
 
@@ -43,7 +43,7 @@ def write_results(findings: Findings, folder: Path) -> None:
 
 
 def write_results_over(findings: OverFindings, folder: Path) -> None:
-    """Write what an experiment along one more axis shows of all its values: tables, and the phase diagram along it.
+    """Write what an experiment along one more axis shows of all its values: tables, and the pictures along it.
 
     An `OSError` if a file cannot be written.
 
@@ -51,22 +51,15 @@ def write_results_over(findings: OverFindings, folder: Path) -> None:
         findings: What the runs say.
         folder: The experiment's folder, beside those of its values.
     """
-    write_text(folder / "critical_constants.csv", findings.critical_constants().to_csv(index=False))
-    write_text(folder / "summary.json", json.dumps(findings.summary_json(), indent=1, allow_nan=False) + "\n")
-    paths = PHASE_DIAGRAM.paths(folder)
-    if not findings.constants_are_known:
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return
-    for path in paths:
-        phase_diagram(findings).save(path)
+    tables, pictures = _write_tables(findings, folder), _draw(findings, folder)
+    _remove_what_is_out_of_date(folder, {*tables, *(path for paths in pictures.values() for path in paths)})
 
 
 def _write_tables(findings: Findings, folder: Path) -> list[Path]:
     """Write the tables; those beside pictures, which not every experiment has, are returned."""
     write_text(folder / "critical_constants.csv", findings.critical_constants().to_csv(index=False))
     write_text(folder / "summary.json", json.dumps(findings.summary_json(), indent=1, allow_nan=False) + "\n")
-    beside = [kind.table for kind in PICTURES if kind.table is not None and kind.lacks(findings) is None]
+    beside = [kind.table for kind in PICTURES if kind.table is not None and kind.drawn(findings)]
     for table in beside:
         write_text(folder / table.name, table.of(findings).to_csv(index=False))
     return [folder / table.name for table in beside]

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from sharpness_phases.analysis.saturation import MIN_POINTS, by_initialisation, saturation_curves
 from sharpness_phases.views.by_network import networks
+from sharpness_phases.views.cells import cell_edges
 from sharpness_phases.views.markers import draw_constant
 from sharpness_phases.views.panels import Range
 from sharpness_phases.views.style import (
@@ -264,10 +265,7 @@ def _draw_row(ax: Axes, row: int, values: pd.Series, norm: Normalize) -> None:
     """One network as a band of coloured cells; white where its runs diverged."""
     if values.empty:
         return
-    x = np.log2(values.index.to_numpy(np.float64))
-    middle = (x[1:] + x[:-1]) / 2
-    half = (middle[0] - x[0], x[-1] - middle[-1]) if len(x) > 1 else (0.05, 0.05)
-    edges = 2.0 ** np.concatenate([[x[0] - half[0]], middle, [x[-1] + half[1]]])
+    edges = cell_edges(values.index.to_numpy(np.float64))
     mesh = ax.pcolormesh(edges, [row - 0.5, row + 0.5], values.to_numpy()[None], cmap=_COLORS, norm=norm)
     mesh.set_rasterized(True)
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import phases_here
 from tiny import TINY
 
 from sharpness_phases import Experiment, PhaseAnalyzer
@@ -51,7 +52,7 @@ def test_what_is_of_one_value_is_not_shown_of_all(tmp_path):
     analyzer = experiment.run()
     with pytest.raises(ValueError, match=r"depends on training\.batch_size: ask variants\[value\]"):
         analyzer.phase(2.0, 2, 8)
-    with pytest.raises(UserError, match="only the diagram along it is drawn"):
+    with pytest.raises(UserError, match="only diagram and final_loss along it are drawn"):
         picture(analyzer, "trajectories")
     with pytest.raises(UserError, match="phases audit: needs one experiment"):
         experiment.audit()
@@ -62,6 +63,27 @@ def test_what_is_of_one_value_is_not_shown_of_all(tmp_path):
     stored = len(RunStore(plain.folder / "runs"))
     plain.run()
     assert len(RunStore(plain.folder / "runs")) == stored
+
+
+@pytest.mark.slow
+def test_along_a_warm_up_the_final_loss_is_drawn_written_and_told(tmp_path):
+    settings = ["training={batch_size: 32, steps: 6}", "sweep.lr_exponents={start: 0, stop: 6, step: 2}"]
+    axis = "sweep.over={optimizer.warmup.steps: [0, 4]}"
+    words = [word for text in (*SMALL, *settings, axis, "sweep.search=exhaustive") for word in ("-s", text)]
+    folder = tmp_path / "out"
+    told = phases_here("run", "quickstart", *words, "--output", folder, folder=tmp_path).stdout
+    table = pd.read_csv(folder / "final_loss.csv")
+    assert table.columns[0] == "optimizer.warmup.steps"
+    runs = PhaseAnalyzer.load(folder).runs
+    ends = runs[(runs["step"] == 6) & ~runs["diverged"]].set_index(["optimizer.warmup.steps", "c"])["loss"]
+    here = table[np.isfinite(table["final_loss"])].set_index(["optimizer.warmup.steps", "c"])["final_loss"]
+    assert len(here) > 2
+    np.testing.assert_allclose(here.sort_index(), ends.sort_index())
+    slow = runs[(runs["optimizer.warmup.steps"] == 4) & (runs["c"] == 1) & (runs["question"] == "whole")]
+    np.testing.assert_allclose(slow["edge"] * slow["learning_rate"], 2 / np.array([0.25, 0.5, 0.75, 1, 1, 1, 1]))
+    assert "Final loss: median over initialisations" in told
+    assert (folder / "final_loss.svg").exists()
+    assert f"Final loss:    {folder / 'final_loss.png'}, final_loss.svg, final_loss.csv" in told.replace("\n", "")
 
 
 def test_a_folder_with_runs_of_another_experiment_is_left_alone(tmp_path):

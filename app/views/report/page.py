@@ -144,7 +144,7 @@ def _trajectories(report: Report) -> str:
     if trajectories.empty:
         return _paragraph("No run has been trained yet.")
     axis = report.findings.axis
-    moves = report.findings.config.training.warmup_steps > 0
+    moves = not report.findings.config.warmup.is_none
     constant = None if moves or math.isnan(axis.rate_times_edge) else axis.constant
     edge = ChartEdge(axis.edge_in_words, constant, axis.c_in_words)
     data, omitted = chart_data(trajectories, report.findings.critical_constants(), edge)

@@ -65,7 +65,6 @@ def settings(config: ExperimentConfig) -> dict[str, str]:
     model, training, grid = config.model, config.training, config.sweep.lr_exponents
     own = "your own model" if model.is_custom else f"{model.activation}, {model.parameterization} parameterization"
     own += "" if model.normalization == "none" else f", {model.normalization} normalization"
-    warmup = f", warm-up of {training.warmup_steps}" if training.warmup_steps else ""
     optimizer = optimizer_in_words(config.trained_by)
     examples = config.train_examples  # 0: those of a text that is not here
     batch = min(training.batch_size, examples or training.batch_size)
@@ -73,7 +72,7 @@ def settings(config: ExperimentConfig) -> dict[str, str]:
         "Model": f"{model.family} ({own})",
         "Data": f"{config.data.dataset}, {_count(examples, 'example')}" if examples else config.data.dataset,
         "Loss": config.loss,
-        "Training": f"{optimizer}, batches of {batch}, {_count(training.steps, 'step')}{warmup}",
+        "Training": f"{optimizer}, batches of {batch}, {_count(training.steps, 'step')}",
         "Sharpness": f"{config.sharpness.solver}, on {_count(config.sharpness.examples, 'example')}",
         "c = 2^x": f"x from {grid.start:g} to {grid.stop:g} in steps of {grid.step:g}, {config.sweep.search} search",
     }

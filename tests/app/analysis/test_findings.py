@@ -75,9 +75,13 @@ def test_the_edge_of_a_run_is_that_of_its_optimizer(findings):
     assert (findings.edge_in_words, heavy.edge_in_words) == ("2/η", "2(1 + m)/η")
 
 
-def test_with_a_warm_up_the_edge_moves_and_the_regimes_are_held_against_it():
-    slow = Findings(tables.runs(), load_config("quickstart", [*OVERRIDES, *LONG, "training.warmup_steps=4"]))
-    rate = 2.0**0.5 * np.minimum(1, np.arange(1, 12) / 4)
+@pytest.mark.parametrize(
+    ("settings", "start"),
+    [("training.warmup_steps=4", 0.0), ("optimizer.warmup={steps: 4, start: 0.2}", 0.2)],
+)
+def test_with_a_warm_up_the_edge_moves_and_the_regimes_are_held_against_it(settings, start):
+    slow = Findings(tables.runs(), load_config("quickstart", [*OVERRIDES, *LONG, settings]))
+    rate = 2.0**0.5 * (start + (1 - start) * np.minimum(1, np.arange(1, 12) / 4))
     np.testing.assert_allclose(slow.edge("4-8-0-0.5-whole"), 2 / rate)
     run, _ = slow.run("4-8-0-0.5-whole")
     expected = [(s.regime.value, s.start, s.stop) for s in regimes(run, 2 / rate)]

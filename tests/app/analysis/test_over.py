@@ -9,7 +9,8 @@ from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.analysis.over import OverFindings
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.config.schema import variants
-from sharpness_phases.views.pictures import phase_diagram
+from sharpness_phases.errors import UserError
+from sharpness_phases.views.pictures import PICTURES, phase_diagram, picture
 
 SHAPE = ["sweep.depths=[2,4]", "sweep.widths=[8,16,32]", "sweep.seeds=3"]
 GRID = "sweep.lr_exponents={start: 0, stop: 4, step: 0.5}"
@@ -68,6 +69,31 @@ def test_the_diagram_has_a_panel_for_every_network_and_its_boundaries_at_the_val
         assert sorted(float(line.get_xdata()[0]) for line in markers) == pytest.approx([2**2, 2**2.5, 2**3])
     with pytest.raises(ValueError, match=r"The vertical axis is optimizer\.weight_decay"):
         phase_diagram(found, "depth")
+
+
+@pytest.mark.parametrize(
+    ("axis", "overrides", "shown"),
+    [
+        ("{optimizer.warmup.steps: [0, 4]}", [], True),
+        ("{training.warmup_steps: [0, 4]}", [], True),
+        (MOMENTUM, ["sweep.search=exhaustive"], True),
+        (MOMENTUM, [], False),
+    ],
+)
+def test_the_final_loss_is_told_along_a_warm_up_and_where_the_whole_grid_is_trained_on(axis, overrides, shown):
+    found = findings_over(axis, *overrides)
+    (key,) = found.config.sweep.over
+    assert found.shows_final_loss == shown
+    assert [file.name for kind in PICTURES for file in kind.drawn(found)] == ["phase_diagram"] + ["final_loss"] * shown
+    table = found.final_loss()
+    assert table.columns[0] == key
+    assert len(table) == 2 * len(found.variants[table[key][0]].final_loss()) == 2 * 6 * 3 * 8
+    assert np.isposinf(table["final_loss"]).sum() == 2 * 6 * 3
+    best = found.best_rates()
+    assert len(best) == (12 if shown else 0)
+    if not shown:
+        with pytest.raises(UserError, match=r"final loss of most runs is not known; run with sweep\.search"):
+            picture(found, "final_loss")
 
 
 def test_a_phase_needs_a_value():

@@ -29,11 +29,20 @@ LONG = [
 ]
 
 
+OVER = [
+    *TINY,
+    "sweep.widths=[8]",
+    "sweep.seeds=1",
+    "sweep.lr_exponents={start: 0, stop: 4, step: 2}",
+    "sweep.over={optimizer.warmup.steps: [0, 3]}",
+]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with an experiment in `long`, which has every kind of picture, and one in `short`."""
+    """A folder with an experiment in `long`, which has every kind of picture but that of `over`, and one in `short`."""
     folder = tmp_path_factory.mktemp("plot")
-    for name, overrides in (("long", LONG), ("short", TINY)):
+    for name, overrides in (("long", LONG), ("short", TINY), ("over", OVER)):
         Experiment.from_config("quickstart", [*overrides, "tensorboard=false"], folder / name).run_shard((1, 1))
     return folder
 
@@ -47,11 +56,12 @@ def plot(*arguments):
 @pytest.mark.parametrize(("style", "ending"), [("screen", "png"), pytest.param("paper", "pdf", marks=pytest.mark.slow)])
 def test_every_kind_is_drawn_beside_the_runs_and_its_path_is_printed(kind, style, ending, place, monkeypatch, capfd):
     monkeypatch.chdir(place)
-    plot("long", "--kind", kind, "--style", style)
+    folder = "over" if kind == "final_loss" else "long"
+    plot(folder, "--kind", kind, "--style", style)
     shown = capfd.readouterr()
-    assert shown.out.split() == ["Picture:", f"long/{kind}-{style}.{ending}"]
+    assert shown.out.split() == ["Picture:", f"{folder}/{kind}-{style}.{ending}"]
     assert shown.err == ""
-    content = (place / "long" / f"{kind}-{style}.{ending}").read_bytes()
+    content = (place / folder / f"{kind}-{style}.{ending}").read_bytes()
     assert content.startswith({"png": b"\x89PNG", "pdf": b"%PDF"}[ending])
     assert len(content) > 5000
 

@@ -261,8 +261,9 @@ def test_the_quickstart_spells_out_every_key_with_its_default():
         ("analysis: {transient_steps: 5}", "search: exhaustive"),
         ("sharpness: {every: 5}", "sharpness.every: above 1 needs"),
         ("training: {warmup_steps: 11}", "training.warmup_steps: must be at most 10"),
+        ("optimizer: {warmup: {steps: 11}}", ":5: optimizer.warmup.steps: must be at most 10"),
     ],
-    ids=["longer than the run", "with an adaptive search", "without a transient", "a warm-up without an end"],
+    ids=["longer than the run", "with an adaptive search", "without a transient", "an endless older", "an endless one"],
 )
 def test_lengths_of_runs_that_do_not_fit_together_are_refused(settings, key, write):
     with pytest.raises(ConfigError, match=re.escape(key)):

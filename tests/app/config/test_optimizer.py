@@ -23,6 +23,7 @@ def test_an_optimizer_takes_the_arguments_of_keras_with_its_defaults(name):
         if key not in NOT_OFFERED and key != "self" and not key.startswith(("use_ema", "ema_"))
     }
     ours = {key: value or None if key == "weight_decay" else value for key, value in ARGUMENTS[name].items()}
+    assert ours.pop("initial_second_moment", "zero") == "zero"  # as all moments of Keras begin
     assert ours == of_keras
     assert issubclass(BY_NAME[name], keras.optimizers.Optimizer)
 
@@ -50,6 +51,15 @@ def test_what_is_keras_default_anyway_is_the_same_as_not_said():
         ("{clipnorm: 1, clipvalue: 1}", "optimizer: at most one of clipnorm, clipvalue, global_clipnorm may be given"),
         ("{name: 'mine:Own', beta_1: 0.5}", "optimizer: beta_1: not for your own optimizer; say it in its class"),
         ("{learning_rate: 0.1}", "unknown key 'learning_rate' in optimizer; allowed: name, momentum"),
+        ("{warmup: {steps: -1}}", "optimizer.warmup.steps: must be at least 0; got -1"),
+        ("{warmup: {start: 1.5}}", "optimizer.warmup.start: must be at most 1; got 1.5"),
+        (
+            "{warmup: {stesp: 3}}",
+            "unknown key 'stesp' in optimizer.warmup; allowed: steps, start (did you mean 'steps'",
+        ),
+        ("{warmup: 3}", "optimizer.warmup: must be a section with the keys steps, start; got 3"),
+        ("{initial_second_moment: gradient}", "optimizer: initial_second_moment: no argument of sgd, which takes"),
+        ("{name: adam, initial_second_moment: one}", "optimizer.initial_second_moment: must be one of 'zero' or 'grad"),
     ],
 )
 def test_what_no_optimizer_has_is_refused_with_what_is_allowed(settings, message):
@@ -61,6 +71,17 @@ def test_a_momentum_as_older_configs_say_it_stands_alone():
     assert load_config("quickstart", ["training.momentum=0.5", "optimizer={name: sgd, momentum: 0.0}"])
     with pytest.raises(ConfigError, match=r"training\.momentum: must be 0 beside an `optimizer`, whose momentum is"):
         load_config("quickstart", ["training.momentum=0.5", "optimizer={name: adam}"])
+
+
+def test_a_warm_up_is_said_once_and_beside_any_optimizer():
+    for optimizer in ("{name: 'mine:Own', warmup: {steps: 3}}", "{name: adam, warmup: {steps: 3, start: 0.1}}"):
+        assert load_config("quickstart", [f"optimizer={optimizer}"]).warmup.steps == 3
+    older = load_config("quickstart", ["training={momentum: 0.5, warmup_steps: 4}"])
+    assert (older.warmup.steps, older.trained_by.warmup.steps, older.trained_by.momentum) == (4, 4, 0.5)
+    beside = load_config("quickstart", ["training.momentum=0.5", "optimizer.warmup.steps=4"])
+    assert beside.trained_by == older.trained_by
+    with pytest.raises(ConfigError, match=r"training\.warmup_steps: must be 0 beside optimizer\.warmup, which says"):
+        load_config("quickstart", ["training.warmup_steps=4", "optimizer.warmup.steps=4"])
 
 
 def test_a_config_with_an_optimizer_survives_writing_and_reading(tmp_path):

@@ -1,6 +1,7 @@
 """`sweep.over`: one more axis of an experiment."""
 
 import re
+from operator import attrgetter
 
 import pytest
 
@@ -29,6 +30,12 @@ def test_runs_along_an_axis_are_those_of_configs_that_say_the_value():
     assert variants(load_config("quickstart")) == []
 
 
+def test_what_stands_beside_the_axis_in_its_section_stays():
+    config = over("{optimizer.warmup.steps: [0, 5]}", "optimizer={name: adam, warmup: {start: 0.25}}")
+    assert [each.config.warmup.start for each in variants(config)] == [0.25, 0.25]
+    assert {each.config.optimizer.name for each in variants(config)} == {"adam"}
+
+
 @pytest.mark.parametrize(
     ("axis", "values"),
     [
@@ -36,13 +43,13 @@ def test_runs_along_an_axis_are_those_of_configs_that_say_the_value():
         ("{optimizer.momentum: [0, 0.5, 0.9]}", [None, 0.5, 0.9]),
         ("{optimizer.weight_decay: [0.0, 0.1]}", [None, 0.1]),
         ("{model.output_scale: [0.5, 1.0]}", [0.5, 1.0]),
+        ("{optimizer.warmup.steps: [0, 5]}", [0, 5]),
     ],
 )
 def test_any_numeric_key_is_an_axis(axis, values, tmp_path):
     config = over(axis)
     (key,) = config.sweep.over
-    section, _, name = key.partition(".")
-    assert [getattr(getattr(each.config, section), name) for each in variants(config)] == values
+    assert [attrgetter(key)(each.config) for each in variants(config)] == values
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(config))
     assert load_config(path) == config
@@ -50,8 +57,21 @@ def test_any_numeric_key_is_an_axis(axis, values, tmp_path):
 
 def test_the_keys_are_the_numbers_of_the_config_and_no_texts_or_switches():
     keys = numeric_keys()
-    assert {"optimizer.beta_1", "training.batch_size", "training.steps", "data.train_examples"} <= set(keys)
-    assert not {"optimizer.nesterov", "optimizer.name", "model.bias", "sweep.seeds", "model.family"} & set(keys)
+    assert {
+        "optimizer.beta_1",
+        "optimizer.warmup.steps",
+        "training.batch_size",
+        "training.steps",
+        "data.train_examples",
+    } <= set(keys)
+    assert not {
+        "optimizer.nesterov",
+        "optimizer.name",
+        "model.bias",
+        "sweep.seeds",
+        "model.family",
+        "optimizer.warmup",
+    } & set(keys)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +83,8 @@ def test_the_keys_are_the_numbers_of_the_config_and_no_texts_or_switches():
         ("{optimizer.beta_1: [0.5]}", "sweep.over: optimizer.beta_1 = 0.5: beta_1: no argument of sgd, which takes"),
         ("{training.batch_size: [64, 9999]}", "training.batch_size = 9999: training.batch_size must be at most 4096"),
         ("{training.batch_size: [64.5]}", "sweep.over: training.batch_size = 64.5: Input should be a valid integer"),
+        ("{optimizer.warmup.steps: [0, 11]}", "optimizer.warmup.steps = 11: optimizer.warmup.steps must be at most 10"),
+        ("{optimizer.warmup.start: [0.5, 2]}", "optimizer.warmup.start = 2: Input should be less than or equal to 1"),
         ("{training.batch_size: []}", "must have at least 1 entry"),
         ("{training.batch_size: [64, 64]}", "training.batch_size must not hold a value twice; got [64, 64]"),
         ("{training.batch_size: [64], training.steps: [5]}", "sweep.over: "),

@@ -18,6 +18,7 @@ OPTIMIZERS = {
     "{name: rmsprop, momentum: 0.5, centered: true}": ("RMSprop, momentum 0.5, centered", "2η/η_edge"),
     "{name: adam, amsgrad: true}": ("Adam, amsgrad", "2η/η_edge"),
     "{name: adamw, weight_decay: 2.0}": ("AdamW, weight decay 2", "2η/η_edge"),
+    "{name: adam, initial_second_moment: gradient}": ("Adam, initial second moment gradient", "2η/η_edge"),
     "{name: nadam, beta_1: 0.8}": ("Nadam, beta 1 0.8", "2η/η_edge"),
 }
 LAMBDA_0 = 12.5
@@ -39,6 +40,15 @@ def test_the_axis_has_the_edge_that_is_read_from_kerass_optimizer_itself(setting
     assert (found.operator == PRECONDITIONED) == preconditions(config.trained_by)
     assert found.words == axis.edge_in_words
     assert (optimizer_in_words(config.trained_by), axis.c_in_words) == OPTIMIZERS[settings]
+
+
+def test_a_warm_up_is_told_with_the_optimizer():
+    words = {
+        "{warmup: {steps: 1}}": "SGD, warm-up of 1 step",
+        "{name: adam, warmup: {steps: 8, start: 0.1}}": "Adam, warm-up of 8 steps from 0.1 η",
+        "{name: adam, warmup: {start: 0.1}}": "Adam",
+    }
+    assert {settings: optimizer_in_words(config_of(settings).trained_by) for settings in words} == words
 
 
 @pytest.mark.parametrize("settings", OPTIMIZERS)

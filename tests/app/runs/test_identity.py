@@ -36,6 +36,8 @@ def test_equal_descriptions_have_equal_ids_and_others_not():
         "training.steps=11",
         "training.momentum=0.5",
         "training.warmup_steps=3",
+        "optimizer.warmup.steps=3",
+        "optimizer={name: adam, initial_second_moment: gradient}",
         "optimizer.momentum=0.5",
         "optimizer={name: adam}",
         "optimizer={name: 'mine:Own'}",
@@ -82,11 +84,19 @@ def test_chunks_decide_runs_of_a_model_of_ones_own_unless_statistics_are_the_mov
         "tensorboard=false",
         "optimizer={name: sgd, momentum: 0.0, nesterov: false, weight_decay: 0}",
         "sweep.over={optimizer.momentum: [0.0, 0.5]}",
+        "optimizer.warmup={steps: 0, start: 0.5}",
+        "optimizer.warmup={steps: 3, start: 1}",
         "environment={tensorflow: '1'}",
     ],
 )
 def test_what_changes_no_numbers_keeps_the_run_ids(override):
     assert name(override) == name()
+
+
+def test_a_warm_up_has_the_same_runs_in_whatever_words():
+    assert name("optimizer.warmup.steps=3") == name("training.warmup_steps=3") != name("training.warmup_steps=4")
+    shares = {name(f"optimizer.warmup={{steps: 3, start: {start}}}") for start in (0.0, 0.1, 0.2)}
+    assert len(shares | {name()}) == 4
 
 
 def test_a_tolerance_matters_only_where_it_ends_runs():

@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 
 from sharpness_phases.config.loading import load_config
-from sharpness_phases.runs.spec import CONDUCT, Cell, Purpose, RunSpec, cells, criteria, limits_of, saturation_steps
+from sharpness_phases.runs.spec import (
+    CONDUCT,
+    Cell,
+    Purpose,
+    RunSpec,
+    cells,
+    criteria,
+    learning_rates,
+    limits_of,
+    saturation_steps,
+)
 
 CELL = Cell(4, 64, 0)
 
@@ -16,6 +26,20 @@ def test_every_depth_width_and_seed_is_a_cell():
     found = cells(load_config("quickstart", ["sweep.depths=[2,3]", "sweep.widths=[8,16]", "sweep.seeds=2"]))
     assert len(found) == 8
     assert found[0].name == "d2_w8_s0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("training.warmup_steps=4", [0.25, 0.5, 0.75, 1, 1, 1]),
+        ("optimizer.warmup={steps: 4}", [0.25, 0.5, 0.75, 1, 1, 1]),
+        ("optimizer.warmup={steps: 4, start: 0.2}", [0.4, 0.6, 0.8, 1, 1, 1]),
+        ("optimizer.warmup={steps: 4, start: 1}", [1] * 6),
+        ("optimizer.warmup={steps: 0, start: 0.2}", [1] * 6),
+    ],
+)
+def test_a_warm_up_is_a_straight_line_from_its_start_to_the_rate(settings, expected):
+    np.testing.assert_allclose(learning_rates(load_config("quickstart", [settings]), 3.0, 6), 3 * np.array(expected))
 
 
 def test_every_purpose_says_how_its_runs_are_carried_out():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sharpness_phases import stability_edge
+from sharpness_phases.training.gi_adam import GIAdam
 from sharpness_phases.training.preconditioners import Preconditioner
 
 RATE, TAKEN, SIZE = 0.01, 6, 3
@@ -23,6 +24,7 @@ OPTIMIZERS = {
     "AMSGrad": lambda **more: keras.optimizers.Adam(RATE, amsgrad=True, **more),
     "AdamW": lambda **more: keras.optimizers.AdamW(RATE, **{"weight_decay": 0.3, **more}),
     "Nadam": lambda **more: keras.optimizers.Nadam(RATE, **more),
+    "GI-Adam": lambda **more: GIAdam(RATE, **more),
     "clipped Adam": lambda **more: keras.optimizers.Adam(RATE, global_clipnorm=0.5, **more),
 }
 
@@ -120,6 +122,23 @@ def test_a_steps_preconditioner_is_known_before_it_from_its_gradient(name):
             assert expected.preconditioner is None
         else:
             np.testing.assert_allclose(expected.preconditioner, found.preconditioner, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AMSGrad", "Nadam", "RMSprop", "centered RMSprop", "GI-Adam"])
+def test_so_it_is_for_an_embedding_whose_rows_were_looked_up_several_times(name):
+    optimizer, rows = OPTIMIZERS[name](), keras.layers.Embedding(5, 2)
+    rows.build()
+    optimizer.build(rows.trainable_variables)
+    rng = np.random.default_rng(1)
+    for looked_up in ([0, 3, 3, 3, 1], [3, 0, 0]):
+        towards = rng.standard_normal((len(looked_up), 2)).astype("float32")
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(rows(np.array(looked_up)) * towards)
+        gradient = tape.gradient(loss, rows.embeddings.value)
+        assert isinstance(gradient, tf.IndexedSlices)
+        expected = stability_edge(optimizer, [gradient])
+        optimizer.apply([gradient])
+        np.testing.assert_allclose(expected.preconditioner, stability_edge(optimizer).preconditioner, rtol=1e-5)
 
 
 def test_the_first_step_of_adam_divides_by_a_tenth_of_the_gradient():

@@ -35,12 +35,20 @@ def test_every_file_is_found_by_its_name():
 
 
 def test_what_every_experiment_has_is_named_before_what_a_config_asks_for():
-    assert list(KINDS) == ["diagram", "trajectories", "saturation", "saturation_diagram", "regimes"]
+    assert list(KINDS) == [
+        "diagram",
+        "trajectories",
+        "final_loss",
+        "saturation",
+        "saturation_diagram",
+        "regimes",
+    ]
 
 
 def test_the_console_names_files_in_the_order_in_which_they_are_drawn():
     assert {line: [path.name for path in paths] for line, paths in places(HERE).items()} == {
         "Phase diagram": ["phase_diagram.png", "phase_diagram.svg"],
+        "Final loss": ["final_loss.png", "final_loss.svg", "final_loss.csv"],
         "Saturation": ["saturation.png", "saturation_diagram.png"],
         "Regimes": ["regimes.png", "regimes.csv"],
         "Trajectories": ["trajectories.png"],
@@ -70,6 +78,7 @@ def test_what_is_lacking_is_not_drawn_and_is_told():
         "trajectories": "no run has trained yet",
         "saturation": "the saturated sharpness was not measured",
         "regimes": "no long runs",
+        "final_loss": "needs an axis: run with sweep.over",
     }.items():
         with pytest.raises(UserError, match=text):
             picture(none, kind)
