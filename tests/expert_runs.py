@@ -38,7 +38,7 @@ class _Curve:
     def transient(self, share: float, start: float, level: float) -> None:
         """An exponential from start towards level, over after three time constants."""
         here = self._take(T, share)
-        scale = max(1.0, len(here) / 3)
+        scale = len(here) / 3
         every = np.arange(self.steps + 1)
         self.log_ratio[:] = np.log(level + (start - level) * np.exp(-every / scale))
 
@@ -47,7 +47,7 @@ class _Curve:
         here = self._take(T, share)
         up = max(1, len(here) // 5)
         every = np.arange(self.steps + 1)
-        fall = level + (peak - level) * np.exp(-np.maximum(every - up, 0) / max(1.0, (len(here) - up) / 3))
+        fall = level + (peak - level) * np.exp(-np.maximum(every - up, 0) / max(1.0, len(here) - up) * 3)
         self.log_ratio[:] = np.log(np.where(every < up, start * (peak / start) ** (every / up), fall))
 
     def stay(self, label: str, share: float) -> None:
@@ -57,7 +57,7 @@ class _Curve:
     def rise(self, share: float, target: float, shape: str) -> None:
         """From where the curve is to a target."""
         here = self._take(P, share)
-        low = float(np.exp(self.log_ratio[here[0] - 1 if here[0] else 0]))
+        low = float(np.exp(self.log_ratio[here[0]]))
         every = np.arange(self.steps + 1)
         x = (every - here[0]) / len(here)
         if shape == "logistic":  # 10% at the first step, 90% at the last

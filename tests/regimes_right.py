@@ -9,6 +9,7 @@ from drawn_runs import drawn_runs
 from expert_runs import expert_runs
 from labelled_runs import is_right
 from run_pieces import Labelled
+from simulated_runs import simulated_runs
 
 from sharpness_phases.analysis.regimes import regimes
 
@@ -19,10 +20,10 @@ def right_ones(runs: Sequence[Labelled]) -> int:
 
 
 def main(count: int, seeds: Sequence[int]) -> None:
-    """Print the numbers of both sets, for each seed."""
+    """Print the numbers of all sets, for each seed."""
     for seed in seeds:
-        drawn, expert = right_ones(drawn_runs(count, seed)), right_ones(expert_runs(count, seed))
-        print(f"seed {seed}, of {count} each: drawn {drawn}, by another expert {expert}")
+        drawn, expert, simulated = (right_ones(draw(count, seed)) for draw in (drawn_runs, expert_runs, simulated_runs))
+        print(f"seed {seed}, of {count} each: drawn {drawn}, by another expert {expert}, simulated {simulated}")
 
 
 if __name__ == "__main__":

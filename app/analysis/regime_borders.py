@@ -6,14 +6,20 @@ blocks beyond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
 import numpy as np
 
-from sharpness_phases.analysis.regime_pass import DECLINING, EDGE, LOOK_AHEAD, SATURATION, SHARPENING, TRANSIENT
+from sharpness_phases.analysis.regime_pass import (
+    DECLINING,
+    EDGE,
+    LOOK_AHEAD,
+    SATURATION,
+    SHARPENING,
+    TRANSIENT,
+    stretches,
+)
+from sharpness_phases.analysis.regime_rises import reshaped
 from sharpness_phases.analysis.regime_terms import RegimeSettings
-from sharpness_phases.analysis.regime_trend import Blocks, Trend
+from sharpness_phases.analysis.regime_trend import Blocks, Trend, smooth
 
 REACH = LOOK_AHEAD
 """Farthest that a border is moved back, as slow rises are seen late: so many blocks, a fifth of the steps so far. Early
@@ -25,22 +31,7 @@ _WORTH = 14.0
 that explains no more than the rise drawn back to the transient does is none. With 8, noise makes plateaus."""
 
 _TURN = 2.5  # a fall that ends at t and turns into a rise before 2.5 t has no plateau between, if it is short as well
-_VALLEY = (0.15, 14.0, 2.5)
-"""A plateau lies between transient and rise where log r is within the first of its minimum, beyond the noise; if a
-constant that bends into a rise makes the residual smaller than a line does by the second, in units of its own variance;
-and if it bends at 2.5 t or later, t being its first step. With (0.15, 8, 2) and (0.2, 8, 1.5), two and three
-labelled runs more are wrong."""
-
-_FEWEST = 8  # blocks in which a bend is looked for
 _ROUNDING = 0.005  # spread of log r that no fit needs to explain
-
-
-class _Stretch(NamedTuple):
-    """Blocks start <= i < stop with one label."""
-
-    label: int
-    start: int
-    stop: int
 
 
 def refined(found: np.ndarray, blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray:
@@ -59,23 +50,15 @@ def refined(found: np.ndarray, blocks: Blocks, trend: Trend, settings: RegimeSet
     found = _long_enough(found, settings.shortest // 2)
     found = _arrivals(found, blocks, settings)
     found = _bends(found, blocks, settings)
-    found = _valley(found, blocks, trend)
-    return _long_enough(found, settings.shortest)
-
-
-def _stretches(found: np.ndarray) -> Iterator[_Stretch]:
-    """The stretches of equal labels, in order."""
-    borders = [0, *(np.flatnonzero(np.diff(found)) + 1).tolist(), len(found)]
-    for start, stop in zip(borders, borders[1:], strict=False):
-        yield _Stretch(int(found[start]), start, stop)
+    return reshaped(_long_enough(found, settings.shortest), blocks, trend, settings)
 
 
 def _large_enough(found: np.ndarray, blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray:
     """A rise or a fall begins to count when it exceeds the noise within the look-ahead; before, the old label stays."""
-    level = _level(blocks)
+    level = smooth(blocks.value, 2)
     least = np.maximum(settings.least_change, settings.noise_change * trend.wide_noise)
     out = found.copy()
-    for label, start, stop in _stretches(found):
+    for label, start, stop in stretches(found):
         if start == 0 or label not in (SHARPENING, DECLINING) or out[start - 1] == label:
             continue
         ahead = np.minimum(np.arange(start, stop) + LOOK_AHEAD, stop - 1)
@@ -91,7 +74,7 @@ def _large_enough(found: np.ndarray, blocks: Blocks, trend: Trend, settings: Reg
 def _long_enough(found: np.ndarray, shortest: int) -> np.ndarray:
     """What is shorter gets the label before it; the first stretch, the transient, may have any length."""
     out = found.copy()
-    for _, start, stop in _stretches(found):
+    for _, start, stop in stretches(found):
         if start and stop - start < shortest:
             out[start:stop] = out[start - 1]
     return out
@@ -100,7 +83,7 @@ def _long_enough(found: np.ndarray, shortest: int) -> np.ndarray:
 def _arrivals(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.ndarray:
     """A fall to a level ends where r comes within `level_band` of it, at most `LOOK_AHEAD` blocks earlier."""
     out = found.copy()
-    for before, after in zip(_stretches(found), list(_stretches(found))[1:], strict=False):
+    for before, after in zip(stretches(found), stretches(found)[1:], strict=False):
         if before.label not in (TRANSIENT, DECLINING) or after.label not in (SATURATION, EDGE):
             continue
         level = np.median(blocks.value[after.start : after.start + _LEVEL])
@@ -111,13 +94,16 @@ def _arrivals(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np
         away = np.abs(blocks.value[start : after.start] - level) >= np.log1p(settings.level_band)
         last = start + int(np.flatnonzero(away)[-1]) + 1 if away.any() else start
         out[last : after.start] = after.label
+        if before.label == TRANSIENT and last >= after.start:  # the fall is not over yet
+            above = blocks.value[after.start : after.stop] - level >= np.log1p(settings.level_band)
+            out[after.start : after.start + (int(np.argmin(above)) if not above.all() else 0)] = TRANSIENT
     return out
 
 
 def _bends(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.ndarray:
     """A constant level ends, and a steady change begins, where a constant and a line fit best, side by side."""
-    out, level = found.copy(), _level(blocks)
-    for before, after in zip(_stretches(found), list(_stretches(found))[1:], strict=False):
+    out, level = found.copy(), smooth(blocks.value, 2)
+    for before, after in zip(stretches(found), stretches(found)[1:], strict=False):
         if before.label not in (SATURATION, EDGE) or after.label not in (SHARPENING, DECLINING):
             continue
         stop = min(after.stop, after.start + LOOK_AHEAD)
@@ -140,53 +126,6 @@ def _bends(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.nd
         out[bend : after.start] = after.label
         out[after.start : bend] = before.label
     return out
-
-
-def _valley(found: np.ndarray, blocks: Blocks, trend: Trend) -> np.ndarray:
-    """A transient that turns into a rise has a plateau between, if r stays near its minimum before it bends up."""
-    stretches = list(_stretches(found))
-    if [stretch.label for stretch in stretches[:2]] != [TRANSIENT, SHARPENING]:
-        return found
-    border = stretches[0].stop
-    stop = min(stretches[1].stop, border + LOOK_AHEAD)
-    first = _bottom(blocks, trend, stop)
-    if stop - first < _FEWEST:
-        return found
-    candidates = range(first + 2, stop - 3)
-    residuals = [_bent(blocks, first, bend, stop) for bend in candidates]
-    best = int(np.argmin(residuals))
-    bend, variance = candidates[best], residuals[best] / (stop - first) + _ROUNDING**2
-    _, worth, turn = _VALLEY
-    gain = (_misfit(blocks, first, stop, 1) - residuals[best]) / variance
-    if gain < worth or blocks.step[bend] < turn * (blocks.step[first] + 1):
-        return found
-    out = found.copy()
-    out[first:bend] = SATURATION
-    out[bend:border] = SHARPENING
-    return out
-
-
-def _bottom(blocks: Blocks, trend: Trend, stop: int) -> int:
-    """The block from which r, before `stop`, is near its minimum, and the loss no longer above L_0; 1 at least."""
-    level = _level(blocks)[:stop]
-    lowest = int(np.argmin(level))
-    band = max(_VALLEY[0], float(np.median(trend.wide_noise[:stop])))
-    away = (level[:lowest] > level[lowest] + band) | (blocks.lifted[:lowest] > 0.5)
-    return max(1, int(np.flatnonzero(away)[-1]) + 1 if away.any() else 1)
-
-
-def _bent(blocks: Blocks, start: int, bend: int, stop: int) -> float:
-    """Sum of squared residuals around a constant that goes on as a rising line, without a step."""
-    t = np.maximum(blocks.step[start:stop] - blocks.step[bend], 0.0)
-    value = blocks.value[start:stop]
-    value, t = value - value.mean(), t - t.mean()
-    return float(value @ value) - max(0.0, float(t @ value)) ** 2 / float(t @ t)
-
-
-def _level(blocks: Blocks) -> np.ndarray:
-    """Log r, averaged over five blocks."""
-    padded = np.pad(blocks.value, 2, mode="edge")
-    return np.lib.stride_tricks.sliding_window_view(padded, 5).mean(axis=1)
 
 
 def _reach(blocks: Blocks, border: int, steps: float) -> int:

@@ -6,6 +6,8 @@ that of the cheapest sequence that ends `LOOK_AHEAD` blocks later: what comes af
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from sharpness_phases.analysis.regime_terms import Regime, RegimeSettings
@@ -39,12 +41,24 @@ _UNSURE, _LEAST_WEIGHT = 0.15, 0.2
 """Where the error of g is `_UNSURE`, a block weighs half; at least `_LEAST_WEIGHT`. With 0.08 for the first, as many
 labelled runs are right, with 0.3 three fewer; with 0.1 for the second, one of 100 drawn runs more is wrong."""
 
+_UNSURE_SHARE = 0.25
+"""Where |g| is large, its error may be, too: a block weighs half where it is this share of |g|. Without, falls at the
+end of some dozens of measurements are missed; with 0.33, as many runs are right."""
+
+_SURELY = 2.0
+"""The fastest change so far is the largest that noise does not explain: |g| less so many errors. With 0, two
+of 240 random runs more are wrong, as noise hides the transient's tail; with 1, five; with 3, as many are right."""
+
 _STILL_FALLING = 0.4
 """Cost of a block of the transient in which r falls, though slowly, for each |g|: a fall of two e-folds after the
 transient is a decline, one of a quarter is the end of the transient."""
 
 _RISE_IN_TRANSIENT, _FAST_RISE = 0.3, 20.0
 """Cost of a block of the transient in which r rises by a factor e within `_FAST_RISE` steps, as in a catapult."""
+
+_SURGE = (0.8, 1.1)
+"""A rise is one of the transient, as in a catapult, partly where g is above the first and wholly above the second: r
+grows faster than the steps do, which no straight line from a level above 0 does."""
 
 _REBOUND = 0.15
 """Rise of log r after a fall, beyond the noise, by which the transient is surely over, however unsure the growth is."""
@@ -66,6 +80,20 @@ _FALLS_AT_EDGE, _ABOVE_EDGE, _FAR_ABOVE = 0.05, 0.2, (1.15, 1.35)
 
 _NOT_FLAT_AT_EDGE = 0.35
 """Cost of the edge where r is below it and not constant: between a wave around the edge, 0, and a rise, 1."""
+
+
+class Stretch(NamedTuple):
+    """Blocks start <= i < stop with one label."""
+
+    label: int
+    start: int
+    stop: int
+
+
+def stretches(found: np.ndarray) -> list[Stretch]:
+    """The stretches of equal labels, in order."""
+    borders = [0, *(np.flatnonzero(np.diff(found)) + 1).tolist(), len(found)]
+    return [Stretch(int(found[start]), start, stop) for start, stop in zip(borders, borders[1:], strict=False)]
 
 
 def labels(blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray:
@@ -102,13 +130,14 @@ def _costs(blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray
     near = _ramp((level - (1 - settings.edge_band - lowered)) / 0.06 + 0.5)
     arrived = _ramp((level - settings.arrived) / 0.06 + 0.5)
     approaches = np.maximum(rises, _approach(trend, settings) * (near > 0))
-    weight = np.maximum(1 / (1 + (error / _UNSURE) ** 2), _LEAST_WEIGHT)
+    weight = np.maximum(1 / (1 + (error / np.maximum(_UNSURE, _UNSURE_SHARE * _steadily(trend))) ** 2), _LEAST_WEIGHT)
 
     at_edge = np.maximum(arrived, near * (1 - _NOT_FLAT_AT_EDGE * weight * (1 - np.minimum(flat, 1 - approaches))))
     low, high = _FAR_ABOVE
     ties = _FALLS_AT_EDGE * falls + _ABOVE_EDGE * _ramp((level - low) / (high - low))
     costs = np.empty((len(g), len(STATES)))
-    hovers = _HOVERS * arrived * (1 - _ramp(_significance(-trend.wide_growth, trend.wide_error)))
+    falling = _ramp(_significance(-trend.wide_growth, trend.wide_error))
+    hovers = _HOVERS * arrived * (1 - falling)
     over = np.maximum(_rebound(blocks, trend), hovers) * (1 - blocks.lifted)
     costs[:, TRANSIENT] = np.maximum(weight * _transient_cost(blocks, trend, falls, settings), over)
     costs[:, SATURATION] = weight * (1 - flat * (1 - near))
@@ -117,6 +146,11 @@ def _costs(blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray
     costs[:, EDGE] = 1 - at_edge + weight * ties
     costs[:, DECLINING] = weight * (1 - falls) + _HIGH_DECLINE * arrived
     return costs
+
+
+def _steadily(trend: Trend) -> np.ndarray:
+    """|g|, as far as the widest window has it, too."""
+    return np.minimum(np.abs(trend.growth), np.maximum(np.sign(trend.growth) * trend.wide_growth, 0.0))
 
 
 def _significance(growth: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -146,14 +180,22 @@ def _transient_cost(blocks: Blocks, trend: Trend, falls: np.ndarray, settings: R
     """Cost of the transient: none where r falls fast, or while the loss is above L_0."""
     g, time = trend.growth, blocks.step + settings.time_scale
     rate = np.abs(g) / time
-    fastest = np.maximum(np.maximum.accumulate(np.where(trend.error < 0.5 * np.abs(g), rate, 0.0)), 1e-12)
+    errors = _SURELY if len(g) > LOOK_AHEAD else 0.0  # fewer blocks say too little about the noise
+    known = trend.error < 0.5 * np.abs(g)
+    surely = np.maximum(np.abs(g) - errors * np.where(known, trend.error, 0.0), 0.0) * known / time
+    fastest = np.maximum(np.maximum.accumulate(surely), 1e-12)
     # A fall that is slow beside the noise is seen in a wide window only, and a bend in a narrow one.
     narrow = _ramp(rate / fastest / settings.settled - 0.5) * _ramp(_significance(-g, trend.error))
-    share = -trend.wide_growth / time / fastest
-    wide = _ramp(share / settings.settled - 0.5) * _ramp(_significance(-trend.wide_growth, trend.wide_error))
+    # A wide window may mix a fall with the level after it that a narrow one is sure of, but for slow falls at the edge.
+    unseen = np.where(trend.level > np.log(settings.arrived), -settings.slow, np.inf)
+    left_open = np.maximum(trend.wide_growth, np.minimum(g - 3 * trend.error, unseen))
+    share = -left_open / time / fastest
+    wide = _ramp(share / settings.settled - 0.5) * _ramp(_significance(-left_open, trend.wide_error))
     fast = np.maximum(narrow, wide)
     slow_fall = 1 - falls * (1 - np.minimum(1, _STILL_FALLING * np.abs(g)))
-    rise = np.where(g > 0, 1 - (1 - _RISE_IN_TRANSIENT) * _ramp(rate * _FAST_RISE - 0.5), 1.0)
+    low, high = _SURGE
+    steep = np.maximum(_ramp(rate * _FAST_RISE - 0.5), _ramp((g - low) / (high - low)))
+    rise = np.where(g > 0, 1 - (1 - _RISE_IN_TRANSIENT) * steep, 1.0)
     return np.minimum(np.minimum(1 - fast, slow_fall), rise) * (1 - blocks.lifted)
 
 

@@ -241,3 +241,17 @@ def _running_median(values: np.ndarray, half: int) -> np.ndarray:
     """Median over windows of 2 half + 1; beyond the ends, the end values are repeated."""
     padded = np.pad(values, half, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+
+
+def smooth(values: np.ndarray, half: int) -> np.ndarray:
+    """Mean over windows of 2 half + 1 values; beyond the ends, the end values are repeated.
+
+    Args:
+        values: Shape (n,).
+        half: Half width of the windows.
+
+    Returns:
+        The means, shape (n,).
+    """
+    padded = np.pad(values, half, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1).mean(axis=1)

@@ -7,6 +7,7 @@ from expert_runs import expert_runs
 from labelled_runs import ALL, agreeing, is_right
 from made_up import trajectory
 from regimes_right import right_ones
+from simulated_runs import simulated_runs
 
 from sharpness_phases.analysis.regimes import Regime, RegimeSettings, Segment, agreement, regimes
 
@@ -50,22 +51,17 @@ def test_at_least_95_percent_of_the_labelled_runs_come_out_right():
     assert len(wrong) <= 0.05 * len(ALL), wrong
 
 
-def test_of_runs_drawn_at_random_most_come_out_right():
-    runs = drawn_runs(60, seed=3)
+@pytest.mark.parametrize("draw", [drawn_runs, expert_runs, simulated_runs])
+def test_of_runs_drawn_at_random_nine_of_ten_come_out_right(draw):
+    runs = draw(40, seed=700)
     wrong = wrong_ones(runs)
-    assert len(wrong) <= 0.15 * len(runs), wrong
-
-
-def test_of_runs_as_another_expert_writes_them_down_most_come_out_right():
-    runs = expert_runs(120, seed=4)
-    wrong = wrong_ones(runs)
-    assert len(wrong) <= 0.25 * len(runs), wrong
+    assert len(wrong) <= 0.1 * len(runs), wrong
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("draw", "least"), [(drawn_runs, 0.88), (expert_runs, 0.72)])
+@pytest.mark.parametrize(("draw", "least"), [(drawn_runs, 0.94), (expert_runs, 0.9), (simulated_runs, 0.92)])
 def test_of_many_runs_most_come_out_right(draw, least):
-    runs = [each for seed in (5, 6) for each in draw(300, seed)]
+    runs = [each for seed in (701, 702) for each in draw(150, seed)]
     assert right_ones(runs) >= least * len(runs)
 
 
@@ -236,6 +232,45 @@ def test_a_short_plateau_in_noise_between_a_transient_and_a_rise_is_seen(noise):
     parts = [np.geomspace(1.2, 0.4, 5), np.full(20, 0.4), np.linspace(0.4, 0.95, 30), np.full(50, 0.98)]
     found = [names(long_run(np.concatenate(parts), noise, seed=seed)) for seed in range(20)]
     assert found.count(FOUR) >= 17
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_straight_rise_right_after_the_transient_has_no_plateau(seed):
+    fall = 0.4 + 0.6 * np.exp(-np.arange(30) / 10)
+    found = names(long_run(np.concatenate([fall, np.linspace(0.41, 1, 1000), np.ones(600)]), 0.02, seed=seed))
+    assert found == [Regime.EARLY_TRANSIENT, Regime.PROGRESSIVE_SHARPENING, Regime.EDGE_OF_STABILITY]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rise_that_pauses_has_a_plateau_within(seed):
+    level = [np.geomspace(1, 0.3, 10), np.full(60, 0.3), np.linspace(0.3, 0.55, 50), np.full(40, 0.55)]
+    run = long_run(np.concatenate([*level, np.linspace(0.55, 1, 50), np.ones(90)]), 0.02, seed=seed)
+    assert names(run) == [*FOUR[:3], *FOUR[1:]]
+    assert [segment.start for segment in regimes(run, EDGE)[3:5]] == pytest.approx([120, 160], abs=12)
+
+
+def test_a_short_stay_at_the_edge_between_a_rise_and_a_decline_is_seen():
+    parts = [np.geomspace(1, 0.35, 10), np.full(60, 0.35), np.linspace(0.35, 1, 70), np.ones(35)]
+    found = regimes(long_run(np.append(np.concatenate(parts), np.geomspace(1, 0.45, 30)), 0.01), EDGE)
+    assert [segment.regime for segment in found] == [*FOUR, Regime.DECLINING]
+    assert [segment.start for segment in found[3:]] == pytest.approx([140, 175], abs=8)
+
+
+def test_a_catapult_of_the_sharpness_belongs_to_the_transient():
+    catapult = np.append(np.geomspace(0.5, 1.5, 40), 0.3 + 1.2 * np.exp(-np.arange(200) / 50))
+    run = long_run(np.concatenate([catapult, np.full(700, 0.3), np.linspace(0.3, 1, 900), np.ones(800)]))
+    found = regimes(run, EDGE)
+    assert [segment.regime for segment in found] == FOUR
+    assert found[1].start == pytest.approx(230, abs=60)
+
+
+def test_a_logistic_rise_begins_and_ends_near_a_tenth_of_its_height():
+    share = 1 / (1 + np.exp(-2 * np.log(9) * np.linspace(-1.3, 1.7, 1500)))  # a tenth at step 400, nine at 900
+    fall = 0.6 * np.exp(-np.arange(1500) / 15)
+    found = regimes(long_run(0.3 + 0.7 * share + fall), EDGE)
+    assert [segment.regime for segment in found] == FOUR
+    assert 250 < found[2].start < 475  # seen from the first doubling of the steps on
+    assert found[3].start == pytest.approx(900, abs=75)
 
 
 def test_a_sharpness_of_zero_has_labels():
