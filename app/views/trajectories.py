@@ -11,10 +11,11 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from sharpness_phases.views.style import Picture, c_label, columns_for, figure_size, house_style, is_narrow
+from sharpness_phases.views.style import Picture, c_label, columns_for, entitle, figure_size, house_style, is_narrow
 
 _COLUMN, _ROW = 2.7, 2.1  # inches on a screen, of a panel
 _MOST_COLUMNS = 4  # 11 inches: about what a screen shows
+_LEAST = 1.6  # inches in print at which two panels still are read; chosen by eye
 _COLORS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, 256)))  # its yellow is faint on white
 
 _CEILING = 1e3
@@ -55,7 +56,7 @@ class TrajectoryFigure(Picture):
         c = self._runs["c"]
         norm = LogNorm(c.min() / 1.001, c.max() * 1.001)
         with house_style():
-            columns = columns_for(len(networks), _MOST_COLUMNS, _COLUMN)
+            columns = columns_for(len(networks), _MOST_COLUMNS, _COLUMN, _LEAST)
             figure, pairs = _empty_sheet(len(networks), columns)
             for (top, bottom), ((depth, width), runs) in zip(pairs, networks, strict=True):
                 top.set_title(f"$d = {depth}$, $w = {width}$" if is_narrow() else f"depth {depth}, width {width}")
@@ -67,8 +68,7 @@ class TrajectoryFigure(Picture):
                 top.set_ylabel(r"$L_t\,/\,L_0$")
                 bottom.set_ylabel(r"$\lambda_t\,/\,\lambda_0$")
             _draw_colorbar(figure, norm, self._c_label)
-            if self._title:
-                figure.suptitle(self._title)
+            entitle(figure, self._title)
         return figure
 
 
