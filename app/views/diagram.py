@@ -110,6 +110,11 @@ class PhaseDiagram(Picture):
         self._title = title
         self._exact = exact
 
+    @property
+    def panels(self) -> list[Panel]:
+        """Its panels, in the order in which they are drawn; the k-th has the frame `frame_name(k)` in an SVG file."""
+        return list(self._panels)
+
     def boundaries(self) -> pd.DataFrame:
         """The smooth fits through the networks whose boundary is known.
 
@@ -175,13 +180,19 @@ class ComparisonSheet(Picture):
         return _draw_sheet(self._panels)
 
 
+def frame_name(panel: int) -> str:
+    """What the frame of a panel is called in an SVG file, by the panel's number from 0 on."""
+    return f"frame_of_panel_{panel}"
+
+
 def _draw_sheet(panels: Sequence[Panel], title: str = "", exact: pd.DataFrame | None = None) -> Figure:
     """All panels on one range of c, with one legend."""
     with house_style():
         figure, axes = _empty_sheet(panels)
         shown, sizes = common_range(panels), _sizes(panels)
-        for ax, panel in zip(axes, panels, strict=True):
+        for number, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
             _draw_panel(ax, panel, shown, sizes)
+            ax.patch.set_gid(frame_name(number))
             if exact is not None and panel.over is Over.WIDTH:
                 _draw_exact(ax, panel, exact)
         entitle(figure, title)

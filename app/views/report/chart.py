@@ -98,8 +98,15 @@ def _initialisation(runs: pd.DataFrame, known: Mapping[CellKey, pd.Series], with
         "width": width,
         "seed": seed,
         "constants": {name: value for name, value in found.items() if value},
+        "rate_per_c": _rate_per_c(runs),
         "runs": [_run(run, constants, with_edges) for _, run in runs.groupby("lr_exponent", sort=True)],
     }
+
+
+def _rate_per_c(runs: pd.DataFrame) -> float:
+    """eta / c, the same for all runs of an initialisation (`sharpness_phases.runs.axis.Axis.rate`)."""
+    first = runs.iloc[0]
+    return float(f"{first['learning_rate'] / first['c']:.6g}")
 
 
 def _constant(row: pd.Series, name: str) -> str:
