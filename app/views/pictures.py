@@ -59,7 +59,7 @@ def phase_diagram(findings: Findings, over: str | None = None) -> PhaseDiagram:
 
 
 def trajectory_figure(findings: Findings, seed: int | None = None) -> TrajectoryFigure:
-    """Loss and sharpness over the steps, coloured by c.
+    """Loss and sharpness over the steps of one run in each phase, coloured by c.
 
     Args:
         findings: What the runs say.
@@ -70,7 +70,14 @@ def trajectory_figure(findings: Findings, seed: int | None = None) -> Trajectory
     """
     from sharpness_phases.views.trajectories import TrajectoryFigure
 
-    return TrajectoryFigure(findings.trajectories(), seed, findings.title, findings.axis.c_in_words)
+    return TrajectoryFigure(
+        findings.trajectories(),
+        seed,
+        findings.title,
+        findings.axis.c_in_words,
+        findings.critical_constants(),
+        findings.config.sharpness.every,
+    )
 
 
 def saturation_figure(findings: Findings) -> SaturationFigure:
@@ -223,7 +230,8 @@ PICTURES = (
         (
             File(
                 "trajectories",
-                "Loss and sharpness over the steps, relative to their initial values, coloured by c.",
+                "Loss and sharpness over the steps of one run in each phase of every network, relative to their initial "
+                "values, coloured by c. Lines join what was measured at neighbouring steps; single dots stand alone.",
                 place="Trajectories",
                 section="trajectories",
             ),

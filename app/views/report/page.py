@@ -153,7 +153,8 @@ def _trajectories(report: Report) -> str:
     moves = report.findings.config.training.warmup_steps > 0
     constant = None if moves or math.isnan(axis.rate_times_edge) else axis.constant
     edge = ChartEdge(axis.edge_in_words, constant, axis.c_in_words)
-    data, omitted = chart_data(trajectories, report.findings.critical_constants(), edge)
+    every = report.findings.config.sharpness.every
+    data, omitted = chart_data(trajectories, report.findings.critical_constants(), edge, every)
     data["diagram"] = _diagram(report)
     notes = "".join(f'<p class="note">{escape(text)}</p>' for text in omitted)
     static = _pictures("trajectories", report)

@@ -366,8 +366,14 @@
       const shade = Math.round(position(2 ** run.x, data.range) * (data.light.length - 1));
       const style = `--light: ${data.light[shade]}; --dark: ${data.dark[shade]}`;
       const line = shape("g", {}, area);
-      const path = seen.map((index) => `${x(step(at, index)).toFixed(1)},${y(value(at, index)).toFixed(1)}`).join(" ");
-      shape("polyline", { class: "run", points: path, style }, line);
+      const apart = relative ? run.apart ?? [] : [];
+      const parts = [[]];
+      seen.forEach((index, k) => {
+        // Nothing is joined where nothing was measured.
+        if (k && apart.some((begin) => step(at, seen[k - 1]) < begin && begin <= step(at, index))) parts.push([]);
+        parts.at(-1).push(`${x(step(at, index)).toFixed(1)},${y(value(at, index)).toFixed(1)}`);
+      });
+      for (const part of parts) shape("polyline", { class: "run", points: part.join(" "), style }, line);
       for (const index of seen) {
         const here = { run: at, index, x: x(step(at, index)), y: y(value(at, index)) };
         if (here.y >= MARGIN.top) points.push(here);
