@@ -145,6 +145,10 @@ def _tensors(part: Nested, where: str, double: bool) -> Nested:
     return map_arrays(lambda array: _tensor(array, where, double), part)
 
 
+def _kind_of(data: tf.data.Dataset | keras.utils.PyDataset) -> str:
+    return "tf.data.Dataset" if isinstance(data, tf.data.Dataset) else "keras.utils.PyDataset"
+
+
 def _tensor(part: Nested, where: str, double: bool) -> tf.Tensor:
     if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
         raise ValueError(
@@ -153,7 +157,7 @@ def _tensor(part: Nested, where: str, double: bool) -> tf.Tensor:
         )
     if is_data_set(part):
         raise ValueError(
-            f"The {where} are a {type(part).__name__}, where an array is wanted. A data set is given itself, in the place "
+            f"The {where} are a {_kind_of(part)}, where an array is wanted. A data set is given itself, in the place "
             "of the pair, and holds batches of (x, y): of two data sets `tf.data.Dataset.zip((x, y)).batch(32)`."
         )
     if tf.is_tensor(part):

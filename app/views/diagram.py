@@ -56,6 +56,10 @@ _LEAST = 1.2  # inches in print at which a panel still is read; chosen by eye
 _AXIS, _TALLEST_AXIS, _TICK = 1.5, 3.7, 0.155
 """Inches on a screen: of a vertical axis in a panel of `_PANEL_HEIGHT`, of the tallest where networks crowd, and from
 one tick's label to the next. Measured on pictures of one panel, whose legend leaves least."""
+_CROWDED = 1 / 6
+"""Share of the axis below which the distance of two ticks is looked at: seven labels fit into the lowest panels."""
+_LINE = 1.05
+"""Least distance of two labels, in sizes of their font: digits are lower than a line."""
 
 
 class _LineStyle(TypedDict):
@@ -197,6 +201,10 @@ def _draw_sheet(panels: Sequence[Panel], title: str = "", exact: pd.DataFrame | 
                 _draw_exact(ax, panel, exact)
         entitle(figure, title)
         _add_legend(figure, panels, exact is not None)
+        if any(_are_crowded(panel) for panel in panels):
+            figure.draw_without_rendering()  # how high axes are is known then
+            for ax, panel in zip(axes, panels, strict=True):
+                _thin_labels(ax, panel)
     return figure
 
 
@@ -238,7 +246,7 @@ def _draw_exact(ax: Axes, panel: Panel, exact: pd.DataFrame) -> None:
 def _set_axes(ax: Axes, panel: Panel, shown: Range) -> None:
     """Scales, ticks, limits and labels of the axes."""
     log2_axis(ax.xaxis, octaves(*shown))
-    log2_axis(ax.yaxis, panel.positions.tolist(), [f"{value:g}" for value in panel.values] or _tick_labels(panel))
+    log2_axis(ax.yaxis, panel.positions.tolist(), _tick_labels(panel))
     ax.set_xlim(*shown)
     ax.set_ylim(*ends_of(panel))
     side_by_side = is_narrow() and ax.get_gridspec().ncols > 1
@@ -258,16 +266,31 @@ def _height_of_axis(panel: Panel) -> float:
     return float(np.clip(_TICK * (places[-1] - places[0]) / closest, _AXIS, _TALLEST_AXIS))
 
 
-def _tick_labels(panel: Panel) -> list[str]:
-    """Labels of the ticks at the networks, from the lowest on; of two that would overlap the upper one is empty."""
+def _are_crowded(panel: Panel) -> bool:
+    """Whether two networks may be too near for two labels, in a panel of usual height."""
+    places = np.log2(panel.positions)
+    return len(places) > 2 and float(np.diff(places).min()) < _CROWDED * (places[-1] - places[0])
+
+
+def _thin_labels(ax: Axes, panel: Panel) -> None:
+    """Leave out the labels that would overlap the one below; their ticks stay."""
     low, high = np.log2(ends_of(panel))
-    inches = (np.log2(panel.positions) - low) / (high - low) * _height_of_axis(panel)
+    height = ax.get_position().height * ax.get_figure(root=True).get_figheight() * 72  # points
+    places = (np.log2(panel.positions) - low) / (high - low) * height
+    least = _LINE * ax.yaxis.get_major_ticks()[0].label1.get_fontsize()
     labels, last = [], -math.inf
-    for position, place in zip(panel.positions.tolist(), inches.tolist(), strict=True):
-        fits = place - last > 0.99 * _TICK
-        labels.append(_written(position) if fits else "")
+    for label, place in zip(_tick_labels(panel), places.tolist(), strict=True):
+        fits = place - last >= least
+        labels.append(label if fits else "")
         last = place if fits else last
-    return labels
+    log2_axis(ax.yaxis, panel.positions.tolist(), labels)
+
+
+def _tick_labels(panel: Panel) -> list[str]:
+    """Labels of the ticks at the networks, from the lowest on."""
+    if panel.values:
+        return [f"{value:g}" for value in panel.values]
+    return [_written(position) for position in panel.positions.tolist()]
 
 
 def _written(position: float) -> str:
