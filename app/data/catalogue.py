@@ -140,7 +140,13 @@ DATA_SETS: dict[str, DataSetInfo] = {
     EMBEDDED: DataSetInfo("Fashion-MNIST", "images", 4096, 1024, (28, 28, 1), 10),
     "mnist": DataSetInfo("MNIST", "images", 60_000, 10_000, (28, 28, 1), 10, "storage.googleapis.com"),
     "fashion_mnist": DataSetInfo(
-        "Fashion-MNIST", "images", 60_000, 10_000, (28, 28, 1), 10, "fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+        "Fashion-MNIST",
+        "images",
+        60_000,
+        10_000,
+        (28, 28, 1),
+        10,
+        "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     ),
     "cifar10": DataSetInfo("CIFAR-10", "images", 50_000, 10_000, (32, 32, 3), 10, "www.cs.toronto.edu"),
     "cifar100": DataSetInfo("CIFAR-100", "images", 50_000, 10_000, (32, 32, 3), 100, "www.cs.toronto.edu"),

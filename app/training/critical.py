@@ -137,16 +137,21 @@ def critical_learning_rate(
         raise ValueError(f"`tolerance` must lie between 0 and 1. Received: {tolerance!r}.")
     batch = one_batch(data, examples)
     other = None if against is None else one_batch(against, examples, "against")
-    try:
-        found = NextStep(model, batch, other, tolerance).measure()
-    except NO_LOSS as error:
-        if (words := _fault(model, batch, other)) is not None:
-            raise ValueError(f"The loss cannot be computed: {words}") from error
-        raise
+    found = _measured(model, batch, other, tolerance)
     if not math.isfinite(found.loss):
         words = _fault(model, batch, other) or "look for NaN in the data, and standardise inputs and targets."
         raise ValueError(f"The loss at the present weights is {found.loss:g}; it must be finite: {words}")
     return found
+
+
+def _measured(model: keras.Model, batch: Batch, other: Batch | None, tolerance: float) -> CriticalLearningRate:
+    """The next step; what is known to be wrong with examples that have no loss is said."""
+    try:
+        return NextStep(model, batch, other, tolerance).measure()
+    except NO_LOSS as error:
+        if (words := _fault(model, batch, other)) is not None:
+            raise ValueError(f"The loss cannot be computed: {words}") from error
+        raise
 
 
 def _fault(model: keras.Model, batch: Batch, other: Batch | None) -> str | None:

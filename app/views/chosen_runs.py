@@ -1,4 +1,4 @@
-"""Which runs a picture of trajectories shows: of each network one in each phase, and where its measurements are joined."""
+"""Which runs a picture of trajectories shows: one in each phase; and which of its measurements are joined."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def _draw_sheet(panels: Sequence[Panel], title: str = "", exact: pd.DataFrame | 
         if any(_are_crowded(panel) for panel in panels):
             figure.draw_without_rendering()  # how high axes are is known then
             for ax, panel in zip(axes, panels, strict=True):
-                _thin_labels(ax, panel)
+                _thin_labels(ax, panel, ax.get_position().height * figure.get_figheight())
     return figure
 
 
@@ -249,7 +249,8 @@ def _set_axes(ax: Axes, panel: Panel, shown: Range) -> None:
     log2_axis(ax.yaxis, panel.positions.tolist(), _tick_labels(panel))
     ax.set_xlim(*shown)
     ax.set_ylim(*ends_of(panel))
-    side_by_side = is_narrow() and ax.get_gridspec().ncols > 1
+    grid = ax.get_gridspec()
+    side_by_side = is_narrow() and grid is not None and grid.ncols > 1
     ax.set_xlabel(c_label(panel.c_in_words) if side_by_side else f"learning-rate constant {c_label(panel.c_in_words)}")
     ax.set_ylabel(panel.key or _AXIS_LABELS[panel.over])
 
@@ -272,12 +273,11 @@ def _are_crowded(panel: Panel) -> bool:
     return len(places) > 2 and float(np.diff(places).min()) < _CROWDED * (places[-1] - places[0])
 
 
-def _thin_labels(ax: Axes, panel: Panel) -> None:
-    """Leave out the labels that would overlap the one below; their ticks stay."""
+def _thin_labels(ax: Axes, panel: Panel, inches: float) -> None:
+    """Leave out the labels that would overlap the one below, on an axis of some inches; their ticks stay."""
     low, high = np.log2(ends_of(panel))
-    height = ax.get_position().height * ax.get_figure(root=True).get_figheight() * 72  # points
-    places = (np.log2(panel.positions) - low) / (high - low) * height
-    least = _LINE * ax.yaxis.get_major_ticks()[0].label1.get_fontsize()
+    places = (np.log2(panel.positions) - low) / (high - low) * inches * 72  # points, as sizes of fonts
+    least = _LINE * float(ax.yaxis.get_major_ticks()[0].label1.get_fontsize())
     labels, last = [], -math.inf
     for label, place in zip(_tick_labels(panel), places.tolist(), strict=True):
         fits = place - last >= least

@@ -230,8 +230,8 @@ PICTURES = (
         (
             File(
                 "trajectories",
-                "Loss and sharpness over the steps of one run in each phase of every network, relative to their initial "
-                "values, coloured by c. Lines join what was measured at neighbouring steps; single dots stand alone.",
+                "Loss and sharpness over the steps of one run in each phase of every network, relative to their "
+                "initial values, coloured by c. Lines join neighbouring steps only: gaps were not measured.",
                 place="Trajectories",
                 section="trajectories",
             ),

@@ -96,7 +96,9 @@ class SaturationFigure(Picture):
         """
         networks = cast(list[_Critical], list(self._critical.itertuples()))
         with house_style():
-            columns = columns_for(int(self._critical.groupby("depth").size().max()), _MOST_COLUMNS, _CURVES_WIDTH, _CURVES_LEAST)
+            columns = columns_for(
+                int(self._critical.groupby("depth").size().max()), _MOST_COLUMNS, _CURVES_WIDTH, _CURVES_LEAST
+            )
             figure, cells = _empty_sheet(len(networks), columns)
             for cell, network in zip(cells, networks, strict=True):
                 self._draw_network(cell, network)

@@ -108,7 +108,7 @@ def _initialisation(
 
 
 def _rate_per_c(runs: pd.DataFrame) -> float:
-    """eta / c, the same for all runs of an initialisation (`sharpness_phases.runs.axis.Axis.rate`)."""
+    """The quotient eta / c, the same for all runs of an initialisation (`sharpness_phases.runs.axis.Axis.rate`)."""
     first = runs.iloc[0]
     return float(f"{first['learning_rate'] / first['c']:.6g}")
 

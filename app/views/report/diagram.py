@@ -1,4 +1,4 @@
-"""What the report's phase diagram tells where a reader points: the places of its networks, their constants and phases."""
+"""What the report's phase diagram tells where a reader points: places of networks, their constants and phases."""
 
 from __future__ import annotations
 
@@ -99,9 +99,7 @@ def _positions(panel: Panel) -> list[tuple[tuple[int, int], float]]:
     return list(zip(shapes, rows["position"].tolist(), strict=True))
 
 
-def _entry(
-    network: Network, position: float, names: Sequence[str], rates: Rates, runs: int
-) -> dict[str, object]:
+def _entry(network: Network, position: float, names: Sequence[str], rates: Rates, runs: int) -> dict[str, object]:
     sharpness = rates.sharpness.get((network.depth, network.width), math.nan)
     return {
         "depth": network.depth,

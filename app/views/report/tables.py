@@ -147,7 +147,7 @@ def regimes_by_run(regimes: pd.DataFrame, learning_rates: Mapping[str, float]) -
     found = [regime for regime in Regime if regime.value in set(regimes["regime"])]
     groups = list(regimes.groupby(["depth", "width", "seed", "c", "run_id"], sort=False))
     rows = [
-        [depth, width, seed, f"{c:.3g}", _written_rate(learning_rates.get(run)), _bar(segments)]
+        [depth, width, seed, f"{c:.3g}", _written_rate(learning_rates.get(str(run))), _bar(segments)]
         + _begins(segments, found)
         for (depth, width, seed, c, run), segments in groups[:MAX_ROWS]
     ]

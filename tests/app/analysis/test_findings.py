@@ -116,7 +116,8 @@ def test_the_title_says_what_was_trained_on_what(findings):
     assert findings.title == "FCN, ReLU, MSE on Fashion-MNIST, 4096 images"
     normalized = findings.config.changed(model={"normalization": "batch"})
     assert (
-        Findings(tables.runs(), normalized).title == "FCN with batch normalization, ReLU, MSE on Fashion-MNIST, 4096 images"
+        Findings(tables.runs(), normalized).title
+        == "FCN with batch normalization, ReLU, MSE on Fashion-MNIST, 4096 images"
     )
     linear = load_config("quickstart", ["model={family: linear_fcn}", "loss=xent"])
     assert Findings(tables.runs(), linear).title == "linear FCN, cross-entropy on Fashion-MNIST, 4096 images"

@@ -103,7 +103,11 @@ def test_the_network_decides_the_precision_of_inputs_and_nobody_that_of_integers
         ((X, tf.sparse.from_dense(X)), {}, "targets of `measurement` are a SparseTensor"),
         (tf.data.Dataset.from_tensor_slices((X, Y)), {}, r"single examples.*\.batch\(32\)"),
         ((batch for batch in [(X, Y)]), {}, "generator"),
-        ((tf.data.Dataset.from_tensor_slices(X).batch(2), Y), {}, r"inputs of .* are a tf\.data\.Dataset.*given itself"),
+        (
+            (tf.data.Dataset.from_tensor_slices(X).batch(2), Y),
+            {},
+            r"inputs of .* are a tf\.data\.Dataset.*given itself",
+        ),
         ((X, tf.data.Dataset.from_tensor_slices(Y)), {}, r"targets of .* are a tf\.data\.Dataset.*\.zip\("),
     ],
 )

@@ -105,7 +105,9 @@ def _table(findings):
     """The console's table and the report's, as text."""
     console = Console(file=io.StringIO(), width=200)
     console.print(constants_summary(findings.summary))
-    return console.file.getvalue(), constants_by_network(findings.summary, rates_of(findings.critical_constants(), findings.axis.rate))
+    return console.file.getvalue(), constants_by_network(
+        findings.summary, rates_of(findings.critical_constants(), findings.axis.rate)
+    )
 
 
 def _in_text(shown, constants):

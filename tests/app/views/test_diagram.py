@@ -60,7 +60,8 @@ def test_networks_that_share_a_place_over_depth_by_width_are_told_apart_by_the_s
 
 @pytest.mark.parametrize("style", ["screen", "paper"])
 @pytest.mark.parametrize(
-    ("depths", "widths"), [((4, 8), (64, 128, 256)), ((4, 8, 16), (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768))]
+    ("depths", "widths"),
+    [((4, 8), (64, 128, 256)), ((4, 8, 16), (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768))],
 )
 def test_every_network_has_its_tick_over_depth_by_width_and_no_labels_overlap(depths, widths, style):
     summary = tables.summary(depths=depths, widths=widths, seeds=1)

@@ -167,6 +167,13 @@ def test_the_pictures_are_there(folder):
     assert int(width) > int(height) > 100
 
 
+def test_the_pictures_come_first_among_runs_and_tags(folder):
+    runs = [str(path.parent.relative_to(folder)) for path in folder.rglob("events.out.tfevents.*")]
+    tags = {tag for run in runs for tag in events(folder / run).Tags()["tensors"] if not tag.startswith("_")}
+    assert min(runs) == PICTURES
+    assert min(tags) == f"{PICTURES}/phase_diagram"
+
+
 def test_writing_again_replaces_what_was_there(tmp_path):
     for depths in ((2, 4), (2,)):
         shape = {"depths": depths, "widths": (8,), "seeds": 1}
