@@ -77,7 +77,7 @@ class Findings:
 
     @property
     def title(self) -> str:
-        """What was trained on what, and by what if not by gradient descent: "FCN, ReLU, MSE on CIFAR-10, 50000 images"."""
+        """What was trained on what, and by what if not gradient descent: "FCN, ReLU, MSE on CIFAR-10, 50000 images"."""
         family, activation, loss = self.config.model.family, self.config.model.activation, self.config.loss
         model = _FAMILY_TITLES.get(family, family)
         if self.config.model.normalization != "none":

@@ -50,5 +50,6 @@ def rates_of(constants: pd.DataFrame, rate: Callable[[Rate, float], Rate]) -> Ra
     Returns:
         The rates.
     """
-    medians = constants.groupby(["depth", "width"])["lambda_0"].median()
-    return Rates({(int(depth), int(width)): float(value) for (depth, width), value in medians.items()}, rate)
+    medians = constants.groupby(["depth", "width"], as_index=False)["lambda_0"].median()
+    rows = zip(*(medians[name].tolist() for name in ("depth", "width", "lambda_0")), strict=True)
+    return Rates({(int(depth), int(width)): float(value) for depth, width, value in rows}, rate)
