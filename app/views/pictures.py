@@ -152,7 +152,7 @@ PHASE_DIAGRAM = File(
     "phase_diagram",
     "Phases of early training over the learning-rate constant c = ηλ₀, of other optimizers than SGD c = 2η/η_edge. "
     "Markers: medians over initialisations, bars: quartiles, hollow with an arrow: beyond the grid of c. Dashed: the "
-    "limit on a quadratic loss, c = 2; with `training.momentum` m, c = 2(1 + m).",
+    "limit on a quadratic loss, c = 2; with training.momentum m, c = 2(1 + m).",
     vector=True,
     place="Phase diagram",
     section="diagram",
