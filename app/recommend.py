@@ -179,7 +179,7 @@ def recommend_learning_rate(
     import_tensorflow()
     require_counts(batch_size=batch_size, steps=steps, examples=examples, budget=budget)
     batches = training_batches(model, data, max(budget, BATCHES), batch_size, seed)
-    from sharpness_phases.training.health import look_at
+    from sharpness_phases.training.health import first_fault, look_at
     from sharpness_phases.training.optimizers import inner_optimizer
     from sharpness_phases.training.short_runs import short_runs
 
@@ -193,7 +193,8 @@ def recommend_learning_rate(
         curves = {rate: tuple(runs.losses(rate, count).tolist()) for rate, (count, _) in finding.ends.items()}
         cost = start.cost + runs.steps
     if not finding.learning_rate > 0:
-        raise UserError(_hopeless(finding))
+        fault = first_fault(model, batches[: finding.steps])
+        raise UserError(_hopeless(finding) if fault is None else f"No learning rate can train this. {fault}")
     warmup = warmup_of(finding.learning_rate, curves, start.facts)
     why = reasons(finding, warmup, start.facts, steps)
     return LearningRateAdvice(

@@ -68,7 +68,7 @@ def explain_learning_rate(
     import_tensorflow()
     require_counts(batch_size=batch_size, steps=steps)
     batches = training_batches(model, data, max(steps, BATCHES), batch_size, seed)
-    from sharpness_phases.training.health import look_at
+    from sharpness_phases.training.health import first_fault, look_at
     from sharpness_phases.training.short_runs import short_runs
 
     rate = float(model.optimizer.learning_rate) if learning_rate is None else learning_rate
@@ -81,6 +81,8 @@ def explain_learning_rate(
     slow = min([rate, *start.facts.safe_rates]) / SLOWER
     with short_runs(model, batches) as runs:
         curves = {each: runs.losses(each, steps).tolist() for each in (slow, rate / 4, rate)}
+    if not all(map(math.isfinite, curves[slow])) and (fault := first_fault(model, batches[:steps])) is not None:
+        return Verdict("the data", (), None, (f"{fault} No rate spares the loss that.",))
     verdict = judge(rate, curves, start.facts)
     seen = health.data + health.network
     if verdict.cause == "none found" and seen:

@@ -22,6 +22,7 @@ from sharpness_phases.analysis.tables import (
 )
 from sharpness_phases.config.optimizer import OptimizerConfig
 from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.data.catalogue import in_words
 from sharpness_phases.runs.axis import Axis, axis_of, optimizer_in_words
 from sharpness_phases.runs.edge import Rate
 from sharpness_phases.runs.spec import Purpose, criteria, learning_rates
@@ -77,7 +78,7 @@ class Findings:
 
     @property
     def title(self) -> str:
-        """What was trained on what, such as "FCN, ReLU, MSE on cifar10", and by what if not by gradient descent."""
+        """What was trained on what, and by what if not gradient descent: "FCN, ReLU, MSE on CIFAR-10, 50000 images"."""
         family, activation, loss = self.config.model.family, self.config.model.activation, self.config.loss
         model = _FAMILY_TITLES.get(family, family)
         if self.config.model.normalization != "none":
@@ -86,7 +87,8 @@ class Findings:
             model += f", {_TITLES.get(activation, activation)}"
         optimizer = self.config.optimizer
         by = "" if optimizer == OptimizerConfig() else f", {optimizer_in_words(optimizer)}"
-        return f"{model}, {_TITLES.get(loss, loss)} on {self.config.data.dataset}{by}"
+        data = in_words(self.config.data.info, self.config.train_examples)
+        return f"{model}, {_TITLES.get(loss, loss)} on {data}{by}"
 
     @property
     def axis(self) -> Axis:

@@ -249,7 +249,8 @@ def summary_json(summary: pd.DataFrame) -> list[JsonObject]:
 
     Returns:
         An entry per (depth, width); null for what is not known, as for a boundary or a quartile that is censored: its
-        `*_censored` says on which side. Only c_crit has an interval.
+        `*_censored` says on which side. Only c_crit has an interval. Where initialisations are censored a `note` says
+        of how many the mean, the median and the quartiles are.
     """
     entries = []
     for _, group in summary.groupby(["depth", "width"], sort=True):
@@ -263,8 +264,18 @@ def summary_json(summary: pd.DataFrame) -> list[JsonObject]:
                 for key, value in row.items()
                 if key not in without
             }
+            if row["n_censored"]:
+                entry[name]["note"] = _note(int(row["n"]), int(row["n_low"]), int(row["n_high"]))
         entries.append(entry)
     return entries
+
+
+def _note(n: int, n_low: int, n_high: int) -> str:
+    """What mean and quartiles leave out."""
+    sides = [f"{count} {side} the grid of c" for count, side in ((n_low, "below"), (n_high, "above")) if count]
+    total = n + n_low + n_high
+    said = f"mean, median, q25 and q75 are of {n} of {total} initialisations only; {' and '.join(sides)}"
+    return f"{said}: the network's place is `boundary`"
 
 
 def violations(constants: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ class DataSetInfo(NamedTuple):
     """What is known of a data set.
 
     Attributes:
+        title: Its name as people write it.
         kind: What its examples are.
         train: Number of training examples; 0 for a file that is not there.
         test: Number of test examples.
@@ -23,6 +24,7 @@ class DataSetInfo(NamedTuple):
         everywhere: Whether each token of an example has a target, the next one, instead of the example as a whole.
     """
 
+    title: str
     kind: Kind
     train: int
     test: int
@@ -92,9 +94,9 @@ def windows_in(tokens: int, length: int) -> int:
     return max(0, (tokens - 1) // length)
 
 
-def _text(tokens: int, length: int, vocabulary: int) -> DataSetInfo:
+def _text(title: str, tokens: int, length: int, vocabulary: int) -> DataSetInfo:
     train = windows_in(tokens, length)
-    return DataSetInfo("tokens", train, 0, (length,), vocabulary, vocabulary=vocabulary, everywhere=True)
+    return DataSetInfo(title, "tokens", train, 0, (length,), vocabulary, vocabulary=vocabulary, everywhere=True)
 
 
 def described(size: DataSize) -> DataSetInfo:
@@ -112,12 +114,17 @@ def described(size: DataSize) -> DataSetInfo:
     """
     if size.dataset == MODULAR_ADDITION:
         p = size.modulus
-        return DataSetInfo("tokens", p * p, 0, (3,), p, vocabulary=p + 1)
+        return DataSetInfo(f"addition modulo {p}", "tokens", p * p, 0, (3,), p, vocabulary=p + 1)
     if size.dataset == SHAKESPEARE:
-        return _text(SHAKESPEARE_CHARACTERS, size.context_length, len(SHAKESPEARE_ALPHABET))
+        return _text("Shakespeare's plays", SHAKESPEARE_CHARACTERS, size.context_length, len(SHAKESPEARE_ALPHABET))
     if size.dataset == TEXT:
-        return _text(_bytes_in(size.path), size.context_length, BYTES)
+        return _text(_title_of(size.path), _bytes_in(size.path), size.context_length, BYTES)
     return DATA_SETS[size.dataset]
+
+
+def _title_of(path: str | None) -> str:
+    """What a text of the user's is called: by its file, without the folders."""
+    return "text" if path is None else Path(path).name
 
 
 def _bytes_in(path: str | None) -> int:
@@ -129,18 +136,48 @@ def _bytes_in(path: str | None) -> int:
 
 
 DATA_SETS: dict[str, DataSetInfo] = {
-    ONE_POINT: DataSetInfo("vectors", 1, 0, (1,), 1),
-    EMBEDDED: DataSetInfo("images", 4096, 1024, (28, 28, 1), 10),
-    "mnist": DataSetInfo("images", 60_000, 10_000, (28, 28, 1), 10, "storage.googleapis.com"),
+    ONE_POINT: DataSetInfo("one point", "vectors", 1, 0, (1,), 1),
+    EMBEDDED: DataSetInfo("Fashion-MNIST", "images", 4096, 1024, (28, 28, 1), 10),
+    "mnist": DataSetInfo("MNIST", "images", 60_000, 10_000, (28, 28, 1), 10, "storage.googleapis.com"),
     "fashion_mnist": DataSetInfo(
-        "images", 60_000, 10_000, (28, 28, 1), 10, "fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+        "Fashion-MNIST",
+        "images",
+        60_000,
+        10_000,
+        (28, 28, 1),
+        10,
+        "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     ),
-    "cifar10": DataSetInfo("images", 50_000, 10_000, (32, 32, 3), 10, "www.cs.toronto.edu"),
-    "cifar100": DataSetInfo("images", 50_000, 10_000, (32, 32, 3), 100, "www.cs.toronto.edu"),
+    "cifar10": DataSetInfo("CIFAR-10", "images", 50_000, 10_000, (32, 32, 3), 10, "www.cs.toronto.edu"),
+    "cifar100": DataSetInfo("CIFAR-100", "images", 50_000, 10_000, (32, 32, 3), 100, "www.cs.toronto.edu"),
     **{name: described(DataSize(name)) for name in (SHAKESPEARE, TEXT, MODULAR_ADDITION)},
 }
 """The data sets by name, those of tokens as they are by default. Images come from TensorFlow Datasets under the same
 name, but for the embedded set."""
+
+
+_COUNTED = {"images": "images", "vectors": "points", "tokens": "sequences"}
+"""What examples of each kind are called where they are counted."""
+
+
+def in_words(info: DataSetInfo, examples: int) -> str:
+    """A data set as people write it, with the number of examples in use.
+
+    Args:
+        info: What is known of it.
+        examples: Their number; 0 where it is not known.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> in_words(DATA_SETS["cifar10"], 5000)
+        'CIFAR-10, 5000 images'
+    """
+    if not examples or info.train == 1:
+        return info.title
+    counted = _COUNTED[info.kind]
+    return f"{info.title}, {examples} {counted if examples > 1 else counted[:-1]}"
 
 
 def names_of(kind: Kind) -> list[str]:

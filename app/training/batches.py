@@ -86,7 +86,7 @@ def _joined(batches: Iterator[tuple[Nested, ...]], examples: int, name: str) -> 
     found = 0
     for batch in batches:
         taken.append(batch)
-        found += _examples_of(batch, name)
+        found += examples_in(batch, name)
         if found >= examples:
             break
     if not taken:
@@ -104,8 +104,19 @@ def _joined(batches: Iterator[tuple[Nested, ...]], examples: int, name: str) -> 
         ) from error
 
 
-def _examples_of(batch: tuple[Nested, ...], name: str) -> int:
-    """Number of examples in a batch."""
+def examples_in(batch: tuple[Nested, ...], name: str) -> int:
+    """Number of examples in a batch of a data set.
+
+    Args:
+        batch: (x,), (x, y) or (x, y, sample_weight).
+        name: What messages call the data.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If the data set holds single examples.
+    """
     shapes = [np.shape(array) if isinstance(array, np.ndarray) else array.shape for array in arrays_of(batch)]
     if any(len(shape) == 0 for shape in shapes):
         raise ValueError(f"`{name}` holds single examples. Batch the data set first: `.batch(32)`.")
@@ -134,11 +145,20 @@ def _tensors(part: Nested, where: str, double: bool) -> Nested:
     return map_arrays(lambda array: _tensor(array, where, double), part)
 
 
+def _kind_of(data: tf.data.Dataset | keras.utils.PyDataset) -> str:
+    return "tf.data.Dataset" if isinstance(data, tf.data.Dataset) else "keras.utils.PyDataset"
+
+
 def _tensor(part: Nested, where: str, double: bool) -> tf.Tensor:
     if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
         raise ValueError(
             f"The {where} are a {type(part).__name__}, whose examples have no common shape. Pad them: "
             "`.to_tensor()` of a RaggedTensor, `tf.sparse.to_dense` of a SparseTensor, and mask what was padded."
+        )
+    if is_data_set(part):
+        raise ValueError(
+            f"The {where} are a {_kind_of(part)}, where an array is wanted. A data set is given itself, in the place "
+            "of the pair, and holds batches of (x, y): of two data sets `tf.data.Dataset.zip((x, y)).batch(32)`."
         )
     if tf.is_tensor(part):
         return tf.convert_to_tensor(part)

@@ -11,7 +11,9 @@ import keras
 import tensorflow as tf
 
 from sharpness_phases.training.batches import Batch, Data, one_batch
+from sharpness_phases.training.data_faults import NO_LOSS
 from sharpness_phases.training.first_rise import FirstRise, first_rise
+from sharpness_phases.training.health import fault_of
 from sharpness_phases.training.next_update import Gradients, next_update
 from sharpness_phases.training.saved_state import SavedState, raw, shared_seeds, state_put_back
 from sharpness_phases.training.tracing import traced
@@ -117,7 +119,8 @@ def critical_learning_rate(
         eta_c and what was found with it.
 
     Raises:
-        ValueError: If the model is not compiled with a loss, `tolerance` is out of range, or the loss is not finite.
+        ValueError: If the model is not compiled with a loss, `tolerance` is out of range, or the loss is not finite or
+            cannot be computed; what is known to be wrong with the examples is said.
 
     Example:
         On a quadratic loss eta_c = 2 g.g / g.Hg for gradient descent, here with H = 1/2 in the direction of g:
@@ -134,13 +137,28 @@ def critical_learning_rate(
         raise ValueError(f"`tolerance` must lie between 0 and 1. Received: {tolerance!r}.")
     batch = one_batch(data, examples)
     other = None if against is None else one_batch(against, examples, "against")
-    found = NextStep(model, batch, other, tolerance).measure()
+    found = _measured(model, batch, other, tolerance)
     if not math.isfinite(found.loss):
-        raise ValueError(
-            f"The loss at the present weights is {found.loss:g}; it must be finite. Look for NaN in the data, and "
-            "standardise inputs and targets."
-        )
+        words = _fault(model, batch, other) or "look for NaN in the data, and standardise inputs and targets."
+        raise ValueError(f"The loss at the present weights is {found.loss:g}; it must be finite: {words}")
     return found
+
+
+def _measured(model: keras.Model, batch: Batch, other: Batch | None, tolerance: float) -> CriticalLearningRate:
+    """The next step; what is known to be wrong with examples that have no loss is said."""
+    try:
+        return NextStep(model, batch, other, tolerance).measure()
+    except NO_LOSS as error:
+        if (words := _fault(model, batch, other)) is not None:
+            raise ValueError(f"The loss cannot be computed: {words}") from error
+        raise
+
+
+def _fault(model: keras.Model, batch: Batch, other: Batch | None) -> str | None:
+    """What is wrong with the examples, if the model is built and it is known."""
+    if not (model.built and has_loss(model)):
+        return None
+    return fault_of(model, batch) or (None if other is None else fault_of(model, other))
 
 
 def has_loss(model: keras.Model) -> bool:

@@ -15,8 +15,20 @@ from sharpness_phases.training.measurement_set import without_weights
 LossOf: TypeAlias = Callable[[Nested, Nested], tf.Tensor]
 """Function (x, y) -> loss of these examples."""
 
-_NO_LOSS = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+NO_LOSS = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 """What Keras and TensorFlow raise for data that a network or a loss cannot take."""
+
+
+class Faulty(ValueError):
+    """Examples that have no loss, for a reason that is known.
+
+    Attributes:
+        words: What is wrong with them.
+    """
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f"The measurement set has no loss that could be differentiated: {words}")
+        self.words = words
 
 
 def require_loss(loss: LossOf, outputs: Callable[[Nested], Nested], x: Nested, y: Nested, at_once: int) -> None:
@@ -33,7 +45,7 @@ def require_loss(loss: LossOf, outputs: Callable[[Nested], Nested], x: Nested, y
         at_once: Number of examples that are looked at at once.
 
     Raises:
-        ValueError: If there is no loss, or one that is not finite, for a reason that is known.
+        Faulty: If there is no loss, or one that is not finite, for a reason that is known.
     """
     for start in range(0, count_of((x, y)), at_once):
         part = slice(start, start + at_once)
@@ -42,7 +54,7 @@ def require_loss(loss: LossOf, outputs: Callable[[Nested], Nested], x: Nested, y
             continue
         words = next(_known(loss, outputs, x, y), None)
         if words is not None:
-            raise ValueError(f"The measurement set has no loss that could be differentiated: {words}") from error
+            raise Faulty(words) from error
         if not isinstance(error, FloatingPointError):
             raise error
         return
@@ -52,7 +64,7 @@ def _fault_of(loss: LossOf, x: Nested, y: Nested) -> Exception | None:
     """What happens to the loss of some examples; None for one that is finite."""
     try:
         found = float(loss(x, y))
-    except _NO_LOSS as error:
+    except NO_LOSS as error:
         return error
     return None if np.isfinite(found) else FloatingPointError(f"a loss of {found}")
 

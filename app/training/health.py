@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import keras
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.examples import Nested, arrays_of
 from sharpness_phases.training.batches import Batch
-from sharpness_phases.training.data_faults import require_loss
+from sharpness_phases.training.data_faults import NO_LOSS, Faulty, require_loss
 from sharpness_phases.training.layer_calls import calls_of
 from sharpness_phases.training.measurement_set import with_weights
 from sharpness_phases.training.objective import CompiledObjective
@@ -59,9 +60,8 @@ def look_at(model: keras.Model, batch: Batch) -> Health:
     x, y = batch.x, with_weights(batch.y, batch.sample_weight)
     try:
         require_loss(objective.loss, objective.outputs, x, y, 2**30)
-    except ValueError as error:
-        words = str(error).partition(": ")[2]
-        return Health((words[:1].upper() + words[1:],), (), True)
+    except Faulty as fault:
+        return Health((fault.words[:1].upper() + fault.words[1:],), (), True)
     with tf.GradientTape() as tape:
         loss = objective.loss(x, y)
     size = _norm(tape.gradient(loss, objective.variables))
@@ -72,6 +72,40 @@ def look_at(model: keras.Model, batch: Batch) -> Health:
     if not size > 0:
         network.append("The gradient is zero in all weights: nothing can be learnt.")
     return Health(data, tuple(network), not size > 0)
+
+
+def fault_of(model: keras.Model, batch: Batch) -> str | None:
+    """What is wrong with examples on which a model has no finite loss.
+
+    Args:
+        model: A compiled model that is built; nothing of it changes.
+        batch: The examples.
+
+    Returns:
+        A sentence that begins in lower case; None if the loss is finite, or nothing is known.
+    """
+    objective = CompiledObjective(model, model)
+    try:
+        require_loss(objective.loss, objective.outputs, batch.x, with_weights(batch.y, batch.sample_weight), 2**30)
+    except Faulty as fault:
+        return fault.words
+    except NO_LOSS:
+        return None
+    return None
+
+
+def first_fault(model: keras.Model, batches: Iterable[Batch]) -> str | None:
+    """What is wrong with the first of some batches on which a model has no finite loss.
+
+    Args:
+        model: A compiled model that is built; nothing of it changes.
+        batches: The batches, as they are trained on.
+
+    Returns:
+        A sentence with the number of the batch, from 0 on; None if no batch is known to be at fault.
+    """
+    faults = ((number, fault_of(model, batch)) for number, batch in enumerate(batches))
+    return next((f"In batch {number} {words}" for number, words in faults if words is not None), None)
 
 
 def _about_inputs(batch: Batch) -> list[str]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.examples import Nested, count_of, map_arrays
 from sharpness_phases.data.preprocessing import batch_indices
-from sharpness_phases.training.batches import Batch, Data, is_data_set, one_batch
+from sharpness_phases.training.batches import Batch, Data, examples_in, is_data_set, one_batch
 
 
 class TrainingBatches(Sequence[Batch]):
@@ -75,7 +75,9 @@ def _of_data_set(data: tf.data.Dataset | keras.utils.PyDataset) -> Iterator[Batc
         found = False
         for parts in _once_through(data):
             found = True
-            yield one_batch(parts if isinstance(parts, tuple | list) else (parts,))
+            batch = tuple(parts) if isinstance(parts, tuple | list) else (parts,)
+            examples_in(batch, "data")  # refuses single examples
+            yield one_batch(batch)
         if not found:
             raise ValueError("`data` holds no batch.")
 

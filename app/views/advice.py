@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from sharpness_phases.analysis.rate_search import end_of_run
-from sharpness_phases.views.style import Picture, figure_size, house_style, is_narrow
+from sharpness_phases.views.style import Picture, entitle, figure_size, house_style, is_narrow
 
 _WIDTH, _HEIGHT = 8.0, 3.6  # inches on a screen
 
@@ -62,8 +62,7 @@ class AdviceFigure(Picture):
             self._draw_runs(left, figure)
             self._draw_ends(right)
             figure.legend(loc="outside lower center", ncols=2 if narrow else 4)
-            if self._title:
-                figure.suptitle(self._title)
+            entitle(figure, self._title)
         return figure
 
     def _draw_runs(self, ax: Axes, figure: Figure) -> None:

@@ -23,7 +23,7 @@ from sharpness_phases.analysis.bifurcation import (
     relative_sharpness,
 )
 from sharpness_phases.analysis.uv_orbits import Onset
-from sharpness_phases.views.style import Picture, figure_size, house_style, is_narrow
+from sharpness_phases.views.style import Picture, entitle, figure_size, house_style, is_narrow
 
 _Cycle: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Values of g, and at each the points r of a cycle, shape (g, period)."""
@@ -100,8 +100,7 @@ class BifurcationFigure(Picture):
             panels[2].set_xlabel(r"$g = \eta\,|y|\,/\sqrt{n}$")
             panels[2].xaxis.set_major_locator(MultipleLocator(0.2))
             figure.legend(handles=self._legend_entries(), loc="outside lower center", ncols=2 if is_narrow() else 3)
-            if self._title:
-                figure.suptitle(self._title)
+            entitle(figure, self._title)
         return figure
 
     def _draw_ratio(self, ax: Axes, cycles: Sequence[_Cycle]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TypedDict
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ from matplotlib.patches import Patch
 from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.views.areas import phase_areas
 from sharpness_phases.views.fits import fitted_boundaries, fitted_lines
-from sharpness_phases.views.markers import draw_constant
+from sharpness_phases.views.markers import SIZE, draw_constant, sizes_by_depth
 from sharpness_phases.views.panels import (
     MARKED,
     Over,
@@ -39,6 +40,7 @@ from sharpness_phases.views.style import (
     c_label,
     columns_for,
     edge_label,
+    entitle,
     figure_size,
     house_style,
     is_narrow,
@@ -50,6 +52,14 @@ __all__ = ["ComparisonSheet", "Over", "PhaseDiagram"]
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 4.6, 3.6  # inches, on a screen
 _MOST_COLUMNS = 3  # 14 inches: about what a screen shows
+_LEAST = 1.2  # inches in print at which a panel still is read; chosen by eye
+_AXIS, _TALLEST_AXIS, _TICK = 1.5, 3.7, 0.155
+"""Inches on a screen: of a vertical axis in a panel of `_PANEL_HEIGHT`, of the tallest where networks crowd, and from
+one tick's label to the next. Measured on pictures of one panel, whose legend leaves least."""
+_CROWDED = 1 / 6
+"""Share of the axis below which the distance of two ticks is looked at: seven labels fit into the lowest panels."""
+_LINE = 1.05
+"""Least distance of two labels, in sizes of their font: digits are lower than a line."""
 
 
 class _LineStyle(TypedDict):
@@ -103,6 +113,11 @@ class PhaseDiagram(Picture):
         self._panels = [panel._replace(edge=edge, c_in_words=c_in_words) for panel in panels]
         self._title = title
         self._exact = exact
+
+    @property
+    def panels(self) -> list[Panel]:
+        """Its panels, in the order in which they are drawn; the k-th has the frame `frame_name(k)` in an SVG file."""
+        return list(self._panels)
 
     def boundaries(self) -> pd.DataFrame:
         """The smooth fits through the networks whose boundary is known.
@@ -169,33 +184,44 @@ class ComparisonSheet(Picture):
         return _draw_sheet(self._panels)
 
 
+def frame_name(panel: int) -> str:
+    """What the frame of a panel is called in an SVG file, by the panel's number from 0 on."""
+    return f"frame_of_panel_{panel}"
+
+
 def _draw_sheet(panels: Sequence[Panel], title: str = "", exact: pd.DataFrame | None = None) -> Figure:
     """All panels on one range of c, with one legend."""
     with house_style():
-        figure, axes = _empty_sheet(len(panels))
-        shown = common_range(panels)
-        for ax, panel in zip(axes, panels, strict=True):
-            _draw_panel(ax, panel, shown)
+        figure, axes = _empty_sheet(panels)
+        shown, sizes = common_range(panels), _sizes(panels)
+        for number, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
+            _draw_panel(ax, panel, shown, sizes)
+            ax.patch.set_gid(frame_name(number))
             if exact is not None and panel.over is Over.WIDTH:
                 _draw_exact(ax, panel, exact)
-        if title:
-            figure.suptitle(title)
+        entitle(figure, title)
         _add_legend(figure, panels, exact is not None)
+        if any(_are_crowded(panel) for panel in panels):
+            figure.draw_without_rendering()  # how high axes are is known then
+            for ax, panel in zip(axes, panels, strict=True):
+                _thin_labels(ax, panel, ax.get_position().height * figure.get_figheight())
     return figure
 
 
-def _empty_sheet(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure with the axes of so many panels, row by row."""
-    columns = columns_for(count, _MOST_COLUMNS, _PANEL_WIDTH)
+def _empty_sheet(panels: Sequence[Panel]) -> tuple[Figure, list[Axes]]:
+    """A figure with the axes of these panels, row by row, taller where networks crowd."""
+    count = len(panels)
+    columns = columns_for(count, _MOST_COLUMNS, _PANEL_WIDTH, _LEAST)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=figure_size(_PANEL_WIDTH * columns, _PANEL_HEIGHT * rows), layout="constrained")
+    height = _PANEL_HEIGHT + max(_height_of_axis(panel) for panel in panels) - _AXIS
+    figure = Figure(figsize=figure_size(_PANEL_WIDTH * columns, height * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes[count:]:
         ax.remove()
     return figure, axes[:count]
 
 
-def _draw_panel(ax: Axes, panel: Panel, shown: Range) -> None:
+def _draw_panel(ax: Axes, panel: Panel, shown: Range, sizes: Mapping[int, float]) -> None:
     for area in phase_areas(panel, shown):
         ax.fill_betweenx(area.heights, area.left, area.right, color=PHASE_FILLS[area.phase], linewidth=0, zorder=1)
     for name, lines in fitted_lines(panel).items():
@@ -203,8 +229,10 @@ def _draw_panel(ax: Axes, panel: Panel, shown: Range) -> None:
             ax.plot(line.c, line.heights, color=CONSTANT_COLORS[name], **_FIT_LINE)
     _set_axes(ax, panel, shown)
     for name in MARKED:
-        for row in measured_rows(panel.rows, name):
-            draw_constant(ax, name, row.boundary, (row.boundary_q25, row.boundary_q75), row.position, shown)
+        # The largest lie below: of networks at one place all are seen.
+        for row in sorted(measured_rows(panel.rows, name), key=lambda row: -row.depth):
+            bar = (row.boundary_q25, row.boundary_q75)
+            draw_constant(ax, name, row.boundary, bar, row.position, shown, sizes.get(row.depth, SIZE))
     ax.axvline(panel.edge, color="black", linestyle="--", linewidth=1, zorder=3)
     ax.set_title(panel.title)
 
@@ -218,21 +246,51 @@ def _draw_exact(ax: Axes, panel: Panel, exact: pd.DataFrame) -> None:
 def _set_axes(ax: Axes, panel: Panel, shown: Range) -> None:
     """Scales, ticks, limits and labels of the axes."""
     log2_axis(ax.xaxis, octaves(*shown))
-    ticks = _vertical_ticks(panel)
-    log2_axis(ax.yaxis, ticks, [f"{value:g}" for value in panel.values] or [_written(tick) for tick in ticks])
+    log2_axis(ax.yaxis, panel.positions.tolist(), _tick_labels(panel))
     ax.set_xlim(*shown)
     ax.set_ylim(*ends_of(panel))
-    ax.set_xlabel(f"learning-rate constant {c_label(panel.c_in_words)}")
+    grid = ax.get_gridspec()
+    side_by_side = is_narrow() and grid is not None and grid.ncols > 1
+    ax.set_xlabel(c_label(panel.c_in_words) if side_by_side else f"learning-rate constant {c_label(panel.c_in_words)}")
     ax.set_ylabel(panel.key or _AXIS_LABELS[panel.over])
 
 
-def _vertical_ticks(panel: Panel) -> list[float]:
-    """At every network; over d/w, where networks crowd, at powers of 2, if at least two of them are in the panel."""
-    if panel.over is Over.RATIO:
-        ticks = octaves(*ends_of(panel))
-        if len(ticks) >= 2:
-            return ticks
-    return list(panel.positions)
+def _sizes(panels: Sequence[Panel]) -> dict[int, float]:
+    """The sizes of markers by the depths that they tell apart: those of panels over d/w; of others none."""
+    return sizes_by_depth({depth for panel in panels if panel.over is Over.RATIO for depth in panel.rows["depth"]})
+
+
+def _height_of_axis(panel: Panel) -> float:
+    """The inches on a screen at which every network's tick has room for its label, up to `_TALLEST_AXIS`."""
+    places = np.log2([ends_of(panel)[0], *panel.positions, ends_of(panel)[1]])
+    closest = float(np.diff(places[1:-1]).min(initial=np.inf))
+    return float(np.clip(_TICK * (places[-1] - places[0]) / closest, _AXIS, _TALLEST_AXIS))
+
+
+def _are_crowded(panel: Panel) -> bool:
+    """Whether two networks may be too near for two labels, in a panel of usual height."""
+    places = np.log2(panel.positions)
+    return len(places) > 2 and float(np.diff(places).min()) < _CROWDED * (places[-1] - places[0])
+
+
+def _thin_labels(ax: Axes, panel: Panel, inches: float) -> None:
+    """Leave out the labels that would overlap the one below, on an axis of some inches; their ticks stay."""
+    low, high = np.log2(ends_of(panel))
+    places = (np.log2(panel.positions) - low) / (high - low) * inches * 72  # points, as sizes of fonts
+    least = _LINE * float(ax.yaxis.get_major_ticks()[0].label1.get_fontsize())
+    labels, last = [], -math.inf
+    for label, place in zip(_tick_labels(panel), places.tolist(), strict=True):
+        fits = place - last >= least
+        labels.append(label if fits else "")
+        last = place if fits else last
+    log2_axis(ax.yaxis, panel.positions.tolist(), labels)
+
+
+def _tick_labels(panel: Panel) -> list[str]:
+    """Labels of the ticks at the networks, from the lowest on."""
+    if panel.values:
+        return [f"{value:g}" for value in panel.values]
+    return [_written(position) for position in panel.positions.tolist()]
 
 
 def _written(position: float) -> str:
@@ -250,9 +308,10 @@ def _add_legend(figure: Figure, panels: Sequence[Panel], exact: bool) -> None:
         exact,
         {panel.edge for panel in panels},
     )
-    rows = [_phase_entries(), constants, _other_entries(panels)]
+    phases, others, depths = _phase_entries(), _other_entries(panels), _depth_entries(_sizes(panels))
+    rows = [phases, constants, [*others, *depths]]
     if is_narrow() or len(panels) == 1:
-        columns = [rows[0], [*rows[1], *rows[2]]] if is_narrow() else rows
+        columns = [[*phases, *depths], [*constants, *others]] if is_narrow() else rows
         longest = max(map(len, columns))
         handles = list(chain(*(_padded(column, longest) for column in columns)))
         ncols = len(columns)
@@ -305,3 +364,12 @@ def _other_entries(panels: Sequence[Panel]) -> list[Artist]:
     if any(fitted_lines(panel) for panel in panels):
         entries.append(Line2D([], [], color="black", label="smooth fit", **_FIT_LINE))
     return entries
+
+
+def _depth_entries(sizes: Mapping[int, float]) -> list[Artist]:
+    """The depths that sizes of markers tell apart, if they do."""
+    return [
+        Line2D([], [], color="#666666", marker="o", linestyle="none", markersize=size, label=f"depth {depth}")
+        for depth, size in sizes.items()
+        if len(sizes) > 1
+    ]

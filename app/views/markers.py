@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -9,11 +11,35 @@ from sharpness_phases.analysis.boundaries import side_of
 from sharpness_phases.views.panels import Range
 from sharpness_phases.views.style import CONSTANT_COLORS, CONSTANT_MARKERS
 
+SIZE = 6.0
+"""Points across a marker."""
+
+_SMALLEST, _LARGEST = 4.0, 9.0
+"""Points across the markers of the shallowest and the deepest network, where sizes tell depths apart. Chosen by eye:
+three in between still are told apart, and the largest do not touch at the distances of the axis."""
+
 _ARROW = 16
 """Length of the arrow of a censored boundary, in points: about two markers."""
 
 
-def draw_constant(ax: Axes, name: str, c: float, bar: tuple[float, float], height: float, shown: Range) -> None:
+def sizes_by_depth(depths: Collection[int]) -> dict[int, float]:
+    """The sizes of markers where networks of several depths share a panel.
+
+    Args:
+        depths: Their depths.
+
+    Returns:
+        Points across by depth, larger for deeper networks; `SIZE` if there is one depth only.
+    """
+    different = sorted(set(depths))
+    if len(different) < 2:
+        return dict.fromkeys(different, SIZE)
+    return dict(zip(different, np.linspace(_SMALLEST, _LARGEST, len(different)).tolist(), strict=True))
+
+
+def draw_constant(
+    ax: Axes, name: str, c: float, bar: tuple[float, float], height: float, shown: Range, size: float = SIZE
+) -> None:
     """Draw one constant of one network.
 
     Args:
@@ -24,6 +50,7 @@ def draw_constant(ax: Axes, name: str, c: float, bar: tuple[float, float], heigh
         bar: Ends of the bar, which stop at the ends of the range; none is drawn where they are NaN.
         height: Vertical coordinate.
         shown: The range of c.
+        size: Points across the marker.
     """
     color, side = CONSTANT_COLORS[name], side_of(c)
     if not np.isnan(bar).any():
@@ -36,7 +63,7 @@ def draw_constant(ax: Axes, name: str, c: float, bar: tuple[float, float], heigh
         place,
         height,
         marker=CONSTANT_MARKERS[name],
-        markersize=6,
+        markersize=size,
         color=color,
         markerfacecolor="white" if side else color,
         markeredgecolor=color if side else "white",

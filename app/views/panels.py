@@ -114,6 +114,7 @@ def panels_along(summary: pd.DataFrame, key: str) -> list[Panel]:
 class ConstantRow(Protocol):
     """One constant of one network: a row of `analysis.tables.summary_table`; in a `Panel` with its position."""
 
+    depth: int
     boundary: float
     boundary_q25: float
     boundary_q75: float
@@ -150,7 +151,8 @@ def ends_of(panel: Panel) -> tuple[float, float]:
     """The ends of the vertical axis.
 
     Around a single network the margin is half an octave; else 0.15 of the closest distance of two networks, and at most
-    of an octave, so that no marker lies on the frame and little is drawn where nothing was measured.
+    of an octave, but at least 0.04 of the whole distance, so that no marker lies on the frame and little is drawn where
+    nothing was measured.
 
     Args:
         panel: The networks.
@@ -159,6 +161,7 @@ def ends_of(panel: Panel) -> tuple[float, float]:
         The lowest and the highest vertical coordinate that is drawn.
     """
     positions = panel.positions
-    octaves = 0.5 if len(positions) == 1 else 0.15 * min(1.0, float(np.diff(np.log2(positions)).min()))
+    distances = np.diff(np.log2(positions))
+    octaves = max(0.15 * min(1.0, float(distances.min())), 0.04 * float(distances.sum())) if len(distances) else 0.5
     margin = 2.0**octaves
     return positions[0] / margin, positions[-1] * margin

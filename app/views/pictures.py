@@ -69,7 +69,7 @@ def final_loss_map(findings: Findings) -> FinalLossMap:
 
 
 def trajectory_figure(findings: Findings, seed: int | None = None) -> TrajectoryFigure:
-    """Loss and sharpness over the steps, coloured by c.
+    """Loss and sharpness over the steps of one run in each phase, coloured by c.
 
     Args:
         findings: What the runs say.
@@ -80,7 +80,14 @@ def trajectory_figure(findings: Findings, seed: int | None = None) -> Trajectory
     """
     from sharpness_phases.views.trajectories import TrajectoryFigure
 
-    return TrajectoryFigure(findings.trajectories(), seed, findings.title, findings.axis.c_in_words)
+    return TrajectoryFigure(
+        findings.trajectories(),
+        seed,
+        findings.title,
+        findings.axis.c_in_words,
+        findings.critical_constants(),
+        findings.config.sharpness.every,
+    )
 
 
 def saturation_figure(findings: Findings) -> SaturationFigure:
@@ -165,7 +172,7 @@ PHASE_DIAGRAM = File(
     "phase_diagram",
     "Phases of early training over the learning-rate constant c = ηλ₀, of other optimizers than SGD c = 2η/η_edge. "
     "Markers: medians over initialisations, bars: quartiles, hollow with an arrow: beyond the grid of c. Dashed: the "
-    "limit on a quadratic loss, c = 2; with `training.momentum` m, c = 2(1 + m).",
+    "limit on a quadratic loss, c = 2; with training.momentum m, c = 2(1 + m).",
     vector=True,
     place="Phase diagram",
     section="diagram",
@@ -262,7 +269,8 @@ PICTURES = (
         (
             File(
                 "trajectories",
-                "Loss and sharpness over the steps, relative to their initial values, coloured by c.",
+                "Loss and sharpness over the steps of one run in each phase of every network, relative to their "
+                "initial values, coloured by c. Lines join neighbouring steps only: gaps were not measured.",
                 place="Trajectories",
                 section="trajectories",
             ),

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from sharpness_phases.analysis.regimes import Regime, Segment
 from sharpness_phases.runs.trajectory import Trajectory
-from sharpness_phases.views.style import Picture, columns_for, figure_size, house_style, is_narrow
+from sharpness_phases.views.style import Picture, columns_for, entitle, figure_size, house_style, is_narrow
 
 REGIME_FILLS = {
     Regime.EARLY_TRANSIENT: "#f4d675",
@@ -28,6 +28,7 @@ REGIME_FILLS = {
 """Fills of the regimes, each of a lightness of its own."""
 
 _COLUMN, _BLOCK = 3.2, 4.6  # inches on a screen: the width of a column, the height of its two panels
+_LEAST = 1.6  # inches in print at which a block still is read; chosen by eye
 _LINE = "#0b3c6f"  # the line of the sharpness; dark on all fills
 
 _LINEAR_STEPS = 10
@@ -82,7 +83,7 @@ class RegimeFigure(Picture):
         """
         with house_style():
             count = len(self._runs)
-            columns = columns_for(count, count, _COLUMN)
+            columns = columns_for(count, count, _COLUMN, _LEAST)
             figure, pairs = _empty_sheet(count, columns)
             for (top, bottom), shown in zip(pairs, self._runs, strict=True):
                 _draw_run(top, bottom, shown)
@@ -93,8 +94,7 @@ class RegimeFigure(Picture):
                 loc="outside lower center",
                 ncols=2 if is_narrow() else min(5, 1 + columns * 2),
             )
-            if self._title:
-                figure.suptitle(self._title)
+            entitle(figure, self._title)
         return figure
 
     def _legend_entries(self) -> list[Artist]:

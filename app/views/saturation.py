@@ -27,6 +27,7 @@ from sharpness_phases.views.style import (
     Picture,
     c_label,
     columns_for,
+    entitle,
     figure_size,
     house_style,
     is_narrow,
@@ -38,6 +39,7 @@ _COLORS = "cividis"
 _CURVES_WIDTH, _CURVES_HEIGHT = 2.7, 5.2  # inches on a screen, of the three panels of a network
 _MOST_COLUMNS = 4  # 11 inches: about what a screen shows
 _DIAGRAM_SIZE = 3.6  # inches on a screen, of a panel of the diagram, either way
+_CURVES_LEAST, _DIAGRAM_LEAST = 2.4, 1.2  # inches in print at which they still are read; chosen by eye
 _CURVES = (
     ("ratio", r"$\lambda_\tau\,/\,\lambda_0$"),
     ("chi", r"$\chi = -\mathrm{d}(\lambda_\tau/\lambda_0)/\mathrm{d}c$"),
@@ -95,7 +97,9 @@ class SaturationFigure(Picture):
         """
         networks = cast(list[_Critical], list(self._critical.itertuples()))
         with house_style():
-            columns = columns_for(int(self._critical.groupby("depth").size().max()), _MOST_COLUMNS, _CURVES_WIDTH)
+            columns = columns_for(
+                int(self._critical.groupby("depth").size().max()), _MOST_COLUMNS, _CURVES_WIDTH, _CURVES_LEAST
+            )
             figure, cells = _empty_sheet(len(networks), columns)
             for cell, network in zip(cells, networks, strict=True):
                 self._draw_network(cell, network)
@@ -103,8 +107,7 @@ class SaturationFigure(Picture):
                 _share_limits(curves)
             for cell in cells[::columns]:
                 _label_curves(cell)
-            if self._title:
-                figure.suptitle(self._title)
+            entitle(figure, self._title)
         return figure
 
     def _draw_network(self, axes: Sequence[Axes], network: _Critical) -> None:
@@ -212,7 +215,7 @@ class SaturationDiagram(Picture):
         highest = self._saturated.groupby(["depth", "width", "c"])["ratio"].mean().max()
         norm = Normalize(0.0, float(highest))
         with house_style():
-            columns = columns_for(len(depths), len(depths), _DIAGRAM_SIZE)
+            columns = columns_for(len(depths), len(depths), _DIAGRAM_SIZE, _DIAGRAM_LEAST)
             rows = -(-len(depths) // columns)
             size = figure_size(1.0 + _DIAGRAM_SIZE * columns, _DIAGRAM_SIZE * rows)
             figure = Figure(figsize=size, layout="constrained")
@@ -226,8 +229,7 @@ class SaturationDiagram(Picture):
                 ax.set_ylabel("1 / width")
             figure.colorbar(ScalarMappable(norm, _COLORS), ax=axes, label=_CURVES[0][1])
             figure.legend(handles=_marker_entries(), loc="outside lower center", ncols=3)
-            if self._title:
-                figure.suptitle(self._title)
+            entitle(figure, self._title)
         return figure
 
     def _draw_depth(self, ax: Axes, depth: int, norm: Normalize) -> None:

@@ -126,12 +126,24 @@ _SMALLEST_PANEL = 0.5
 holds two of the narrower panels (2.7 and 3.2 inches on a screen) and one of the wider, and no texts overlap (tests/
 app/views/test_style.py). A larger share would leave one panel in a column, a smaller one would crowd three."""
 
+_TITLE_SHARE = 0.96
+"""The share of a figure's width that a title takes at most, so that it does not touch the margins."""
+
 _NARROW = 5.0
 """Inches below which a picture is narrow: between one column of a paper (3.3) and two (6.75)."""
 
 _HEIGHT_OF_WIDTH = 1.2
 """The factor of a printed picture's height over that of its width. Above 1, as the fonts of legends and titles shrink
 less than the picture and take more of it; chosen by eye."""
+
+_PAGE_HEIGHT = 8.8
+"""Inches of a page's text (9 on US letter with margins of 1 inch), less a line or two of a caption."""
+
+_LEGEND_HEIGHT = 1.5
+"""Inches that the title and the legend of a printed picture take; measured on phase diagrams, whose is the longest."""
+
+_NARROWEST_PANEL = 1.6
+"""Inches below which a printed panel is not read: half a column; chosen by eye."""
 
 _MOST_TICKS = 10
 """The largest number of ticks at powers of 2: as many numbers of up to four digits stand side by side in a panel."""
@@ -152,19 +164,24 @@ def house_style(style: Style | None = None) -> Iterator[None]:
         _style.reset(token)
 
 
-def columns_for(panels: int, most: int, width: float) -> int:
+def columns_for(panels: int, most: int, width: float, least_height: float) -> int:
     """How many panels stand side by side.
 
     Args:
         panels: Number of all panels.
         most: The largest number side by side, however wide the picture is.
         width: Width of a panel on a screen, in inches.
+        least_height: The least height in print at which a panel still is read, in inches.
 
     Returns:
-        Their number; fewer where the style leaves less room.
+        Their number; fewer where the style leaves less room, and more where the rows would not fit on a page.
     """
     room = _style.get().width
-    return min(panels, most if room is None else min(most, max(1, int(room / (width * _SMALLEST_PANEL)))))
+    if room is None:
+        return min(panels, most)
+    columns = min(panels, most, max(1, int(room / (width * _SMALLEST_PANEL))))
+    fit_on_a_page = max(1, int((_PAGE_HEIGHT - _LEGEND_HEIGHT) / least_height))
+    return max(columns, min(-(-panels // fit_on_a_page), int(room / _NARROWEST_PANEL)))
 
 
 def figure_size(width: float, height: float) -> tuple[float, float]:
@@ -176,10 +193,12 @@ def figure_size(width: float, height: float) -> tuple[float, float]:
 
     Returns:
         Width and height in the style, in inches. What is narrower is lower, but not quite as much: legends and titles
-        take their room.
+        take their room. Nothing printed is taller than a page.
     """
     room = _style.get().width
-    return (width, height) if room is None else (room, height * min(1.0, _HEIGHT_OF_WIDTH * room / width))
+    if room is None:
+        return width, height
+    return room, min(_PAGE_HEIGHT, height * min(1.0, _HEIGHT_OF_WIDTH * room / width))
 
 
 def is_narrow() -> bool:
@@ -230,6 +249,28 @@ def _finish(figure: Figure, style: Style) -> None:
             line.set_markeredgewidth(line.get_markeredgewidth() * style.pen)
     if style.grey:
         make_grey(figure)
+
+
+def entitle(figure: Figure, title: str) -> None:
+    """Say above a figure what it is of, in as many lines as its width asks for.
+
+    Args:
+        figure: The figure.
+        title: The text; nothing is written if it is empty.
+    """
+    if not title:
+        return
+    text = figure.suptitle(title)
+    room = _TITLE_SHARE * figure.bbox.width
+    lines: list[str] = []
+    for word in title.split():
+        longer = " ".join([*lines[-1:], word])
+        text.set_text(longer)
+        if lines and text.get_window_extent().width <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    text.set_text("\n".join(lines))
 
 
 def edge_label(edges: Collection[float]) -> str:

@@ -34,7 +34,13 @@ from sharpness_phases.views.thinning import first_initialisations
 logger = logging.getLogger(__name__)
 
 SWEEP = "sweep"
-"""Folder of what belongs to no single run: the lists of hyperparameters and charts, and the pictures."""
+"""Folder of what belongs to no single run: the lists of hyperparameters and charts."""
+
+PICTURES = "Pictures"
+"""Folder of the pictures, and the group that they form among the tags. A run of their own, the only one that holds
+images, and with a capital, which sorts before all others: TensorBoard shows tags and runs in the order of their names,
+opens on the first. They are written first, too: its dashboard Images, which ticks none of hundreds of runs, lists them
+in the order of their times."""
 
 HParams: TypeAlias = dict[str, float | int | str]
 """What tells the runs of an experiment apart, by name: a row of TensorBoard's table."""
@@ -75,6 +81,8 @@ def write_tensorboard(
             that do not tell their edge; NaN where it is not known.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    if pictures:
+        _write_pictures(folder / PICTURES, pictures)
     last = runs["step"].max()
     known = by_cell(constants)
     shown = []
@@ -84,7 +92,7 @@ def write_tensorboard(
         shown.append(_hparams(run, row))
         metrics = _results(run, last) | _constants(row)
         _write_run(folder / f"d{depth}_w{width}_s{seed}" / f"c=2^{exponent:g}", run, shown[-1], metrics, edge_constant)
-    _write_sweep(folder / SWEEP, shown, constants, pictures or {})
+    _write_sweep(folder / SWEEP, shown, constants)
 
 
 def _few_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -218,16 +226,20 @@ def _session_end() -> Summary:
     return Summary(value=[value])
 
 
-def _write_sweep(folder: Path, shown: Sequence[HParams], constants: pd.DataFrame, pictures: Mapping[str, Path]) -> None:
-    """The lists of hyperparameters, metrics and charts, and the pictures."""
+def _write_pictures(folder: Path, pictures: Mapping[str, Path]) -> None:
+    with _EventFile(folder) as events:
+        for name, path in pictures.items():
+            events.image(f"{PICTURES}/{name}", path.read_bytes())
+
+
+def _write_sweep(folder: Path, shown: Sequence[HParams], constants: pd.DataFrame) -> None:
+    """The lists of hyperparameters, metrics and charts."""
     known = [name for name in _CONSTANTS if constants[name].notna().any()]
     metrics = [summary_v2.Metric(name, display_name=name.rpartition("/")[2].replace("_", " ")) for name in _RESULTS]
     metrics += [summary_v2.Metric(f"constants/{name}", display_name=name) for name in known]
     with _EventFile(folder) as events:
         events.summary(summary_v2.hparams_config_pb(list(_hparam_infos(shown)), metrics))
         events.summary(_layout())
-        for name, path in pictures.items():
-            events.image(name, path.read_bytes())
 
 
 def _hparam_infos(shown: Sequence[HParams]) -> Iterator[summary_v2.HParam]:

@@ -1,4 +1,4 @@
-"""Loss and sharpness over the steps of all runs, coloured by c."""
+"""Loss and sharpness over the steps: one run in each phase, coloured by c."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from sharpness_phases.views.style import Picture, c_label, columns_for, figure_size, house_style, is_narrow
+from sharpness_phases.analysis.phases import Phase
+from sharpness_phases.views.chosen_runs import joined, one_in_each_phase, with_phases
+from sharpness_phases.views.labels import UNKNOWN_PHASE
+from sharpness_phases.views.style import Picture, c_label, columns_for, entitle, figure_size, house_style, is_narrow
 
 _COLUMN, _ROW = 2.7, 2.1  # inches on a screen, of a panel
 _MOST_COLUMNS = 4  # 11 inches: about what a screen shows
+_LEAST = 1.6  # inches in print at which two panels still are read; chosen by eye
 _COLORS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, 256)))  # its yellow is faint on white
 
 _CEILING = 1e3
@@ -25,25 +30,53 @@ _DOTTED = 30
 """Steps up to which every step has a dot; with more, dots run together."""
 
 
+_LINES = {
+    Phase.SHARPNESS_REDUCTION: "-",
+    Phase.LOSS_CATAPULT: "--",
+    Phase.EARLY_SHARPENING: "-.",
+    Phase.LOSS_AND_SHARPNESS_CATAPULT: (0, (1, 1)),
+    Phase.DIVERGENT: (0, (4, 1, 1, 1, 1, 1)),
+}
+"""How the line of a run in each phase is drawn: told apart without colours, too."""
+
+
 class TrajectoryFigure(Picture):
     """L_t / L_0 and lambda_t / lambda_0 over the steps, a column of two panels for every (depth, width).
+
+    What was not measured is not drawn: a line joins a sharpness with the next one if that is no further than `every`
+    steps, and a single one is a dot.
 
     Args:
         runs: A row per step, one run for each initialisation and c, as `analysis.tables.merge_runs` returns it.
         seed: Which initialisation is shown; the lowest one by default.
         title: What the figure is of.
         c_in_words: What c is (`sharpness_phases.runs.axis.Axis`).
+        constants: A table as `analysis.tables.constants_table` returns it: of each network one run in each phase is
+            drawn, the one that tells most. None: all runs.
+        every: Steps from one measurement of the sharpness to the next in runs that are measured throughout.
 
     Raises:
         ValueError: If there are no runs of that seed.
     """
 
-    def __init__(self, runs: pd.DataFrame, seed: int | None = None, title: str = "", c_in_words: str = "ηλ₀") -> None:
-        chosen = runs[runs["seed"] == (runs["seed"].min() if seed is None else seed)]
+    def __init__(
+        self,
+        runs: pd.DataFrame,
+        seed: int | None = None,
+        title: str = "",
+        c_in_words: str = "ηλ₀",
+        constants: pd.DataFrame | None = None,
+        every: int = 1,
+    ) -> None:
+        shown = runs["seed"].min() if seed is None else seed
+        chosen = runs[runs["seed"] == shown]
         if chosen.empty:
             raise ValueError(f"Trajectories need at least one run. Received: none of seed {seed}.")
-        self._runs = chosen
-        self._title, self._c_label = title, c_label(c_in_words)
+        self._runs = chosen.assign(phase=UNKNOWN_PHASE)
+        if constants is not None:
+            self._runs = one_in_each_phase(with_phases(chosen, constants))
+        self._title = ", ".join([*([title] if title else []), f"initialisation {shown}"])
+        self._c_label, self._every = c_label(c_in_words), every
 
     def draw(self) -> Figure:
         """Draw the figure.
@@ -55,20 +88,20 @@ class TrajectoryFigure(Picture):
         c = self._runs["c"]
         norm = LogNorm(c.min() / 1.001, c.max() * 1.001)
         with house_style():
-            columns = columns_for(len(networks), _MOST_COLUMNS, _COLUMN)
+            columns = columns_for(len(networks), _MOST_COLUMNS, _COLUMN, _LEAST)
             figure, pairs = _empty_sheet(len(networks), columns)
             for (top, bottom), ((depth, width), runs) in zip(pairs, networks, strict=True):
                 top.set_title(f"$d = {depth}$, $w = {width}$" if is_narrow() else f"depth {depth}, width {width}")
                 _draw_quantity(top, runs, "loss", norm)
-                _draw_quantity(bottom, runs, "sharpness", norm)
+                _draw_quantity(bottom, runs, "sharpness", norm, self._every)
                 bottom.set_xlabel("step $t$")
                 bottom.tick_params(labelbottom=True)
             for top, bottom in pairs[::columns]:
                 top.set_ylabel(r"$L_t\,/\,L_0$")
                 bottom.set_ylabel(r"$\lambda_t\,/\,\lambda_0$")
             _draw_colorbar(figure, norm, self._c_label)
-            if self._title:
-                figure.suptitle(self._title)
+            _add_legend(figure, set(self._runs["phase"]), columns)
+            entitle(figure, self._title)
         return figure
 
 
@@ -84,23 +117,37 @@ def _empty_sheet(count: int, columns: int) -> tuple[Figure, list[tuple[Axes, Axe
     return figure, list(zip(tops[:count], bottoms[:count], strict=True))
 
 
-def _draw_quantity(ax: Axes, runs: pd.DataFrame, name: str, norm: LogNorm) -> None:
-    """One line a run; steps without a measurement are passed over."""
+def _add_legend(figure: Figure, phases: set[str], columns: int) -> None:
+    """The phases that are there."""
+    entries = [
+        Line2D([], [], color="black", linewidth=1, linestyle=line, label=str(phase))
+        for phase, line in _LINES.items()
+        if phase in phases
+    ]
+    if entries:
+        figure.legend(handles=entries, loc="outside lower center", ncols=2 if is_narrow() else min(5, 1 + columns))
+
+
+def _draw_quantity(ax: Axes, runs: pd.DataFrame, name: str, norm: LogNorm, every: int = 1) -> None:
+    """One line a run, with a gap where nothing was measured."""
     colors = ScalarMappable(norm, _COLORS)
     highest = 1.0
     for _, run in runs.groupby("c", sort=True):
         values = run[name].to_numpy() / run[name].iloc[0]
         shown = np.isfinite(values) & (values > 0)
         if shown.sum() > 1:
-            ax.plot(
-                run["step"][shown],
-                values[shown],
-                color=colors.to_rgba(run["c"].iloc[0]),
-                linewidth=1,
-                marker="." if len(values) <= _DOTTED else None,
-                markersize=3,
-            )
-            highest = max(highest, float(np.max(values[shown])))
+            steps, seen = run["step"].to_numpy()[shown], values[shown]
+            for part in joined(steps, every):
+                ax.plot(
+                    steps[part],
+                    seen[part],
+                    color=colors.to_rgba(run["c"].iloc[0]),
+                    linewidth=1,
+                    linestyle=_LINES.get(run["phase"].iloc[0], "-"),
+                    marker="." if len(values) <= _DOTTED or len(seen[part]) == 1 else None,
+                    markersize=3,
+                )
+            highest = max(highest, float(np.max(seen)))
     ax.axhline(1.0, color="black", linewidth=0.7, linestyle=":")
     ax.set_yscale("log")
     if highest > _CEILING:

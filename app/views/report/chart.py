@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 
 from sharpness_phases.analysis.tables import CONSTANTS
 from sharpness_phases.runs.edge import edge_constant, edge_in_words
+from sharpness_phases.views.chosen_runs import joined
 from sharpness_phases.views.labels import CellKey, by_cell, phase_of
 from sharpness_phases.views.thinning import few_steps, first_initialisations
 
@@ -42,7 +43,7 @@ class ChartEdge(NamedTuple):
 
 
 def chart_data(
-    trajectories: pd.DataFrame, constants: pd.DataFrame, edge: ChartEdge | None = None
+    trajectories: pd.DataFrame, constants: pd.DataFrame, edge: ChartEdge | None = None, every: int = 1
 ) -> tuple[dict[str, object], list[str]]:
     """What the chart draws.
 
@@ -51,6 +52,7 @@ def chart_data(
             them.
         constants: A table as `analysis.tables.constants_table` returns it.
         edge: The optimizer's stability edge; that of plain gradient descent if None.
+        every: Steps from one measurement of the sharpness to the next in runs that are measured throughout.
 
     Returns:
         Plain JSON values, and sentences about what was left out.
@@ -71,7 +73,7 @@ def chart_data(
     known = by_cell(constants)
     edge = edge or ChartEdge()
     with_edges = edge.constant is None and "edge" in chosen
-    initialisations = [_initialisation(runs, known, with_edges) for _, runs in chosen.groupby(keys, sort=True)]
+    initialisations = [_initialisation(runs, known, with_edges, every) for _, runs in chosen.groupby(keys, sort=True)]
     data = {
         "range": [float(chosen["c"].min()), float(chosen["c"].max())],
         "logarithmic": bool(last.max() > 100),
@@ -89,7 +91,9 @@ def json_for_html(data: Mapping[str, object]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _initialisation(runs: pd.DataFrame, known: Mapping[CellKey, pd.Series], with_edges: bool) -> dict[str, object]:
+def _initialisation(
+    runs: pd.DataFrame, known: Mapping[CellKey, pd.Series], with_edges: bool, every: int
+) -> dict[str, object]:
     depth, width, seed = (int(runs[name].iloc[0]) for name in ("depth", "width", "seed"))
     constants = known.get((depth, width, seed))
     found = {} if constants is None else {name: _constant(constants, name) for name in CONSTANTS}
@@ -98,16 +102,24 @@ def _initialisation(runs: pd.DataFrame, known: Mapping[CellKey, pd.Series], with
         "width": width,
         "seed": seed,
         "constants": {name: value for name, value in found.items() if value},
-        "runs": [_run(run, constants, with_edges) for _, run in runs.groupby("lr_exponent", sort=True)],
+        "rate_per_c": _rate_per_c(runs),
+        "runs": [_run(run, constants, with_edges, every) for _, run in runs.groupby("lr_exponent", sort=True)],
     }
+
+
+def _rate_per_c(runs: pd.DataFrame) -> float:
+    """The quotient eta / c, the same for all runs of an initialisation (`sharpness_phases.runs.axis.Axis.rate`)."""
+    first = runs.iloc[0]
+    return float(f"{first['learning_rate'] / first['c']:.6g}")
 
 
 def _constant(row: pd.Series, name: str) -> str:
     return f"{row[name]:.3g}" if np.isfinite(row[name]) else str(row[f"{name}_censored"])
 
 
-def _run(run: pd.DataFrame, constants: pd.Series | None, with_edges: bool) -> dict[str, object]:
-    thinned = run.iloc[_few_rows(run["sharpness"].notna().to_numpy())]
+def _run(run: pd.DataFrame, constants: pd.Series | None, with_edges: bool, every: int) -> dict[str, object]:
+    measured = run["sharpness"].notna().to_numpy()
+    thinned = run.iloc[_few_rows(measured)]
     entry: dict[str, object] = {
         "x": float(run["lr_exponent"].iloc[0]),
         "phase": phase_of(float(run["c"].iloc[0]), constants),
@@ -117,6 +129,9 @@ def _run(run: pd.DataFrame, constants: pd.Series | None, with_edges: bool) -> di
     if with_edges:
         entry["edge"] = _numbers(thinned["edge"].tolist())
     steps = [int(step) for step in thinned["step"]]
+    begins = run["step"].to_numpy()[measured]
+    if apart := [int(begins[part.start]) for part in joined(begins, every)[1:]]:
+        entry["apart"] = apart  # steps of the sharpness before which nothing was measured
     if steps != list(range(len(steps))):
         entry["steps"] = steps
     return entry

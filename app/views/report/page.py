@@ -14,8 +14,10 @@ from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.config.loading import dump_config
 from sharpness_phases.store.files import atomic_file
 from sharpness_phases.views.kind import Section
-from sharpness_phases.views.pictures import file_named
+from sharpness_phases.views.pictures import PHASE_DIAGRAM, file_named
 from sharpness_phases.views.report.chart import ChartEdge, chart_data, json_for_html
+from sharpness_phases.views.report.diagram import diagram_data
+from sharpness_phases.views.report.rates import rates_of
 from sharpness_phases.views.report.tables import (
     Html,
     constants_by_initialisation,
@@ -114,11 +116,14 @@ def _picture(name: str, report: Report) -> str:
         path, look, ending = path.with_suffix(".svg"), "vector", "svg+xml"
     content = base64.b64encode(path.read_bytes()).decode()
     alt = alt_text(file.caption, report.findings.title, report.findings.summary if kind.shows_constants else None)
+    points = name == PHASE_DIAGRAM.name
     image = (
-        f'<img class="{look}" style="{wide}" width="{width}" height="{height}" '
+        f'<img class="{look}" style="{"" if points else wide}" width="{width}" height="{height}" '
         f'src="data:image/{ending};base64,{content}" alt="{escape(alt)}">'
     )
     caption = escape(file.caption)
+    if points:  # the script lays over it what tells where a reader points
+        image = f'<div id="phase-diagram" style="max-width:{34 * width / height:.1f}rem;{wide}">{image}</div>'
     if wide:
         image = f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0">{image}</div>'
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>\n"
@@ -128,14 +133,15 @@ def _constants(findings: Findings) -> str:
     constants = findings.critical_constants()
     if constants.empty:
         return _paragraph("No initialisation's search is complete.")
-    parts = [constants_by_network(findings.summary)]
+    rates = rates_of(constants, findings.axis.rate)
+    parts = [constants_by_network(findings.summary, rates)]
     if out_of_order := len(findings.violations()):
         text = (
             f"In {out_of_order} of {len(constants)} initialisations the usual order "
             "c_loss ≤ c_sharp ≤ c_barrier ≤ c_max does not hold."
         )
         parts.append(Html(f'<p class="note">{escape(text)}</p>'))
-    return "\n".join([*parts, constants_by_initialisation(constants)])
+    return "\n".join([*parts, constants_by_initialisation(constants, rates)])
 
 
 def _trajectories(report: Report) -> str:
@@ -147,7 +153,9 @@ def _trajectories(report: Report) -> str:
     moves = not report.findings.config.warmup.is_none
     constant = None if moves or math.isnan(axis.rate_times_edge) else axis.constant
     edge = ChartEdge(axis.edge_in_words, constant, axis.c_in_words)
-    data, omitted = chart_data(trajectories, report.findings.critical_constants(), edge)
+    every = report.findings.config.sharpness.every
+    data, omitted = chart_data(trajectories, report.findings.critical_constants(), edge, every)
+    data["diagram"] = _diagram(report)
     notes = "".join(f'<p class="note">{escape(text)}</p>' for text in omitted)
     static = _pictures("trajectories", report)
     return (
@@ -156,6 +164,18 @@ def _trajectories(report: Report) -> str:
     )
 
 
+def _diagram(report: Report) -> dict[str, object] | None:
+    """What the phase diagram tells where a reader points; None where there is no diagram that says where it is."""
+    picture = report.pictures.get(PHASE_DIAGRAM.name)
+    if picture is None or not (svg := picture.with_suffix(".svg")).is_file():
+        return None
+    rates = rates_of(report.findings.critical_constants(), report.findings.axis.rate)
+    return diagram_data(report.findings, svg, rates)
+
+
 def _regimes(report: Report) -> str:
-    table = report.findings.regime_table()
-    return "" if table.empty else _pictures("regimes", report) + regimes_by_run(table)
+    table, runs = report.findings.regime_table(), report.findings.runs
+    if table.empty:
+        return ""
+    rates = dict(zip(runs["run_id"].tolist(), runs["learning_rate"].tolist(), strict=True))
+    return _pictures("regimes", report) + regimes_by_run(table, rates)

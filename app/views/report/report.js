@@ -1,5 +1,6 @@
 "use strict";
-/* The interactive chart of trajectories, and the copy button. Without it the page shows its pictures and tables. */
+/* What the phase diagram tells where a reader points, the interactive chart of trajectories, and the copy button. Without
+   it the page shows its pictures and tables. */
 (() => {
   const MARGIN = { left: 52, right: 12, top: 10, bottom: 40 };
   const CEILING = 1e3; // of a value relative to its initial one: what diverges leaves the plot
@@ -18,6 +19,7 @@
     return made;
   };
   const short = (value) => String(Number(value.toPrecision(3)));
+  const constantName = (name) => [element("span", {}, name[0], element("sub", {}, name.slice(2)))];
 
   function copyButton() {
     const button = document.getElementById("copy");
@@ -76,9 +78,9 @@
     controls.append(colours(data));
     const constants = element("p", { id: "chosen-constants" });
     const plots = element("div", { className: "plots" });
-    const values = element("div", { id: "values", hidden: true });
+    const values = element("div", { id: "values", className: "values", hidden: true });
     values.setAttribute("role", "status");
-    const hint = element("p", { className: "note" }, "Point at a line for its values, or focus a plot and use the arrow "
+    const hint = element("p", { className: "note hint" }, "Point at a line for its values, or focus a plot and use the arrow "
       + "keys: up and down change c, left and right the step. Runs that answered their question early are short.");
     place.append(controls, constants, plots, hint, values);
     place.hidden = false;
@@ -98,7 +100,7 @@
       }
       shown = rest[0];
       const found = Object.entries(shown.constants).map(([name, value]) => [
-        element("span", {}, name[0], element("sub", {}, name.slice(2))), ` = ${value}`]);
+        ...constantName(name), ` = ${value}${Number(value) ? ` (η = ${short(value * shown.rate_per_c)})` : ""}`]);
       constants.replaceChildren("This initialisation: ", ...(found.length
         ? found.flatMap((parts, index) => (index ? [", ", ...parts] : parts)) : ["constants not known"]));
       draw();
@@ -154,23 +156,15 @@
       const { words, constant } = data.edge;
       const edge = constant === null ? edges?.[index] ?? null : (constant * sharpness[0]) / c;
       values.replaceChildren(
-        element("b", {}, `c = 2^${x} = ${short(c)}`),
+        element("b", {}, `c = 2^${x} = ${short(c)}, η = ${short(c * shown.rate_per_c)}`),
         ...[phase, `step ${steps ? steps[index] : index}`, `loss ${loss[index] === null ? "not finite" : short(loss[index])}`,
           lambda === null ? "λ not measured" : `λ ${short(lambda)}, λ / λ₀ ${short(lambda / sharpness[0])}`,
           ...(edge === null ? [] : [`${words} ${short(edge)}, ${words} / λ₀ ${short(edge / sharpness[0])}`])]
           .flatMap((line) => [line, element("br")]));
       for (const each of drawn) each.mark(run, index);
       values.hidden = false;
-      const outer = place.getBoundingClientRect();
-      const inner = one.svg.getBoundingClientRect();
-      const [px, py] = one.at(run, index).map((value) => (value * inner.width) / one.width);
-      const [x0, y0] = [inner.left - outer.left + px, inner.top - outer.top + py];
-      const [wide, high] = [values.offsetWidth, values.offsetHeight];
-      // Beside the point where there is room, else above or below it, so that it is never covered.
-      const beside = [x0 + 16, x0 - wide - 16].find((left) => left >= 0 && left + wide <= outer.width);
-      const above = py - high - 16 >= 0 ? y0 - high - 16 : y0 + 16;
-      values.style.left = `${beside ?? Math.max(0, Math.min(x0 - wide / 2, outer.width - wide))}px`;
-      values.style.top = `${beside === undefined ? above : y0 - Math.max(0, py + high - inner.height)}px`;
+      const scale = one.svg.getBoundingClientRect().width / one.width;
+      putBeside(values, place, one.svg, one.at(run, index).map((value) => value * scale));
     }
 
     function leave() {
@@ -187,6 +181,118 @@
         draw();
       }
     }).observe(plots);
+
+    /* Show a network, and of its first initialisation the run nearest to a c. */
+    return (depth, width, c) => {
+      Object.assign(chosen, { depth, width, seed: first.seed });
+      choose();
+      place.closest("section").scrollIntoView({ block: "start" });
+      const distances = shown.runs.map((run) => Math.abs(run.x - Math.log2(c)));
+      const run = distances.indexOf(Math.min(...distances));
+      drawn[0].svg.focus({ preventScroll: true });
+      show(drawn[0], run, Math.min(1, shown.runs[run].loss.length - 1));
+    };
+  }
+
+  /* Put a box of values beside a point, where there is room, else above or below it, so that it is never covered. */
+  function putBeside(values, place, drawing, [px, py]) {
+    const outer = place.getBoundingClientRect();
+    const inner = drawing.getBoundingClientRect();
+    const [x0, y0] = [inner.left - outer.left + px, inner.top - outer.top + py];
+    const [wide, high] = [values.offsetWidth, values.offsetHeight];
+    const beside = [x0 + 16, x0 - wide - 16].find((left) => left >= 0 && left + wide <= outer.width);
+    const above = py - high - 16 >= 0 ? y0 - high - 16 : y0 + 16;
+    values.style.left = `${beside ?? Math.max(0, Math.min(x0 - wide / 2, outer.width - wide))}px`;
+    values.style.top = `${beside === undefined ? above : y0 - Math.max(0, py + high - inner.height)}px`;
+  }
+
+  /* The phase diagram: what is at the c and the network that a reader points at; a click leads to its trajectories. */
+  function diagram(data, place, lead) {
+    const area = shape("svg", { tabindex: 0, role: "group", "aria-label": "Phase diagram; arrow keys read the phases: "
+      + "left and right change c, up and down the network, Enter shows its trajectories" }, place);
+    const ring = shape("circle", { class: "ring", r: 9, visibility: "hidden" }, area);
+    const values = element("div", { className: "values", hidden: true });
+    values.setAttribute("role", "status");
+    place.append(values);
+    place.after(element("p", { className: "note hint" }, "Point at the diagram for constants, phase and runs of the "
+      + "nearest network; click for its trajectories."));
+    const mix = (low, high, share) => low * (high / low) ** share;
+    const share = (value, [low, high]) => Math.log(value / low) / Math.log(high / low);
+    let active = null;
+
+    /* Where a network is at a c, in pixels. */
+    function pixels({ panel, network, c }) {
+      const box = area.getBoundingClientRect();
+      const [left, top, right, bottom] = panel.frame;
+      return [(left + (right - left) * share(c, panel.c)) * box.width,
+        (bottom + (top - bottom) * share(network.height, panel.heights)) * box.height];
+    }
+
+    function point(event) {
+      const box = area.getBoundingClientRect();
+      const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+      const panel = data.panels.find(({ frame: [left, top, right, bottom] }) => x >= left && x <= right && y >= top && y <= bottom);
+      if (!panel) return leave();
+      const [left, , right] = panel.frame;
+      const c = mix(...panel.c, (x - left) / (right - left));
+      const far = panel.networks.map((network) => Math.abs(pixels({ panel, network, c })[1] - y * box.height));
+      show({ panel, network: panel.networks[far.indexOf(Math.min(...far))], c });
+    }
+
+    function show(here) {
+      active = here;
+      const { network, c } = here;
+      const eta = network.rate_per_c === null ? "" : `, η = ${short(c * network.rate_per_c)}`;
+      const [phase] = network.phases.find(([, end]) => end < 0 || c < end);
+      const count = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
+      values.replaceChildren(
+        element("b", {}, `depth ${network.depth}, width ${network.width}`),
+        ...[[`c = ${short(c)}${eta}: ${phase}`],
+          ...Object.entries(network.constants).map(([name, told]) => [...constantName(name), ` = ${told}`]),
+          [`${network.lambda_0 === null ? "" : `λ₀ = ${short(network.lambda_0)}, `}${count(network.seeds, "initialisation")}, ${count(network.runs, "run")}`]]
+          .flatMap((line) => [...line, element("br")]));
+      values.hidden = false;
+      const at = pixels(here);
+      ring.setAttribute("cx", at[0]);
+      ring.setAttribute("cy", at[1]);
+      ring.setAttribute("visibility", "visible");
+      putBeside(values, place, area, at);
+    }
+
+    function leave() {
+      active = null;
+      values.hidden = true;
+      ring.setAttribute("visibility", "hidden");
+    }
+
+    function move(event) {
+      const [dNetwork, dC] = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key] ?? [];
+      if (event.key === "Escape") leave();
+      if (event.key === "Enter" && active && lead) go();
+      if (dNetwork === undefined) return;
+      event.preventDefault();
+      const all = data.panels.flatMap((panel) => panel.networks.map((network) => ({ panel, network })));
+      const index = active ? all.findIndex(({ network }) => network === active.network) : 0;
+      const next = all[Math.min(all.length - 1, Math.max(0, index + (active ? dNetwork : 0)))];
+      const [low, high] = next.panel.c;
+      const c = active ? active.c * 2 ** (0.1 * dC) : Math.sqrt(low * high);
+      show({ ...next, c: Math.min(high, Math.max(low, c)) });
+    }
+
+    function go() {
+      const { network, c } = active;
+      leave();
+      lead(network.depth, network.width, c);
+    }
+
+    area.addEventListener("pointermove", point);
+    area.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && leave());
+    area.addEventListener("click", (event) => {
+      point(event);
+      if (active && lead) go();
+    });
+    area.addEventListener("blur", leave);
+    area.addEventListener("keydown", move);
   }
 
   const position = (c, [low, high]) => (high > low ? Math.log(c / low) / Math.log(high / low) : 0.5);
@@ -260,8 +366,14 @@
       const shade = Math.round(position(2 ** run.x, data.range) * (data.light.length - 1));
       const style = `--light: ${data.light[shade]}; --dark: ${data.dark[shade]}`;
       const line = shape("g", {}, area);
-      const path = seen.map((index) => `${x(step(at, index)).toFixed(1)},${y(value(at, index)).toFixed(1)}`).join(" ");
-      shape("polyline", { class: "run", points: path, style }, line);
+      const apart = relative ? run.apart ?? [] : [];
+      const parts = [[]];
+      seen.forEach((index, k) => {
+        // Nothing is joined where nothing was measured.
+        if (k && apart.some((begin) => step(at, seen[k - 1]) < begin && begin <= step(at, index))) parts.push([]);
+        parts.at(-1).push(`${x(step(at, index)).toFixed(1)},${y(value(at, index)).toFixed(1)}`);
+      });
+      for (const part of parts) shape("polyline", { class: "run", points: part.join(" "), style }, line);
       for (const index of seen) {
         const here = { run: at, index, x: x(step(at, index)), y: y(value(at, index)) };
         if (here.y >= MARGIN.top) points.push(here);
@@ -301,5 +413,8 @@
 
   copyButton();
   const stored = document.getElementById("chart-data");
-  if (stored) chart(JSON.parse(stored.textContent), document.getElementById("chart"));
+  const data = stored && JSON.parse(stored.textContent);
+  const lead = data && chart(data, document.getElementById("chart"));
+  const picture = document.getElementById("phase-diagram");
+  if (picture && data?.diagram) diagram(data.diagram, picture, lead);
 })();

@@ -6,6 +6,7 @@ import pandas as pd
 
 from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.data.catalogue import in_words
 from sharpness_phases.runs.axis import axis_of, optimizer_in_words, preconditions
 from sharpness_phases.views.by_network import networks, written
 
@@ -70,7 +71,7 @@ def settings(config: ExperimentConfig) -> dict[str, str]:
     batch = min(training.batch_size, examples or training.batch_size)
     return {
         "Model": f"{model.family} ({own})",
-        "Data": f"{config.data.dataset}, {_count(examples, 'example')}" if examples else config.data.dataset,
+        "Data": in_words(config.data.info, examples),
         "Loss": config.loss,
         "Training": f"{optimizer}, batches of {batch}, {_count(training.steps, 'step')}",
         "Sharpness": f"{config.sharpness.solver}, on {_count(config.sharpness.examples, 'example')}",

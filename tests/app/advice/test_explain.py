@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from sharpness_phases import explain_learning_rate
 from sharpness_phases.errors import UserError
@@ -47,6 +48,13 @@ def test_labels_out_of_range_are_the_data_and_no_run_is_made():
     found = explain_learning_rate(model, (X, np.arange(64) % 3 + 1))
     assert found.cause == "the data"
     assert "subtract 1" in str(found)
+
+
+def test_nan_in_a_later_batch_is_the_data_and_not_the_rate():
+    data = tf.data.Dataset.from_tensor_slices((np.where(np.arange(64)[:, None] == 40, np.nan, X), Y)).batch(16)
+    found = explain_learning_rate(compiled(), data, steps=4)
+    assert found.cause == "the data"
+    assert "In batch 2 the inputs hold NaN or infinity in 1 of 16 examples, first in example 8" in str(found)
 
 
 @pytest.mark.parametrize(

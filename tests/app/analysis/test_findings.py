@@ -117,13 +117,14 @@ def test_what_is_not_known_is_told(findings):
 
 
 def test_the_title_says_what_was_trained_on_what(findings):
-    assert findings.title == "FCN, ReLU, MSE on fashion_mnist_subset"
+    assert findings.title == "FCN, ReLU, MSE on Fashion-MNIST, 4096 images"
     normalized = findings.config.changed(model={"normalization": "batch"})
     assert (
-        Findings(tables.runs(), normalized).title == "FCN with batch normalization, ReLU, MSE on fashion_mnist_subset"
+        Findings(tables.runs(), normalized).title
+        == "FCN with batch normalization, ReLU, MSE on Fashion-MNIST, 4096 images"
     )
     linear = load_config("quickstart", ["model={family: linear_fcn}", "loss=xent"])
-    assert Findings(tables.runs(), linear).title == "linear FCN, cross-entropy on fashion_mnist_subset"
+    assert Findings(tables.runs(), linear).title == "linear FCN, cross-entropy on Fashion-MNIST, 4096 images"
 
 
 def test_the_summary_becomes_json_with_null_for_what_is_not_known(findings):

@@ -6,7 +6,14 @@ import pytest
 import tables
 from made_up import T, run
 
-from sharpness_phases.analysis.tables import constants_table, merge_runs, split_runs, summary_table, violations
+from sharpness_phases.analysis.tables import (
+    constants_table,
+    merge_runs,
+    split_runs,
+    summary_json,
+    summary_table,
+    violations,
+)
 from sharpness_phases.runs.questions import Criteria
 
 CRITERIA = Criteria(steps=T)
@@ -44,6 +51,15 @@ def test_censored_values_are_counted_and_not_averaged_in(constants):
     c_sharp = summary.loc["c_sharp"]
     assert c_sharp["mean"] == pytest.approx(2**0.2)
     assert (c_sharp["n"], c_sharp["n_high"]) == (2, 1)
+
+
+def test_a_mean_of_few_initialisations_says_of_how_many_it_is(constants):
+    (entry,) = summary_json(summary_table(constants))
+    assert entry["c_loss"]["note"].startswith(
+        "mean, median, q25 and q75 are of 2 of 3 initialisations only; 1 below the"
+    )
+    assert "1 above the grid of c" in entry["c_sharp"]["note"]
+    assert "note" not in entry["c_max"]
 
 
 def test_quartiles_are_those_of_numpy():

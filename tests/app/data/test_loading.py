@@ -6,9 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sharpness_phases.data.catalogue import DATA_SETS
+from sharpness_phases.data.catalogue import DATA_SETS, DataSize, described, in_words
 from sharpness_phases.data.loading import load_image_set
 from sharpness_phases.errors import MachineError, UserError
+
+
+@pytest.mark.parametrize(
+    ("size", "examples", "words"),
+    [
+        (DataSize("fashion_mnist_subset"), 4096, "Fashion-MNIST, 4096 images"),
+        (DataSize("cifar10"), 50_000, "CIFAR-10, 50000 images"),
+        (DataSize("modular_addition", modulus=5), 1, "addition modulo 5, 1 sequence"),
+        (DataSize("text", path="/home/somebody/novel.txt"), 0, "novel.txt"),
+        (DataSize("one_point"), 1, "one point"),
+    ],
+)
+def test_data_sets_are_called_as_people_write_them(size, examples, words):
+    assert in_words(described(size), examples) == words
 
 
 def test_the_embedded_set_has_the_size_that_its_description_says():

@@ -184,6 +184,28 @@ def test_nothing_is_changed_that_training_changes(settings):
     assert 0 < found.eta_c < math.inf
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.arange(12) % 3 + 1, "labels from 1 to 3.*They start at 1: subtract 1"),
+        (np.array(["cat", "dog", "owl"] * 4), "strings, such as 'cat'.*StringLookup"),
+    ],
+    ids=["labels from 1", "strings"],
+)
+def test_targets_that_have_no_loss_are_refused_in_words(labels, words):
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    with pytest.raises(ValueError, match=f"(?s)The loss cannot be computed: the targets are {words}"):
+        critical_learning_rate(model, (X, labels))
+
+
+def test_of_inputs_that_are_not_finite_it_is_said_which():
+    broken = X.copy()
+    broken[7, 2] = np.inf
+    with pytest.raises(ValueError, match="must be finite: the inputs hold NaN or infinity in 1 of 12 .* example 7"):
+        critical_learning_rate(quadratic(keras.optimizers.SGD(0.1)), (broken, Y))
+
+
 def test_every_rate_sees_the_same_noise_so_that_the_answer_repeats():
     x, y = classification(16, dtype=np.float32)
     model = stateful(run_eagerly=True)

@@ -103,6 +103,12 @@ def test_the_network_decides_the_precision_of_inputs_and_nobody_that_of_integers
         ((X, tf.sparse.from_dense(X)), {}, "targets of `measurement` are a SparseTensor"),
         (tf.data.Dataset.from_tensor_slices((X, Y)), {}, r"single examples.*\.batch\(32\)"),
         ((batch for batch in [(X, Y)]), {}, "generator"),
+        (
+            (tf.data.Dataset.from_tensor_slices(X).batch(2), Y),
+            {},
+            r"inputs of .* are a tf\.data\.Dataset.*given itself",
+        ),
+        ((X, tf.data.Dataset.from_tensor_slices(Y)), {}, r"targets of .* are a tf\.data\.Dataset.*\.zip\("),
     ],
 )
 def test_what_is_no_measurement_set_is_refused_in_words(data, settings, words):

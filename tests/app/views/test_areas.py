@@ -19,6 +19,7 @@ from sharpness_phases.views.areas import phase_areas
 from sharpness_phases.views.diagram import PhaseDiagram
 from sharpness_phases.views.fits import fitted_boundaries, fitted_lines
 from sharpness_phases.views.panels import Over, common_range, panels_of
+from sharpness_phases.views.report.rates import rates_of
 from sharpness_phases.views.report.tables import constants_by_network
 
 GRID = 2.0 ** np.round(np.arange(-1, 6.01, 0.1), 10)
@@ -104,7 +105,9 @@ def _table(findings):
     """The console's table and the report's, as text."""
     console = Console(file=io.StringIO(), width=200)
     console.print(constants_summary(findings.summary))
-    return console.file.getvalue(), constants_by_network(findings.summary)
+    return console.file.getvalue(), constants_by_network(
+        findings.summary, rates_of(findings.critical_constants(), findings.axis.rate)
+    )
 
 
 def _in_text(shown, constants):

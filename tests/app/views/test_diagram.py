@@ -5,7 +5,7 @@ from pictures import overlapping
 
 from sharpness_phases.analysis.phases import Phase, classify
 from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
-from sharpness_phases.views.style import CONSTANT_MARKERS
+from sharpness_phases.views.style import CONSTANT_MARKERS, STYLES, house_style
 
 
 def texts(figure):
@@ -46,6 +46,58 @@ def test_over_depth_by_width_all_networks_share_a_panel():
     heights = [float(line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "^"]
     assert sorted(heights) == pytest.approx(sorted(known["depth"] / known["width"]))
     assert [label.get_text() for label in ax.get_yticklabels()] == ["1/16", "1/8", "1/4", "1/2"]
+
+
+def test_networks_that_share_a_place_over_depth_by_width_are_told_apart_by_the_size_of_their_markers():
+    figure = PhaseDiagram(tables.summary(), over=Over.RATIO).draw()
+    sizes = {}
+    for line in marker_of(figure.axes[0], "c_max"):
+        sizes.setdefault(float(line.get_ydata()[0]), []).append(line.get_markersize())
+    assert [len(set(at)) for _, at in sorted(sizes.items())] == [1, 2, 2, 1]
+    assert all(at == sorted(at, reverse=True) for at in sizes.values())  # the largest lie below
+    assert {"depth 2", "depth 4"} <= set(texts(figure))
+
+
+@pytest.mark.parametrize("style", ["screen", "paper"])
+@pytest.mark.parametrize(
+    ("depths", "widths"),
+    [((4, 8), (64, 128, 256)), ((4, 8, 16), (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768))],
+)
+def test_every_network_has_its_tick_over_depth_by_width_and_no_labels_overlap(depths, widths, style):
+    summary = tables.summary(depths=depths, widths=widths, seeds=1)
+    with house_style(STYLES[style]):
+        figure = PhaseDiagram(summary, "made up", over=Over.RATIO).draw()
+        ax = figure.axes[0]
+        assert list(ax.get_yticks()) == sorted({d / w for d in depths for w in widths})
+        assert all(label.get_text() for label in ax.get_yticklabels())
+        assert overlapping(figure) == []
+        low, high = ax.get_ylim()
+        assert low * 1.05 < min(ax.get_yticks()) < max(ax.get_yticks()) < high / 1.05  # no marker lies on the frame
+
+
+def test_of_networks_that_are_too_near_for_two_labels_one_keeps_its_tick_alone():
+    ax = PhaseDiagram(tables.summary(depths=(2,), widths=(16, 500, 512), seeds=1)).draw().axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1/512", "", "1/16"]
+
+
+@pytest.mark.slow
+def test_nothing_that_is_printed_is_taller_than_a_page():
+    summary = tables.summary(depths=(2, 4, 8, 16), widths=(8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512), seeds=1)
+    for over in (Over.WIDTH, Over.DEPTH):
+        with house_style(STYLES["paper"]):
+            figure = PhaseDiagram(summary, "made up", over=over).draw()
+            assert figure.get_figheight() <= 9
+            assert overlapping(figure) == []
+
+
+def test_a_long_title_is_broken_into_lines_that_fit_its_column():
+    title = "FCN with layer normalization, ReLU, cross-entropy on Fashion-MNIST, 4096 images, SGD, momentum 0.9"
+    with house_style(STYLES["paper"]):
+        figure = PhaseDiagram(tables.summary(depths=(2,), seeds=1), title).draw()
+        assert figure.get_suptitle().replace("\n", " ") == title
+        box = figure._suptitle.get_window_extent()
+        assert 0 < box.x0 < box.x1 < figure.bbox.width
+        assert overlapping(figure) == []
 
 
 def test_a_known_barrier_has_markers_and_a_place_in_the_legend():

@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import metadata
 from sharpness_phases.analysis.phases import Phase
 from sharpness_phases.runs.edge import edge_constant
 from sharpness_phases.views import tensorboard
-from sharpness_phases.views.tensorboard import SWEEP, write_tensorboard
+from sharpness_phases.views.tensorboard import PICTURES, SWEEP, write_tensorboard
 
 
 @pytest.fixture(scope="module")
@@ -162,9 +162,16 @@ def test_sharpness_and_threshold_are_laid_out_in_one_chart(folder):
 
 
 def test_the_pictures_are_there(folder):
-    width, height, png = events(folder / SWEEP).Tensors("phase_diagram")[0].tensor_proto.string_val
+    width, height, png = events(folder / PICTURES).Tensors(f"{PICTURES}/phase_diagram")[0].tensor_proto.string_val
     assert png[1:4] == b"PNG"
     assert int(width) > int(height) > 100
+
+
+def test_the_pictures_come_first_among_runs_and_tags(folder):
+    runs = [str(path.parent.relative_to(folder)) for path in folder.rglob("events.out.tfevents.*")]
+    tags = {tag for run in runs for tag in events(folder / run).Tags()["tensors"] if not tag.startswith("_")}
+    assert min(runs) == PICTURES
+    assert min(tags) == f"{PICTURES}/phase_diagram"
 
 
 def test_writing_again_replaces_what_was_there(tmp_path):

@@ -1,5 +1,7 @@
 """The report and TensorBoard as readers see them: in a real browser, of a small experiment that was really run."""
 
+import re
+
 import pytest
 from browser import addresses, browser, complaints, tensorboard, text, wait
 from tiny import TINY
@@ -7,6 +9,7 @@ from tiny import TINY
 from sharpness_phases.analyzer import PhaseAnalyzer
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.experiment import Experiment
+from sharpness_phases.views.by_network import written
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +76,18 @@ def hover(driver, selector):
     ActionChains(driver).move_to_element(found).perform()
 
 
+def hover_in_the_first_panel(driver):
+    """Move the pointer into the first of two panels side by side; what may follow, such as a click."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    area = element(driver, "#phase-diagram svg")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", area)
+    size = area.size
+    pointer = ActionChains(driver)
+    pointer.move_to_element_with_offset(area, -int(0.2 * size["width"]), -int(0.15 * size["height"])).perform()
+    return ActionChains(driver)
+
+
 def test_the_report_opens_without_complaints_and_without_the_network(driver, report):
     addresses(driver)
     driver.get(report)
@@ -110,6 +125,42 @@ def test_pointing_at_a_line_shows_its_values(driver, report):
     assert len(driver.find_elements("css selector", ".faded .chosen")) > 0
     hover(driver, "h1")
     assert not element(driver, "#values").is_displayed()
+
+
+def test_pointing_at_the_phase_diagram_shows_constants_phase_and_runs_and_a_click_leads_to_the_trajectories(
+    driver, report, folder
+):
+    analyzer = PhaseAnalyzer.load(folder)
+    driver.get(report)
+    hover_in_the_first_panel(driver)
+    told = element(driver, "#phase-diagram .values").text
+    depth, width = (int(word) for word in told.splitlines()[0].replace(",", "").split()[1::2])
+    assert (depth, width) in {(2, 8), (2, 16), (3, 8), (3, 16)}
+    c, phase = re.search(r"c = ([\d.e+-]+), η = [\d.e+-]+: (.*)", told).groups()
+    assert str(analyzer.phase(float(c), depth, width)) == phase
+    place = analyzer.summary.set_index(["depth", "width", "constant"])["boundary"].loc[(depth, width, "c_max")]
+    assert f"cmax = {written(place)}" in told
+    assert re.search(r"\d+ initialisations?, \d+ runs", told)
+    hover_in_the_first_panel(driver).click().perform()
+    chosen = {name: element(driver, f"#choose-{name}").get_attribute("value") for name in ("depth", "width")}
+    assert chosen == {"depth": str(depth), "width": str(width)}
+    assert element(driver, "#values").is_displayed()
+    assert driver.execute_script("return document.getElementById('chart').getBoundingClientRect().top < innerHeight")
+    assert complaints(driver) == []
+
+
+def test_arrow_keys_read_the_phase_diagram_and_enter_leads_to_the_trajectories(driver, report):
+    driver.get(report)
+    area = element(driver, "#phase-diagram svg")
+    area.send_keys("\ue014")  # arrow to the right
+    first = element(driver, "#phase-diagram .values").text.splitlines()
+    area.send_keys("\ue013")  # arrow up
+    second = element(driver, "#phase-diagram .values").text.splitlines()
+    assert first[0] != second[0]
+    area.send_keys("\ue007")  # enter
+    assert not element(driver, "#phase-diagram .values").is_displayed()
+    width = second[0].rpartition(" ")[2]
+    assert element(driver, "#choose-width").get_attribute("value") == width
 
 
 def test_arrow_keys_read_the_values(driver, report):
@@ -211,5 +262,7 @@ def test_tensorboard_draws_the_sharpness_and_its_threshold_in_one_chart(driver, 
     see(driver, f"{board}#custom_scalars&regexInput=d2_w8_s0", [*titles, *lines])
 
 
-def test_tensorboard_shows_the_pictures(driver, board):
-    see(driver, f"{board}#images", ["phase_diagram", "trajectories"])
+def test_tensorboard_opens_on_the_pictures(driver, board):
+    lines = see(driver, board, ["Pictures", "/phase_diagram", "/trajectories", "accuracy"])
+    assert lines.index("/phase_diagram") < lines.index("accuracy")
+    see(driver, f"{board}#images", ["Pictures"])

@@ -161,7 +161,30 @@ def test_constants_have_means_quartiles_and_censored_counts(page):
         "{}{}–{}".format(*(written(row.loc[name, place]) for place in places)) for name in ("c_loss", "c_max")
     )
     (found,) = (cells for cells in page(constants=constants).rows if cells[:3] == ["2", "16", "3"])
-    assert (found[3], found[5]) == (c_loss, c_max + "1 high")
+    # lambda_0 is 1: the learning rate of each c is c.
+    assert (found[3], found[4]) == ("1", f"{c_loss}η {row.loc['c_loss', 'boundary']:.3g}")
+    assert found[6] == f"{c_max}η {row.loc['c_max', 'boundary']:.3g}1 high"
+
+
+def test_tables_have_captions_and_their_rows_have_headers(made):
+    assert len(made.texts["caption"]) == len(made.all("table")) == 3
+    assert all(made.texts["caption"])
+    rows = [a for a in made.all("th") if a.get("scope") == "row"]
+    assert len(rows) == 6 * 2 + 18 * 3 + 7 * 2
+    assert {a.get("scope") for a in made.all("th")} == {"row", "col"}
+
+
+def test_the_learning_rate_stands_beside_every_c(made):
+    (found,) = (cells for cells in made.rows if cells[:3] == ["2", "8", "0"])
+    assert found[5] == "4η 4"
+    assert {i["rate_per_c"] for i in made.data["initialisations"]} == {1.0}
+
+
+def test_nothing_is_joined_where_nothing_was_measured(page):
+    runs = tables.runs(depths=(2,), widths=(8,), seeds=1)
+    runs.loc[runs["step"].between(2, 8), "sharpness"] = np.nan
+    shown = page(runs=runs).data["initialisations"][0]["runs"]
+    assert [run["apart"] for run in shown[:7]] == [[9]] * 7
 
 
 def test_only_constants_that_were_asked_for_have_columns(made):
@@ -241,8 +264,8 @@ def test_regimes_of_long_runs_stand_in_a_table(page):
     ]
     made = page(regimes=pd.DataFrame(rows, columns=LABELS))
     assert "Regimes of long runs" in made.texts["h2"]
-    assert ["2", "8", "0", "2", "", "0", "9", "–"] in made.rows
-    assert ["2", "8", "1", "4", "", "–", "–", "0"] in made.rows
+    assert ["2", "8", "0", "2", "–", "", "0", "9", "–"] in made.rows
+    assert ["2", "8", "1", "4", "–", "", "–", "–", "0"] in made.rows
     widths = [float(x) for x in re.findall(r"width:([\d.]+)%", made.source)]
     assert widths == pytest.approx([50, 50, 100])  # log(1 + 9) is half of log(1 + 99)
 

@@ -16,6 +16,6 @@ def test_of_a_text_that_is_not_there_no_number_of_examples_is_told(tmp_path):
     model = "model={family: transformer}"
     small = ("training.batch_size=8", "sharpness.examples=8")
     there, gone = (f"data={{dataset: text, path: '{tmp_path / name}', context_length: 10}}" for name in ("a.txt", "b"))
-    assert of(model, there, *small)["Data"] == "text, 599 examples"
-    assert of(model, gone, *small)["Data"] == "text"
+    assert of(model, there, *small)["Data"] == "a.txt, 599 sequences"
+    assert of(model, gone, *small)["Data"] == "b"
     assert "batches of 8" in of(model, gone, *small)["Training"]
