@@ -1,9 +1,10 @@
 """Operations whose second derivatives TensorFlow computes wrongly or not at all, written so that they are right.
 
 `tf.nn.moments`, from which Keras' normalisation layers take mean and variance, stops a gradient that only first-order
-derivatives may drop; the gradient of bilinear resizing is treated as a constant; softsign and the other ways to resize
-have gradients without a gradient. The substitutes have the same values and first derivatives. They stand in only while
-this project computes a loss (`measured`), and in the thread that does; what was traced before is traced anew.
+derivatives may drop; the gradient of bilinear resizing is treated as a constant; softsign, the other ways to resize and
+the CTC loss have gradients without a gradient. The substitutes have the same values and first derivatives. They stand
+in only while this project computes a loss (`measured`), and in the thread that does; what was traced before is traced
+anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.ops import gen_image_ops, nn_impl
 
+from sharpness_phases.training.right_ctc import right_ctc_loss, right_ctc_loss_of_version_1
 from sharpness_phases.training.substitution import AnyFunction, Substitution, substituted
 
 BatchNorm: TypeAlias = Literal["batch", "inference"]
@@ -207,6 +209,8 @@ _RIGHT = (
     Substitution(tf.nn, "softsign", _right_softsign),
     *(Substitution(gen_image_ops, kind, _right_resize(kind)) for kind in _resize),
     Substitution(gen_image_ops, "scale_and_translate", _right_scale),
+    Substitution(tf.nn, "ctc_loss", right_ctc_loss),
+    Substitution(tf.compat.v1.nn, "ctc_loss", right_ctc_loss_of_version_1),
     Substitution(_Function, "__call__", _traced_anew),
 )
 

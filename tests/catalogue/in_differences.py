@@ -20,7 +20,7 @@ STEP = 1e-6
 
 def largest_eigenvalue(name: str, weights: list[np.ndarray]) -> tuple[float, float]:
     """Loss and largest eigenvalue of the Hessian of an entry, built anew in float64, at the given weights."""
-    with _in_double_precision(), _batch_statistics():
+    with _in_double_precision(), _batch_statistics(), _resizing_by_matrices():
         problem = built(name)
         problem.network.set_weights(weights)
         loss, gradient, size = _gradient_of(problem)
@@ -91,3 +91,25 @@ def _batch_statistics() -> Iterator[None]:
         yield
     finally:
         keras.layers.BatchNormalization.call = call
+
+
+@contextmanager
+def _resizing_by_matrices() -> Iterator[None]:
+    """Let images be resized in float64, by products with what TensorFlow, in float32, makes of rows that hold a one."""
+    resize = tf.image.resize
+
+    def matrix(length, size, **keywords):
+        rows = tf.reshape(tf.eye(length), (length, length, 1, 1))
+        return tf.cast(resize(rows, (size, 1), **keywords)[:, :, 0, 0], tf.float64)
+
+    def by_matrices(images, size, **keywords):
+        if images.dtype != tf.float64:
+            return resize(images, size, **keywords)
+        over, across = (matrix(images.shape[1 + i], int(size[i]), **keywords) for i in range(2))
+        return tf.einsum("bhwc,hH,wW->bHWc", images, over, across)
+
+    tf.image.resize = by_matrices
+    try:
+        yield
+    finally:
+        tf.image.resize = resize

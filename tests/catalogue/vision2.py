@@ -117,8 +117,8 @@ def involutional_network():
 class LocalityAttention(layers.MultiHeadAttention):
     """Attention with a learnt temperature and without its diagonal."""
 
-    def build(self, *args, **kwargs):
-        super().build(*args, **kwargs)
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
         self.tau = self.add_weight(shape=(), initializer=keras.initializers.Constant(self._key_dim**0.5), name="tau")
 
     def _compute_attention(self, query, key, value, attention_mask=None, training=None, **kwargs):
