@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from sharpness_phases.curvature.examples import Nested, count_of, take
 from sharpness_phases.curvature.gradient_differences import Products
@@ -56,8 +57,31 @@ def verified(
     Returns:
         Whether all was found right; False where noise of rounding hid the answer.
     """
-    require_no_noise(network, lambda: objective.outputs(take(x, slice(CHECKED_EXAMPLES))))
+    x, y = few_examples(network, objective, x, y)
+    require_no_noise(network, lambda: objective.outputs(x))
     return products == "differences" or check_second_derivatives(network, objective, x, y, batch_norm)
+
+
+def few_examples(network: keras.Model, objective: Objective, x: Nested, y: Nested) -> tuple[Nested, Nested]:
+    """The first few examples; or all, of a network that takes none but that number.
+
+    Args:
+        network: A Keras model that is built.
+        objective: Its loss.
+        x: Inputs, shape (B, ...), one tensor or nested ones.
+        y: Targets, likewise, perhaps with weights.
+
+    Returns:
+        The inputs and targets of `CHECKED_EXAMPLES`, or those given.
+    """
+    few = take(x, slice(CHECKED_EXAMPLES))
+    try:
+        fixed = any(each.shape[0] is not None for each in getattr(network, "inputs", None) or [])
+        if not fixed:
+            objective.outputs(few)
+    except (ValueError, tf.errors.InvalidArgumentError):  # such as a reshaping to the size of the batch
+        fixed = True
+    return (x, y) if fixed else (few, take(y, slice(CHECKED_EXAMPLES)))
 
 
 def _require_own_attention(network: keras.Model) -> None:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sharpness_phases.curvature.examples import Nested, arrays_of, map_arrays, take
+from sharpness_phases.curvature.examples import Nested, arrays_of, map_arrays
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.differences import Comparison, compare_products
@@ -70,7 +70,7 @@ def check_second_derivatives(
     Args:
         network: A Keras model that is built.
         objective: Its loss.
-        x: Inputs, shape (B, ...), one tensor or nested ones, of which a few are taken.
+        x: Inputs of a few examples, shape (B, ...), one tensor or nested ones.
         y: Targets, likewise.
         batch_norm: Which statistics batch normalisation uses.
 
@@ -80,7 +80,6 @@ def check_second_derivatives(
     """
     if batch_norm == "batch":
         _refuse_renormalization(network)
-    x, y = (take(part, slice(CHECKED_EXAMPLES)) for part in (x, y))
     layers = [
         layer for layer in network._flatten_layers() if not is_known_right(layer) and not _was_right(layer, batch_norm)
     ]

@@ -38,14 +38,14 @@ class Architecture(NamedTuple):
         domain: Of the file.
         build: Makes the problem, with Keras' dtype and on Keras' backend, whichever these are.
         refused: Words that must be in the refusal; None for what must be measured.
-        backend: The only backend that it is written for; None for any.
+        in_double: Whether TensorFlow can compute it in float64; what it cannot has JAX as its only oracle.
     """
 
     name: str
     domain: str
     build: Callable[[], Problem]
     refused: str | None = None
-    backend: str | None = None
+    in_double: bool = True
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
@@ -53,14 +53,14 @@ ARCHITECTURES: dict[str, Architecture] = {}
 
 
 def architecture(
-    refused: str | None = None, backend: str | None = None
+    refused: str | None = None, in_double: bool = True
 ) -> Callable[[Callable[[], Problem]], Callable[[], Problem]]:
     """Declare a function that builds a problem to be an entry of the catalogue."""
 
     def declare(build: Callable[[], Problem]) -> Callable[[], Problem]:
         domain = build.__module__.rpartition(".")[2]
         assert build.__name__ not in ARCHITECTURES
-        ARCHITECTURES[build.__name__] = Architecture(build.__name__, domain, build, refused, backend)
+        ARCHITECTURES[build.__name__] = Architecture(build.__name__, domain, build, refused, in_double)
         return build
 
     return declare

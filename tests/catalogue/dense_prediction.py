@@ -185,7 +185,7 @@ def conv_lstm_next_frame():
     return Problem(keras.Model(inputs, outputs), frames, frames[::-1].copy(), "binary_crossentropy")
 
 
-@architecture()
+@architecture(in_double=False)
 def captcha_reader_with_ctc():
     inputs = keras.Input((20, 10, 1))
     x = layers.MaxPooling2D(2)(layers.Conv2D(6, 3, activation="relu", kernel_initializer="he_normal", padding="same")(inputs))

@@ -32,15 +32,8 @@ class TransformerBlock(layers.Layer):
         self.layernorm1, self.layernorm2 = (layers.LayerNormalization(epsilon=1e-6) for _ in range(2))
         self.dropout1, self.dropout2 = layers.Dropout(0.1), layers.Dropout(0.1)
 
-    def mask(self, inputs):
-        batch, length = ops.shape(inputs)[0], ops.shape(inputs)[1]
-        i, j = ops.arange(length)[:, None], ops.arange(length)
-        mask = ops.reshape(ops.cast(i >= j, "bool"), [1, length, length])
-        repeats = ops.concatenate([ops.expand_dims(batch, -1), ops.convert_to_tensor([1, 1])], 0)
-        return ops.tile(mask, repeats)
-
     def call(self, inputs):
-        attention = self.att(inputs, inputs, attention_mask=self.mask(inputs) if self.causal else None)
+        attention = self.att(inputs, inputs, use_causal_mask=self.causal)
         out1 = self.layernorm1(inputs + self.dropout1(attention))
         return self.layernorm2(out1 + self.dropout2(self.ffn(out1)))
 

@@ -224,7 +224,7 @@ def command_recognition_on_spectrograms():
     return Problem(keras.Model(inputs, layers.Dense(4)(x)), numbers(6, 96), labels(4), logits_loss())
 
 
-@architecture()
+@architecture(in_double=False)
 def speech_recognition_with_ctc():
     inputs = keras.Input((20, 8))
     x = layers.Reshape((20, 8, 1))(inputs)

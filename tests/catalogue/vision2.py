@@ -289,7 +289,7 @@ def learnable_resizer():
     return Problem(keras.Model(inputs, outputs), images(14), one_hot(2), "categorical_crossentropy")
 
 
-@architecture()
+@architecture(in_double=False)
 def three_dimensional_cnn():
     inputs = keras.Input((10, 10, 8, 1))
     x = inputs

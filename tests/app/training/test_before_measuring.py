@@ -50,3 +50,24 @@ def test_a_layer_that_insists_on_flash_attention_is_named_with_what_to_do():
     model, _, _ = attending(flash_attention=True)
     with pytest.raises(ValueError, match=r"Flash attention does not exist .*'attention_7'. Leave it out"):
         model.sharpness()
+
+
+class OfSixExamples(layers.Layer):
+    """Reshapes to the size of its batch, as routers of experts do; no kind of layer that is known."""
+
+    def call(self, x):
+        return tf.reshape(x, [6, x.shape[-1]]) ** 2
+
+
+@pytest.mark.parametrize("declared", [6, None], ids=["declared", "hidden"])
+def test_a_network_of_a_fixed_batch_size_is_checked_and_measured_with_all_examples(declared):
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((6, 3)).astype("float32") for _ in range(2))
+    inputs = keras.Input((3,), batch_size=declared)
+    own = OfSixExamples()
+    own.compute_output_spec = lambda x: keras.KerasTensor((declared, 3))
+    network = keras.Model(inputs, own(layers.Dense(3)(inputs)))
+    model = SharpnessModel(network, measurement=(x, y))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    exact = WrittenOut(lambda w, b: tf.reduce_mean(((x @ w + b) ** 2 - y) ** 2), network.get_weights())
+    assert model.sharpness().eigenvalue == pytest.approx(exact.sharpness(), rel=1e-3)
