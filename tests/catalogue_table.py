@@ -1,8 +1,8 @@
-"""Measure the whole catalogue and write its table into docs/networks.md: `python tests/catalogue_table.py [--jax] [NAME ...]`.
+"""Measure the catalogue and write its table: `python tests/catalogue_table.py [--jax] [NAME ...]`.
 
-It takes an hour or so. What was measured stands in build/catalogue.json, so that a run which was broken off goes on
-where it stopped; names, of entries or domains, are measured anew. With `--jax` the oracle is JAX for these, otherwise
-only where TensorFlow cannot compute a network in float64.
+The table stands in docs/networks.md. It takes an hour or so. What was measured stands in build/catalogue.json, so that
+a run which was broken off goes on where it stopped; names, of entries or domains, are measured anew. With `--jax` the
+oracle is JAX for these, otherwise only where TensorFlow cannot compute a network in float64.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def measure(name: str, jax) -> dict[str, object]:
 
     problem = built(name)
     weights = problem.network.get_weights()
-    size = sum(v.numpy().size for v in problem.network.trainable_variables)
+    size = problem.network.count_params()
     found = measured(problem)
     row = {"domain": ARCHITECTURES[name].domain, "weights": size, **found._asdict(), "oracle": None, "of": ""}
     if not found.refusal and (jax or ARCHITECTURES[name].in_double):
@@ -40,8 +40,8 @@ def measure(name: str, jax) -> dict[str, object]:
 
 def table(rows: dict[str, dict]) -> str:
     """The results in Markdown."""
-    lines = ["| architecture | weights | sharpness | oracle | relative error | of | seconds |", "| --- | " + "---: | " * 3 + "--- | --- | ---: |"]
-    lines[1] = "| --- | ---: | ---: | ---: | ---: | --- | ---: |"
+    lines = ["| architecture | weights | sharpness | oracle | relative error | of | seconds |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | --- | ---: |")
     for name, row in rows.items():
         if row["refusal"]:
             lines.append(f"| {name} | {row['weights']:,} | refused | | | | |")
@@ -79,7 +79,9 @@ def main(arguments: list[str]) -> None:
             rows[name] = measure(name, jax if everywhere or not entry.in_double else None)
             RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(rows, indent=1))
-            print(name, *(f"{key}={rows[name][key]}" for key in ("sharpness", "oracle", "seconds", "refusal")), flush=True)
+            print(
+                name, *(f"{key}={rows[name][key]}" for key in ("sharpness", "oracle", "seconds", "refusal")), flush=True
+            )
     write({name: rows[name] for name in ARCHITECTURES if name in rows})
 
 

@@ -118,5 +118,3 @@ def _loss(
     last = tf.logical_or(last, tf.one_hot(2 * label_length - 1, count, True, False, dtype=tf.bool))
     found = tf.reduce_logsumexp(tf.where(last, ends, never), axis=1)
     return tf.where(found > _NEVER / 2, -found, tf.constant(float("inf"), dtype))
-
-

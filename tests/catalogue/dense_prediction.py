@@ -106,7 +106,9 @@ class ZeroDCE(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         light, curves = y_pred["enhanced"], y_pred["curves"]
         red, green, blue = ops.split(ops.mean(light, axis=(1, 2), keepdims=True), 3, axis=-1)
-        colour = ops.sqrt(1e-6 + ops.square(red - green) ** 2 + ops.square(red - blue) ** 2 + ops.square(green - blue) ** 2)
+        colour = ops.sqrt(
+            1e-6 + ops.square(red - green) ** 2 + ops.square(red - blue) ** 2 + ops.square(green - blue) ** 2
+        )
         exposure = ops.mean(ops.square(ops.average_pool(ops.mean(light, 3, keepdims=True), 4, 4, "valid") - 0.6))
         down, right = curves[:, 1:] - curves[:, :-1], curves[:, :, 1:] - curves[:, :, :-1]
         return 5 * ops.mean(colour) + 10 * exposure + ops.mean(ops.square(down)) + ops.mean(ops.square(right))
@@ -170,15 +172,26 @@ def single_stage_detector_with_two_outputs():
     p3 = layers.Conv2D(8, 3, padding="same")(layers.Add()([layers.UpSampling2D(2)(p4), layers.Conv2D(8, 1)(c3)]))
     hidden, head = layers.Conv2D(8, 3, padding="same", activation="relu"), layers.Conv2D(7, 3, padding="same")
     found = layers.Concatenate(axis=1)([layers.Reshape((-1, 7))(head(hidden(p))) for p in (p3, p4)])
-    outputs = {"boxes": layers.Lambda(lambda t: t[..., :4])(found), "classes": layers.Lambda(lambda t: t[..., 4:])(found)}
+    outputs = {
+        "boxes": layers.Lambda(lambda t: t[..., :4])(found),
+        "classes": layers.Lambda(lambda t: t[..., 4:])(found),
+    }
     y = {"boxes": numbers(6, 80, 4), "classes": one_hot(3, 80)}
-    return Problem(keras.Model(inputs, outputs), images(16), y, {"boxes": keras.losses.Huber(1.0), "classes": focal}, {"boxes": 2.0, "classes": 1.0})
+    return Problem(
+        keras.Model(inputs, outputs),
+        images(16),
+        y,
+        {"boxes": keras.losses.Huber(1.0), "classes": focal},
+        {"boxes": 2.0, "classes": 1.0},
+    )
 
 
 @architecture()
 def conv_lstm_next_frame():
     inputs = keras.Input((None, 8, 8, 1))
-    x = layers.BatchNormalization()(layers.ConvLSTM2D(4, 3, padding="same", return_sequences=True, activation="relu")(inputs))
+    x = layers.BatchNormalization()(
+        layers.ConvLSTM2D(4, 3, padding="same", return_sequences=True, activation="relu")(inputs)
+    )
     x = layers.ConvLSTM2D(4, 1, padding="same", return_sequences=True, activation="relu")(x)
     outputs = layers.Conv3D(1, 3, activation="sigmoid", padding="same")(x)
     frames = labels(2, 4, 8, 8, 1).astype("float32")
@@ -188,7 +201,9 @@ def conv_lstm_next_frame():
 @architecture(in_double=False)
 def captcha_reader_with_ctc():
     inputs = keras.Input((20, 10, 1))
-    x = layers.MaxPooling2D(2)(layers.Conv2D(6, 3, activation="relu", kernel_initializer="he_normal", padding="same")(inputs))
+    x = layers.MaxPooling2D(2)(
+        layers.Conv2D(6, 3, activation="relu", kernel_initializer="he_normal", padding="same")(inputs)
+    )
     x = layers.Dense(8, activation="relu")(layers.Reshape((10, 30))(x))
     x = layers.Bidirectional(layers.LSTM(6, return_sequences=True, dropout=0.25))(layers.Dropout(0.2)(x))
     network = keras.Model(inputs, layers.Dense(6)(x))
@@ -198,7 +213,9 @@ def captcha_reader_with_ctc():
 @architecture()
 def keypoint_regression():
     inputs = keras.Input((16, 16, 3))
-    x = layers.DepthwiseConv2D(3, strides=2, padding="same")(layers.Conv2D(8, 3, padding="same", activation="relu6")(inputs))
+    x = layers.DepthwiseConv2D(3, strides=2, padding="same")(
+        layers.Conv2D(8, 3, padding="same", activation="relu6")(inputs)
+    )
     x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D(keepdims=True)(layers.ReLU(max_value=6.0)(x)))
     x = layers.SeparableConv2D(6, 1, activation="relu")(x)
     outputs = layers.SeparableConv2D(8, 1, activation="sigmoid")(x)

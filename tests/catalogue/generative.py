@@ -83,7 +83,9 @@ class ConditionalGAN(keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.generator = keras.Sequential([layers.Dense(16, activation="leaky_relu"), layers.Dense(64, activation="sigmoid")])
+        self.generator = keras.Sequential(
+            [layers.Dense(16, activation="leaky_relu"), layers.Dense(64, activation="sigmoid")]
+        )
         self.discriminator = keras.Sequential([layers.Dense(12, activation="leaky_relu"), layers.Dense(1)])
         self.discriminator.trainable = False
 
@@ -188,8 +190,13 @@ class RealNVP(keras.Model):
         super().__init__(**kwargs)
         self.couplings = couplings
         self.masks = np.array([[0, 1], [1, 0]] * (couplings // 2), dtype="float32")
-        self.scales = [keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(2, activation="tanh")]) for _ in range(couplings)]
-        self.shifts = [keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(2)]) for _ in range(couplings)]
+        self.scales = [
+            keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(2, activation="tanh")])
+            for _ in range(couplings)
+        ]
+        self.shifts = [
+            keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(2)]) for _ in range(couplings)
+        ]
 
     def call(self, x):
         log_det = 0.0
@@ -264,7 +271,9 @@ class ReflectionPadding2D(layers.Layer):
 @architecture()
 def cycle_gan_generator():
     def normed(x):
-        return layers.GroupNormalization(groups=-1, epsilon=1e-5, gamma_initializer=keras.initializers.RandomNormal(0.0, 0.5))(x)
+        return layers.GroupNormalization(
+            groups=-1, epsilon=1e-5, gamma_initializer=keras.initializers.RandomNormal(0.0, 0.5)
+        )(x)
 
     inputs = keras.Input((12, 12, 3))
     x = layers.Activation("relu")(normed(layers.Conv2D(4, 3, use_bias=False)(ReflectionPadding2D()(inputs))))
@@ -385,4 +394,6 @@ def masked_autoencoder_for_images():
     x = TransformerBlock(8, 2, 16)(layers.Dense(8)(x))
     gone = np.random.default_rng(2).random((6, 9, 1)) < 0.6
     patches = numbers(6, 9, 12)
-    return Problem(keras.Model([tokens, hidden], layers.Dense(12)(x)), [patches, gone.astype("float32")], patches, "mse")
+    return Problem(
+        keras.Model([tokens, hidden], layers.Dense(12)(x)), [patches, gone.astype("float32")], patches, "mse"
+    )

@@ -16,7 +16,9 @@ class CitationGNN(keras.Model):
     def __init__(self, classes=3, **kwargs):
         super().__init__(**kwargs)
         self.features = numbers(10, 7)
-        self.pre = keras.Sequential([layers.BatchNormalization(), layers.Dropout(0.2), layers.Dense(6, activation="gelu")])
+        self.pre = keras.Sequential(
+            [layers.BatchNormalization(), layers.Dropout(0.2), layers.Dense(6, activation="gelu")]
+        )
         self.prepare = [layers.Dense(6, activation="gelu") for _ in range(2)]
         self.update = [layers.Dense(6, activation="gelu") for _ in range(2)]
         self.head = layers.Dense(classes)
@@ -112,8 +114,15 @@ def message_passing_for_molecules():
     atoms, bonds = keras.Input((5, 4)), keras.Input((5, 5, 2))
     x = MessagePassing(4)([atoms, bonds])
     x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 4)(x, x))
-    outputs = layers.Dense(1, activation="sigmoid")(layers.Dense(6, activation="relu")(layers.GlobalAveragePooling1D()(x)))
-    return Problem(keras.Model([atoms, bonds], outputs), [numbers(6, 5, 4), numbers(6, 5, 5, 2)], labels(2, 1), "binary_crossentropy")
+    outputs = layers.Dense(1, activation="sigmoid")(
+        layers.Dense(6, activation="relu")(layers.GlobalAveragePooling1D()(x))
+    )
+    return Problem(
+        keras.Model([atoms, bonds], outputs),
+        [numbers(6, 5, 4), numbers(6, 5, 5, 2)],
+        labels(2, 1),
+        "binary_crossentropy",
+    )
 
 
 @own
@@ -140,14 +149,21 @@ def point_net():
         x = layers.GlobalMaxPooling1D()(convolved(convolved(inputs, 6), 8))
         x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.0)(layers.Dense(6)(x)))
         bias = keras.initializers.Constant(np.eye(features).flatten())
-        x = layers.Dense(features**2, kernel_initializer="zeros", bias_initializer=bias, activity_regularizer=Orthogonal(features))(x)
+        x = layers.Dense(
+            features**2, kernel_initializer="zeros", bias_initializer=bias, activity_regularizer=Orthogonal(features)
+        )(x)
         return layers.Dot(axes=(2, 1))([inputs, layers.Reshape((features, features))(x)])
 
     inputs = keras.Input((16, 3))
     x = convolved(transformed(inputs, 3), 4)
     x = convolved(convolved(transformed(x, 4), 6), 8)
     x = layers.Dropout(0.3)(layers.Dense(8, activation="relu")(layers.GlobalMaxPooling1D()(x)))
-    return Problem(keras.Model(inputs, layers.Dense(4, activation="softmax")(x)), numbers(6, 16, 3), labels(4), "sparse_categorical_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.Dense(4, activation="softmax")(x)),
+        numbers(6, 16, 3),
+        labels(4),
+        "sparse_categorical_crossentropy",
+    )
 
 
 @own
@@ -184,7 +200,12 @@ def deep_sets():
     inputs = keras.Input((6, 3))
     x = layers.Dense(8, activation="tanh")(layers.Dense(8, activation="mish")(inputs))
     x = layers.Lambda(lambda t: keras.ops.sum(t, axis=1))(x)
-    return Problem(keras.Model(inputs, layers.Dense(1)(layers.Dense(8, activation="softsign")(x))), numbers(8, 6, 3), numbers(8, 1), "mse")
+    return Problem(
+        keras.Model(inputs, layers.Dense(1)(layers.Dense(8, activation="softsign")(x))),
+        numbers(8, 6, 3),
+        numbers(8, 1),
+        "mse",
+    )
 
 
 @architecture()
@@ -207,7 +228,9 @@ def deep_q_network():
         return ops.square(ops.sum(ops.cast(action, q.dtype) * q, axis=1) - y[:, 1])
 
     inputs = keras.Input((14, 14, 4))
-    x = layers.Conv2D(6, 4, strides=2, activation="relu")(layers.Lambda(lambda t: keras.ops.transpose(t, [0, 2, 1, 3]))(inputs))
+    x = layers.Conv2D(6, 4, strides=2, activation="relu")(
+        layers.Lambda(lambda t: keras.ops.transpose(t, [0, 2, 1, 3]))(inputs)
+    )
     x = layers.Flatten()(layers.Conv2D(8, 3, strides=1, activation="relu")(x))
     value, advantage = layers.Dense(1)(x), layers.Dense(4)(x)
     q = value + advantage - ops.mean(advantage, axis=1, keepdims=True)
@@ -221,4 +244,6 @@ def critic_of_states_and_actions():
     x = layers.Dense(8, activation="relu")(layers.Dense(8, activation="relu")(state))
     x = layers.Concatenate()([x, layers.Dense(8, activation="relu")(action)])
     x = layers.Dense(8, activation="relu")(x)
-    return Problem(keras.Model([state, action], layers.Dense(1)(x)), [numbers(8, 3), numbers(8, 1)], numbers(8, 1), "mse")
+    return Problem(
+        keras.Model([state, action], layers.Dense(1)(x)), [numbers(8, 3), numbers(8, 1)], numbers(8, 1), "mse"
+    )

@@ -130,7 +130,9 @@ def hub_f_net():
 
 @architecture()
 def hub_albert():
-    return classified(hub.AlbertBackbone(**DECODER, num_heads=2, embedding_dim=6, max_sequence_length=8), with_segments())
+    return classified(
+        hub.AlbertBackbone(**DECODER, num_heads=2, embedding_dim=6, max_sequence_length=8), with_segments()
+    )
 
 
 @architecture()
@@ -142,8 +144,13 @@ def hub_roberta():
 def hub_bart():
     backbone = hub.BartBackbone(**DECODER, num_heads=2, max_sequence_length=8)
     found = backbone(backbone.input)["decoder_sequence_output"]
-    encoder, decoder = tokens_with_padding(), {"token_ids": labels(24, 8, seed=5), "padding_mask": np.ones((6, 8), "int32")}
-    data = {f"encoder_{key}": value for key, value in encoder.items()} | {f"decoder_{key}": v for key, v in decoder.items()}
+    encoder, decoder = (
+        tokens_with_padding(),
+        {"token_ids": labels(24, 8, seed=5), "padding_mask": np.ones((6, 8), "int32")},
+    )
+    data = {f"encoder_{key}": value for key, value in encoder.items()} | {
+        f"decoder_{key}": v for key, v in decoder.items()
+    }
     outputs = backbone.token_embedding(found, reverse=True)
     return Problem(keras.Model(backbone.input, outputs), data, labels(24, 8, seed=3), logits_loss())
 
@@ -167,7 +174,8 @@ def hub_swin_transformer():
 def hub_segformer_encoder():
     backbone = hub.MiTBackbone(
         layerwise_depths=[1, 1], num_layers=2, layerwise_num_heads=[1, 2], layerwise_sr_ratios=[2, 1],
-        max_drop_path_rate=0.1, layerwise_patch_sizes=[3, 3], layerwise_strides=[2, 2], image_shape=(12, 12, 3), hidden_dims=[4, 8],
+        max_drop_path_rate=0.1, layerwise_patch_sizes=[3, 3], layerwise_strides=[2, 2],
+        image_shape=(12, 12, 3), hidden_dims=[4, 8],
     )  # fmt: skip
     return classified(backbone, images(12))
 
@@ -189,9 +197,15 @@ def hub_xlnet():
 
 @architecture()
 def hub_whisper():
-    backbone = hub.WhisperBackbone(**DECODER, num_heads=2, num_mels=6, max_encoder_sequence_length=16, max_decoder_sequence_length=8)
+    backbone = hub.WhisperBackbone(
+        **DECODER, num_heads=2, num_mels=6, max_encoder_sequence_length=16, max_decoder_sequence_length=8
+    )
     found = backbone(backbone.input)["decoder_sequence_output"]
     sound = np.random.default_rng(0).standard_normal((6, 16, 6)).astype("float32")
-    data = {"encoder_features": sound, "decoder_token_ids": labels(24, 8), "decoder_padding_mask": np.ones((6, 8), "int32")}
+    data = {
+        "encoder_features": sound,
+        "decoder_token_ids": labels(24, 8),
+        "decoder_padding_mask": np.ones((6, 8), "int32"),
+    }
     outputs = backbone.token_embedding(found, reverse=True)
     return Problem(keras.Model(backbone.input, outputs), data, labels(24, 8, seed=3), logits_loss())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
+import traceback
 
 import numpy as np
 
@@ -19,27 +19,39 @@ def largest_eigenvalue(name: str, weights: str) -> tuple[float, float]:
     import keras
     from catalogue.architecture import built
     from catalogue.spectrum import largest_of
+    from jax.flatten_util import ravel_pytree
 
     problem = built(name)
     network = problem.network
     with np.load(weights) as file:
         network.set_weights([file[key] for key in file.files])
     network.compile(loss=problem.loss, loss_weights=problem.loss_weights)
-    double = lambda a: np.asarray(a, np.float64) if np.issubdtype(np.asarray(a).dtype, np.floating) else np.asarray(a)
-    x, y = (keras.tree.map_structure(double, part) for part in (problem.x, problem.y))
-    network._symbolic_build(data_batch=(x, y)) if problem.loss is not None else None
+    x, y = (keras.tree.map_structure(_in_double, part) for part in (problem.x, problem.y))
+    if problem.loss is not None:
+        network._symbolic_build(data_batch=(x, y))
     fixed = [v.value for v in network.non_trainable_variables]
     metrics = [v.value for v in network.metrics_variables]
+    theta, unravel = ravel_pytree([v.value for v in network.trainable_variables])
 
-    def loss(trainable):
-        outputs, _, extra = network.stateless_call(trainable, fixed, x, training=False, return_losses=True)
+    def loss(flat):
+        trainable = unravel(flat)
+        outputs, _, added = network.stateless_call(trainable, fixed, x, training=False, return_losses=True)
         value, _ = network.stateless_compute_loss(trainable, fixed, metrics, x=x, y=y, y_pred=outputs, training=False)
-        return value + sum(extra) if extra else value
+        return value + sum(added) if added else value
 
-    theta, unravel = jax.flatten_util.ravel_pytree([v.value for v in network.trainable_variables])
-    gradient = jax.grad(lambda flat: loss(unravel(flat)))
-    product = jax.jit(lambda v: jax.jvp(gradient, (theta,), (v,))[1])
-    return float(loss(unravel(theta))), largest_of(lambda v: np.asarray(product(v)), theta.size)
+    @jax.jit
+    def along(vector):
+        (value, _), (_, product) = jax.jvp(jax.value_and_grad(loss), (theta,), (vector,))
+        return value, product
+
+    value = float(along(theta)[0])
+    return value, largest_of(lambda v: np.asarray(along(v)[1]), theta.size)
+
+
+def _in_double(array):
+    if array is None:
+        return None
+    return array.astype(np.float64) if np.issubdtype(array.dtype, np.floating) else array
 
 
 def _batch_statistics() -> None:
@@ -58,7 +70,6 @@ def main() -> None:
     """Answer until the input ends."""
     os.environ["KERAS_BACKEND"] = "jax"
     import jax
-    import jax.flatten_util
     import keras
 
     jax.config.update("jax_enable_x64", True)
@@ -68,13 +79,10 @@ def main() -> None:
     _batch_statistics()
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
-        request, begun = json.loads(line), time.perf_counter()
         try:
-            loss, value = largest_eigenvalue(**request)
-            answer = {"loss": loss, "sharpness": value, "seconds": time.perf_counter() - begun}
+            loss, value = largest_eigenvalue(**json.loads(line))
+            answer: dict[str, object] = {"loss": loss, "sharpness": value}
         except Exception as error:
-            import traceback
-
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         jax.clear_caches()

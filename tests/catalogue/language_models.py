@@ -77,7 +77,9 @@ class TiedDecoder(keras.Model):
     def __init__(self, vocabulary=20, width=8, **kwargs):
         super().__init__(**kwargs)
         self.vocabulary, self.width = vocabulary, width
-        self.embed = keras.layers.ReversibleEmbedding(vocabulary, width) if hasattr(layers, "ReversibleEmbedding") else None
+        self.embed = (
+            keras.layers.ReversibleEmbedding(vocabulary, width) if hasattr(layers, "ReversibleEmbedding") else None
+        )
         self.table = layers.Embedding(vocabulary, width)
         self.norm1, self.norm2 = layers.LayerNormalization(), layers.LayerNormalization()
         self.qkv, self.out, self.up, self.down = (layers.Dense(n) for n in (24, 8, 16, 8))

@@ -28,7 +28,7 @@ class Found(NamedTuple):
         sharpness: The largest eigenvalue; NaN if the network was refused.
         loss: Of the same examples.
         converged: Whether the solver reached its tolerance.
-        seconds: From the wrapping of the network to the number, tracing included.
+        seconds: Of one processor, from the wrapping of the network to the number, tracing included.
         refusal: The words, or nothing.
     """
 
@@ -55,13 +55,13 @@ def wrapped(problem: Problem, **settings) -> SharpnessModel:
 
 def measured(problem: Problem) -> Found:
     """Measure the entry's network as it stands, in single precision, with every setting at its default."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         found = wrapped(problem).measure()
     except ValueError as error:
         return Found(refusal=str(error))
     result = found.sharpness.to_python()
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
     return Found(float(result.eigenvalue), float(found.loss), bool(result.converged), seconds)
 
 
@@ -72,7 +72,12 @@ class Jax:
         program = [sys.executable, "-m", "catalogue.in_jax"]
         environment = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
         self._process = subprocess.Popen(
-            program, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            program,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self._folder = tempfile.TemporaryDirectory()
         return self

@@ -99,7 +99,9 @@ class BarlowTwins(keras.Model):
 def barlow_twins():
     one, two = keras.Input((12, 12, 1)), keras.Input((12, 12, 1))
     network = embedding()
-    return Problem(BarlowTwins([one, two], [network(one), network(two)]), [images(12, 1), numbers(6, 12, 12, 1, seed=4)], None)
+    return Problem(
+        BarlowTwins([one, two], [network(one), network(two)]), [images(12, 1), numbers(6, 12, 12, 1, seed=4)], None
+    )
 
 
 @own
@@ -222,4 +224,6 @@ class ArcMargin(layers.Layer):
 def angular_margin_for_faces():
     image, target = keras.Input((12, 12, 1)), keras.Input((4,))
     outputs = layers.Softmax()(ArcMargin()([embedding()(image), target]))
-    return Problem(keras.Model([image, target], outputs), [images(12, 1), one_hot(4)], one_hot(4), "categorical_crossentropy")
+    return Problem(
+        keras.Model([image, target], outputs), [images(12, 1), one_hot(4)], one_hot(4), "categorical_crossentropy"
+    )

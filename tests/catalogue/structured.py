@@ -31,7 +31,9 @@ def wide_deep_and_cross():
     inputs, data = mixed_columns()
     deep = [layers.Reshape((4,))(layers.Embedding(5, 4)(inputs[name])) for name in ("city", "job")]
     x0 = layers.concatenate([inputs["age"], inputs["income"], *deep])
-    wide = layers.BatchNormalization()(layers.concatenate([layers.CategoryEncoding(5, "one_hot")(inputs[n]) for n in ("city", "job")]))
+    wide = layers.BatchNormalization()(
+        layers.concatenate([layers.CategoryEncoding(5, "one_hot")(inputs[n]) for n in ("city", "job")])
+    )
     cross = x0
     for _ in range(2):
         cross = x0 * layers.Dense(10)(cross) + cross
@@ -147,7 +149,12 @@ def neural_decision_forest():
     inputs = keras.Input((10,))
     features = layers.BatchNormalization()(inputs)
     trees = [NeuralDecisionTree(3, 3)(features) for _ in range(2)]
-    return Problem(keras.Model(inputs, layers.average(trees)), numbers(8, 10), labels(3, examples=8), "sparse_categorical_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.average(trees)),
+        numbers(8, 10),
+        labels(3, examples=8),
+        "sparse_categorical_crossentropy",
+    )
 
 
 @own
@@ -155,7 +162,10 @@ class RecommenderNet(keras.Model):
     def __init__(self, users=7, items=9, width=4, **kwargs):
         super().__init__(**kwargs)
         settings = {"embeddings_initializer": "he_normal", "embeddings_regularizer": keras.regularizers.l2(1e-3)}
-        self.user_embedding, self.item_embedding = layers.Embedding(users, width, **settings), layers.Embedding(items, width, **settings)
+        self.user_embedding, self.item_embedding = (
+            layers.Embedding(users, width, **settings),
+            layers.Embedding(items, width, **settings),
+        )
         self.user_bias, self.item_bias = layers.Embedding(users, 1), layers.Embedding(items, 1)
 
     def call(self, inputs):
@@ -268,7 +278,9 @@ def proportional_hazards():
         total = ops.logsumexp(ops.transpose(risk) + ops.log(at_risk + 1e-30), axis=1, keepdims=True)
         return -ops.sum(event * (risk - total)) / ops.sum(event)
 
-    network = keras.Sequential([keras.Input((6,)), layers.Dense(8, activation="selu"), layers.AlphaDropout(0.1), layers.Dense(1)])
+    network = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(8, activation="selu"), layers.AlphaDropout(0.1), layers.Dense(1)]
+    )
     y = np.stack([np.random.default_rng(4).exponential(size=12), labels(2, examples=12)], axis=1).astype("float32")
     return Problem(network, numbers(12, 6), y, partial_likelihood)
 
@@ -292,7 +304,9 @@ class RadialBasis(layers.Layer):
         self.units = units
 
     def build(self, shape):
-        self.grid = self.add_weight(shape=(6,), initializer=lambda s, dtype: ops.linspace(-2.0, 2.0, 6, dtype=dtype), trainable=False)
+        self.grid = self.add_weight(
+            shape=(6,), initializer=lambda s, dtype: ops.linspace(-2.0, 2.0, 6, dtype=dtype), trainable=False
+        )
         self.coefficients = self.add_weight(shape=(shape[-1], 6, self.units), initializer="glorot_normal")
         self.base = self.add_weight(shape=(shape[-1], self.units), initializer="glorot_normal")
 
@@ -341,7 +355,11 @@ def neural_differential_equation():
 @architecture()
 def maxout_with_hinge_loss_and_max_norm():
     inputs = keras.Input((8,))
-    x = layers.Dense(18, kernel_constraint=keras.constraints.MaxNorm(2.0), activity_regularizer=keras.regularizers.L1L2(1e-4, 1e-3))(inputs)
+    x = layers.Dense(
+        18, kernel_constraint=keras.constraints.MaxNorm(2.0), activity_regularizer=keras.regularizers.L1L2(1e-4, 1e-3)
+    )(inputs)
     x = ops.max(ops.reshape(x, (-1, 6, 3)), axis=-1)
     x = layers.PReLU()(layers.UnitNormalization()(x))
-    return Problem(keras.Model(inputs, layers.Dense(3)(x)), numbers(12, 8), 2 * one_hot(3).repeat(2, 0) - 1, "squared_hinge")
+    return Problem(
+        keras.Model(inputs, layers.Dense(3)(x)), numbers(12, 8), 2 * one_hot(3).repeat(2, 0) - 1, "squared_hinge"
+    )

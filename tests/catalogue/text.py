@@ -47,7 +47,12 @@ def bidirectional_lstm_for_reviews():
     x = layers.Embedding(30, 8)(inputs)
     x = layers.Bidirectional(layers.LSTM(6, return_sequences=True))(x)
     x = layers.Bidirectional(layers.LSTM(6))(x)
-    return Problem(keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x)), labels(30, 9), labels(2, 1), "binary_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x)),
+        labels(30, 9),
+        labels(2, 1),
+        "binary_crossentropy",
+    )
 
 
 @architecture()
@@ -67,7 +72,12 @@ def text_classification_with_transformer():
     x = TransformerBlock(8, 2, 8)(TokenAndPositionEmbedding(8, 30, 8)(inputs))
     x = layers.Dropout(0.1)(layers.GlobalAveragePooling1D()(x))
     x = layers.Dropout(0.1)(layers.Dense(8, activation="relu")(x))
-    return Problem(keras.Model(inputs, layers.Dense(2, activation="softmax")(x)), labels(30, 8), labels(2), "sparse_categorical_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.Dense(2, activation="softmax")(x)),
+        labels(30, 8),
+        labels(2),
+        "sparse_categorical_crossentropy",
+    )
 
 
 @own
@@ -78,7 +88,9 @@ class Switch(layers.Layer):
         super().__init__(**kwargs)
         self.num_experts, self.width, self.tokens = num_experts, width, tokens
         self.route = layers.Dense(num_experts)
-        self.experts = [keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(width)]) for _ in range(num_experts)]
+        self.experts = [
+            keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(width)]) for _ in range(num_experts)
+        ]
         self.capacity = tokens // num_experts
 
     def call(self, inputs):
@@ -86,7 +98,9 @@ class Switch(layers.Layer):
         probability = ops.softmax(self.route(flat), axis=-1)
         gate, index = ops.top_k(probability, k=1)
         mask = ops.one_hot(ops.squeeze(index, -1), self.num_experts)
-        self.add_loss(self.num_experts * ops.mean(ops.mean(probability, 0) * ops.mean(ops.cast(mask, probability.dtype), 0)))
+        self.add_loss(
+            self.num_experts * ops.mean(ops.mean(probability, 0) * ops.mean(ops.cast(mask, probability.dtype), 0))
+        )
         position = ops.cumsum(mask, axis=0) * mask
         mask = mask * ops.cast(ops.less(position - 1, self.capacity), mask.dtype)
         gate = gate[:, 0] * ops.sum(mask, axis=-1)
@@ -210,12 +224,19 @@ def translation_with_transformer():
 def fnet_for_text():
     inputs = keras.Input((8,), dtype="int32")
     x = FNetLayer(8)(PositionalEmbedding(8, 30, 8)(inputs))
-    return Problem(keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(x))), labels(30, 8), labels(3), logits_loss())
+    return Problem(
+        keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(x))),
+        labels(30, 8),
+        labels(3),
+        logits_loss(),
+    )
 
 
 @architecture()
 def character_language_model_gru():
-    network = keras.Sequential([keras.Input((8,)), layers.Embedding(20, 6), layers.GRU(8, return_sequences=True), layers.Dense(20)])
+    network = keras.Sequential(
+        [keras.Input((8,)), layers.Embedding(20, 6), layers.GRU(8, return_sequences=True), layers.Dense(20)]
+    )
     return Problem(network, labels(20, 8), labels(20, 8, seed=2), logits_loss())
 
 
@@ -252,17 +273,23 @@ def masked_language_model_with_its_own_loss():
     x = layers.LayerNormalization(epsilon=1e-6)(x + attention)
     ffn = keras.Sequential([layers.Dense(16, activation="relu"), layers.Dense(8)])(x)
     x = layers.LayerNormalization(epsilon=1e-6)(x + layers.Dropout(0.1)(ffn))
-    return Problem(MaskedLanguageModel(inputs, layers.Dense(30, activation="softmax")(x)), labels(30, 8), labels(30, 8, seed=2))
+    return Problem(
+        MaskedLanguageModel(inputs, layers.Dense(30, activation="softmax")(x)), labels(30, 8), labels(30, 8, seed=2)
+    )
 
 
 @architecture()
 def recurrent_translation_with_additive_attention():
     source, target = keras.Input((None,)), keras.Input((None,))
-    encoded = layers.Bidirectional(layers.GRU(5, return_sequences=True), merge_mode="sum")(layers.Embedding(20, 6, mask_zero=True)(source))
+    encoded = layers.Bidirectional(layers.GRU(5, return_sequences=True), merge_mode="sum")(
+        layers.Embedding(20, 6, mask_zero=True)(source)
+    )
     decoded = layers.GRU(5, return_sequences=True)(layers.Embedding(20, 6, mask_zero=True)(target))
     context = layers.AdditiveAttention()([decoded, encoded])
     luong = layers.Attention(use_scale=True, score_mode="dot")([decoded, encoded])
-    network = keras.Model([source, target], layers.Dense(20, activation="softmax")(layers.Concatenate()([decoded, context, luong])))
+    network = keras.Model(
+        [source, target], layers.Dense(20, activation="softmax")(layers.Concatenate()([decoded, context, luong]))
+    )
     return Problem(network, [labels(20, 6), labels(20, 5)], labels(20, 5, seed=2), "sparse_categorical_crossentropy")
 
 
@@ -274,7 +301,12 @@ def convolutions_over_frozen_word_vectors():
     for _ in range(2):
         x = layers.MaxPooling1D(2)(layers.Conv1D(8, 3, activation="relu")(x))
     x = layers.Dropout(0.5)(layers.Dense(8, activation="relu")(layers.GlobalMaxPooling1D()(x)))
-    return Problem(keras.Model(inputs, layers.Dense(4, activation="softmax")(x)), labels(30, 20), labels(4), "sparse_categorical_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.Dense(4, activation="softmax")(x)),
+        labels(30, 20),
+        labels(4),
+        "sparse_categorical_crossentropy",
+    )
 
 
 @own
@@ -297,7 +329,12 @@ def natural_language_inference_with_highways():
     u, v = (encode(embed(each)) for each in (premise, hypothesis))
     x = layers.concatenate([u, v, ops.abs(u - v), u * v])
     x = HighwayLayer()(HighwayLayer()(x))
-    return Problem(keras.Model([premise, hypothesis], layers.Dense(3)(x)), [labels(20, 6), labels(20, 6, seed=4)], labels(3), logits_loss())
+    return Problem(
+        keras.Model([premise, hypothesis], layers.Dense(3)(x)),
+        [labels(20, 6), labels(20, 6, seed=4)],
+        labels(3),
+        logits_loss(),
+    )
 
 
 @architecture()

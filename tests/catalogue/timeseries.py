@@ -28,7 +28,12 @@ def transformer_over_time():
         y = layers.Dropout(0.25)(layers.Conv1D(4, 1, activation="relu")(res))
         x = layers.LayerNormalization(epsilon=1e-6)(layers.Conv1D(1, 1)(y)) + res
     x = layers.Dense(8, activation="relu")(layers.GlobalAveragePooling1D(data_format="channels_last")(x))
-    return Problem(keras.Model(inputs, layers.Dense(3, activation="softmax")(x)), numbers(6, 16, 1), labels(3), "sparse_categorical_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.Dense(3, activation="softmax")(x)),
+        numbers(6, 16, 1),
+        labels(3),
+        "sparse_categorical_crossentropy",
+    )
 
 
 @architecture()
@@ -61,7 +66,9 @@ def wave_net():
     x, skips = layers.Conv1D(6, 2, padding="causal")(inputs), []
     for rate in (1, 2, 4):
         gated = layers.Conv1D(6, 2, dilation_rate=rate, padding="causal", activation="tanh")(x)
-        gated = layers.multiply([gated, layers.Conv1D(6, 2, dilation_rate=rate, padding="causal", activation="sigmoid")(x)])
+        gated = layers.multiply(
+            [gated, layers.Conv1D(6, 2, dilation_rate=rate, padding="causal", activation="sigmoid")(x)]
+        )
         skips.append(layers.Conv1D(8, 1)(gated))
         x = layers.add([x, layers.Conv1D(6, 1)(gated)])
     x = layers.Conv1D(8, 1, activation="relu")(layers.Activation("relu")(layers.add(skips)))
@@ -136,7 +143,9 @@ class WeightNormalized(layers.Layer):
         self.g = self.add_weight(shape=(self.filters,), initializer="ones", name="g")
 
     def call(self, x):
-        kernel = self.g * ops.nn.normalize(self.v, axis=(0, 1)) if False else self.g * self.v / ops.norm(self.v, axis=(0, 1))
+        kernel = (
+            self.g * ops.nn.normalize(self.v, axis=(0, 1)) if False else self.g * self.v / ops.norm(self.v, axis=(0, 1))
+        )
         padded = ops.pad(x, [[0, 0], [self.rate, 0], [0, 0]])
         return ops.conv(padded, kernel, strides=1, padding="valid", dilation_rate=self.rate)
 
@@ -162,7 +171,9 @@ def inception_time():
     for _ in range(2):
         bottleneck = layers.Conv1D(4, 1, padding="same", use_bias=False)(x)
         paths = [layers.Conv1D(3, size, padding="same", use_bias=False)(bottleneck) for size in (9, 5, 3)]
-        paths.append(layers.Conv1D(3, 1, padding="same", use_bias=False)(layers.MaxPool1D(3, strides=1, padding="same")(x)))
+        paths.append(
+            layers.Conv1D(3, 1, padding="same", use_bias=False)(layers.MaxPool1D(3, strides=1, padding="same")(x))
+        )
         x = layers.Activation("relu")(layers.BatchNormalization()(layers.Concatenate(axis=2)(paths)))
     shortcut = layers.BatchNormalization()(layers.Conv1D(12, 1, use_bias=False)(inputs))
     x = layers.Activation("relu")(layers.Add()([shortcut, x]))
@@ -193,9 +204,13 @@ def temporal_fusion_transformer():
 
     def quantile_loss(y, q):
         error = y - q
-        return ops.mean(ops.maximum(0.1 * error[..., :1], -0.9 * error[..., :1]) + ops.logaddexp(error[..., 1:], -error[..., 1:]))
+        return ops.mean(
+            ops.maximum(0.1 * error[..., :1], -0.9 * error[..., :1]) + ops.logaddexp(error[..., 1:], -error[..., 1:])
+        )
 
-    return Problem(keras.Model([past, future], outputs), [numbers(6, 8, 3), numbers(6, 4, 2)], numbers(6, 4, 1), quantile_loss)
+    return Problem(
+        keras.Model([past, future], outputs), [numbers(6, 8, 3), numbers(6, 4, 2)], numbers(6, 4, 1), quantile_loss
+    )
 
 
 @architecture()
@@ -210,7 +225,12 @@ def speaker_recognition_residual_network():
         x = layers.MaxPool1D(pool_size=2, strides=2)(layers.Activation("relu")(layers.Add()([x, shortcut])))
     x = layers.Flatten()(layers.AveragePooling1D(pool_size=3, strides=3)(x))
     x = layers.Dense(8, activation="relu")(x)
-    return Problem(keras.Model(inputs, layers.Dense(4, activation="softmax")(x)), numbers(6, 32, 1), labels(4), "sparse_categorical_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.Dense(4, activation="softmax")(x)),
+        numbers(6, 32, 1),
+        labels(4),
+        "sparse_categorical_crossentropy",
+    )
 
 
 @architecture()
@@ -228,7 +248,9 @@ def command_recognition_on_spectrograms():
 def speech_recognition_with_ctc():
     inputs = keras.Input((20, 8))
     x = layers.Reshape((20, 8, 1))(inputs)
-    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, (5, 5), strides=(2, 2), padding="same", use_bias=False)(x)))
+    x = layers.ReLU()(
+        layers.BatchNormalization()(layers.Conv2D(4, (5, 5), strides=(2, 2), padding="same", use_bias=False)(x))
+    )
     x = layers.Reshape((10, 16))(x)
     x = layers.Bidirectional(layers.GRU(5, return_sequences=True, reset_after=True))(x)
     outputs = layers.Dense(7, activation="softmax")(layers.Dropout(0.5)(layers.ReLU()(layers.Dense(8)(x))))
@@ -236,7 +258,9 @@ def speech_recognition_with_ctc():
     def ctc_loss(y_true, y_pred):
         batch, length = ops.shape(y_true)[0], ops.shape(y_true)[1]
         frames = ops.ones((batch,), dtype="int32") * ops.shape(y_pred)[1]
-        return ops.ctc_loss(y_true, ops.log(y_pred + 1e-7), ops.ones((batch,), dtype="int32") * length, frames, mask_index=0)
+        return ops.ctc_loss(
+            y_true, ops.log(y_pred + 1e-7), ops.ones((batch,), dtype="int32") * length, frames, mask_index=0
+        )
 
     return Problem(keras.Model(inputs, outputs), numbers(6, 20, 8), 1 + labels(6, 4), ctc_loss)
 
@@ -279,7 +303,11 @@ class StateSpace(layers.Layer):
     def build(self, shape):
         width = shape[-1]
         self.log_a = self.add_weight(shape=(width,), initializer="zeros")
-        self.step, self.gate, self.out = layers.Dense(width, activation="softplus"), layers.Dense(width, activation="silu"), layers.Dense(width)
+        self.step, self.gate, self.out = (
+            layers.Dense(width, activation="softplus"),
+            layers.Dense(width, activation="silu"),
+            layers.Dense(width),
+        )
         for layer in (self.step, self.gate, self.out):
             layer.build(shape)
 

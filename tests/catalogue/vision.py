@@ -173,7 +173,12 @@ def mlp_mixer():
     for _ in range(2):
         x = MLPMixerLayer(9, 12)(x)
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling1D()(x))
-    return Problem(keras.Model(inputs, layers.Dense(5, activation="softmax")(x)), images(12), labels(5), "sparse_categorical_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.Dense(5, activation="softmax")(x)),
+        images(12),
+        labels(5),
+        "sparse_categorical_crossentropy",
+    )
 
 
 @own
@@ -200,7 +205,9 @@ def fnet_vision():
     x = embedded_patches(inputs, 12, 4, 12)
     for _ in range(2):
         x = FNetLayer(12)(x)
-    return Problem(keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling1D()(x))), images(12), labels(5), logits_loss())
+    return Problem(
+        keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling1D()(x))), images(12), labels(5), logits_loss()
+    )
 
 
 @own
@@ -229,7 +236,9 @@ def gmlp():
     x = embedded_patches(inputs, 12, 4, 12)
     for _ in range(2):
         x = GMLPLayer(9, 12)(x)
-    return Problem(keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling1D()(x))), images(12), labels(5), logits_loss())
+    return Problem(
+        keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling1D()(x))), images(12), labels(5), logits_loss()
+    )
 
 
 @architecture()
@@ -254,7 +263,9 @@ def external_attention_network():
         normed = layers.LayerNormalization(epsilon=1e-5)(x)
         heads = ops.transpose(ops.reshape(layers.Dense(24)(normed), (-1, 9, 4, 6)), axes=(0, 2, 1, 3))
         attention = layers.Activation("softmax")(layers.Dense(8)(heads))
-        attention = layers.Lambda(lambda a: a / (1e-9 + ops.sum(a, axis=-1, keepdims=True)), output_shape=lambda s: s)(attention)
+        attention = layers.Lambda(lambda a: a / (1e-9 + ops.sum(a, axis=-1, keepdims=True)), output_shape=lambda s: s)(
+            attention
+        )
         mixed = ops.reshape(ops.transpose(layers.Dense(6)(layers.Dropout(0.1)(attention)), (0, 2, 1, 3)), (-1, 9, 24))
         x = layers.add([layers.Dropout(0.1)(layers.Dense(12)(mixed)), x])
         x = layers.add([perceptron(layers.LayerNormalization(epsilon=1e-5)(x), (12, 12)), x])
@@ -333,4 +344,6 @@ def swin_transformer():
     x = SwinBlock(8, 2, 4, 2, 1)(SwinBlock(8, 2, 4, 2, 0)(x))
     merged = ops.reshape(ops.transpose(ops.reshape(x, (-1, 2, 2, 2, 2, 8)), (0, 1, 3, 2, 4, 5)), (-1, 4, 32))
     x = layers.GlobalAveragePooling1D()(layers.Dense(16, use_bias=False)(merged))
-    return Problem(keras.Model(inputs, layers.Dense(5, activation="softmax")(x)), images(8), one_hot(5), "categorical_crossentropy")
+    return Problem(
+        keras.Model(inputs, layers.Dense(5, activation="softmax")(x)), images(8), one_hot(5), "categorical_crossentropy"
+    )

@@ -23,7 +23,9 @@ def compact_convolutional_transformer():
     inputs = keras.Input((16, 16, 3))
     x = layers.Rescaling(scale=0.5)(inputs)
     for width in (6, 12):
-        x = layers.Conv2D(width, 3, padding="valid", use_bias=False, activation="relu", kernel_initializer="he_normal")(x)
+        x = layers.Conv2D(width, 3, padding="valid", use_bias=False, activation="relu", kernel_initializer="he_normal")(
+            x
+        )
         x = layers.MaxPooling2D(3, 2, padding="same")(layers.ZeroPadding2D(1)(x))
     x = layers.Reshape((-1, 12))(x)
     for rate in (0.0, 0.1):
@@ -172,16 +174,22 @@ def resnet_with_squeeze_and_excite_and_weight_decay():
     def block(x, width, strides):
         y = layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False, kernel_regularizer=decay)(x)
         y = layers.ReLU()(layers.BatchNormalization()(y))
-        y = layers.BatchNormalization()(layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_regularizer=decay)(y))
+        y = layers.BatchNormalization()(
+            layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_regularizer=decay)(y)
+        )
         gate = layers.Dense(4, activation="relu")(layers.GlobalAveragePooling2D(keepdims=True)(y))
         y = layers.Multiply()([y, layers.Dense(width, activation="sigmoid")(gate)])
         if strides > 1:
-            x = layers.BatchNormalization()(layers.Conv2D(width, 1, strides=strides, use_bias=False, kernel_regularizer=decay)(x))
+            x = layers.BatchNormalization()(
+                layers.Conv2D(width, 1, strides=strides, use_bias=False, kernel_regularizer=decay)(x)
+            )
         return layers.ReLU()(layers.Add()([x, y]))
 
     inputs = keras.Input((12, 12, 3))
     x = block(block(layers.Conv2D(8, 3, padding="same")(inputs), 8, 1), 12, 2)
-    return Problem(keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling2D()(x))), images(12), labels(5), logits_loss())
+    return Problem(
+        keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling2D()(x))), images(12), labels(5), logits_loss()
+    )
 
 
 @own
@@ -204,7 +212,9 @@ def big_transfer_group_norm_weight_standardisation():
         y = StandardizedConv2D(8, 3, padding="same")(y)
         y = layers.Activation("relu")(layers.GroupNormalization(groups=4)(y))
         x = layers.Add()([x, StandardizedConv2D(8, 3, padding="same")(y)])
-    return Problem(keras.Model(inputs, layers.Dense(5)(layers.GlobalMaxPooling2D()(x))), images(12), labels(5), logits_loss())
+    return Problem(
+        keras.Model(inputs, layers.Dense(5)(layers.GlobalMaxPooling2D()(x))), images(12), labels(5), logits_loss()
+    )
 
 
 @own
@@ -232,7 +242,9 @@ def token_learner():
     x = layers.Reshape((4, 4, 8))(layers.LayerNormalization()(x))
     x = TokenLearner(3)(x)
     x = x + layers.MultiHeadAttention(2, 4)(layers.LayerNormalization()(x), layers.LayerNormalization()(x))
-    return Problem(keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling1D()(x))), images(12), labels(5), logits_loss())
+    return Problem(
+        keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling1D()(x))), images(12), labels(5), logits_loss()
+    )
 
 
 @own
@@ -244,7 +256,9 @@ class Squash(layers.Layer):
         self.capsules, self.width = capsules, width
 
     def build(self, shape):
-        self.kernel = self.add_weight(shape=(shape[1], self.capsules, shape[2], self.width), initializer="glorot_uniform")
+        self.kernel = self.add_weight(
+            shape=(shape[1], self.capsules, shape[2], self.width), initializer="glorot_uniform"
+        )
 
     def squash(self, s):
         size = ops.sum(ops.square(s), axis=-1, keepdims=True)
@@ -285,7 +299,9 @@ def learnable_resizer():
     y = layers.LeakyReLU(0.2)(layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same", use_bias=False)(x)))
     x = layers.Add()([x, layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same", use_bias=False)(y))])
     x = layers.Add()([naive, layers.Conv2D(3, 7, padding="same")(x)])
-    outputs = layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(x)))
+    outputs = layers.Dense(2, activation="softmax")(
+        layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(x))
+    )
     return Problem(keras.Model(inputs, outputs), images(14), one_hot(2), "categorical_crossentropy")
 
 
@@ -307,7 +323,10 @@ def alexnet_with_local_response_normalisation():
         [
             keras.Input((12, 12, 3)),
             layers.Conv2D(6, 3, activation="relu"),
-            layers.Lambda(lambda x: x / ops.power(2 + 1e-1 * ops.average_pool(ops.square(x), 3, 1, "same"), 0.75), output_shape=lambda s: s),
+            layers.Lambda(
+                lambda x: x / ops.power(2 + 1e-1 * ops.average_pool(ops.square(x), 3, 1, "same"), 0.75),
+                output_shape=lambda s: s,
+            ),
             layers.MaxPooling2D(3, 2),
             layers.Conv2D(8, 3, groups=2, activation="relu"),
             layers.Flatten(),

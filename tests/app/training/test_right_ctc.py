@@ -85,7 +85,9 @@ def test_a_network_with_keras_ctc_loss_is_measured():
     found = model.sharpness()
     assert found.converged
     ahead, behind = (gradient_at(network, x, y, sign * 1e-2 * found.eigenvector) for sign in (1, -1))
-    np.testing.assert_allclose((ahead - behind) / 2e-2, found.eigenvalue * found.eigenvector, atol=1e-2 * found.eigenvalue)
+    np.testing.assert_allclose(
+        (ahead - behind) / 2e-2, found.eigenvalue * found.eigenvector, atol=1e-2 * found.eigenvalue
+    )
 
 
 def gradient_at(network, x, y, step):
