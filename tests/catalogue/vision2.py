@@ -123,7 +123,7 @@ class LocalityAttention(layers.MultiHeadAttention):
         super().build(query_shape, value_shape, key_shape)
         self.tau = self.add_weight(shape=(), initializer=keras.initializers.Constant(self._key_dim**0.5), name="tau")
 
-    def _compute_attention(self, query, key, value, attention_mask=None, training=None, **kwargs):
+    def _compute_attention(self, query, key, value, attention_mask=None, training=None, *_):
         scores = ops.einsum(self._dot_product_equation, ops.multiply(query, 1.0 / self.tau), key)
         scores = self._masked_softmax(scores, attention_mask)
         return ops.einsum(self._combine_equation, self._dropout_layer(scores, training=training), value), scores
