@@ -108,7 +108,7 @@ def verified(
 
 
 def few_examples(network: keras.Model, objective: Objective, x: Nested, y: Nested) -> tuple[Nested, Nested]:
-    """The first few examples; or all, of a network that takes none but that number.
+    """The first few examples; or all, where the network or its loss takes none but that number.
 
     Args:
         network: A Keras model that is built.
@@ -119,14 +119,14 @@ def few_examples(network: keras.Model, objective: Objective, x: Nested, y: Neste
     Returns:
         The inputs and targets of `CHECKED_EXAMPLES`, or those given.
     """
-    few = take(x, slice(CHECKED_EXAMPLES))
+    few = take(x, slice(CHECKED_EXAMPLES)), take(y, slice(CHECKED_EXAMPLES))
+    if any(each.shape[0] is not None for each in getattr(network, "inputs", None) or []):
+        return x, y
     try:
-        fixed = any(each.shape[0] is not None for each in getattr(network, "inputs", None) or [])
-        if not fixed:
-            objective.outputs(few)
-    except (ValueError, tf.errors.InvalidArgumentError):  # such as a reshaping to the size of the batch
-        fixed = True
-    return (x, y) if fixed else (few, take(y, slice(CHECKED_EXAMPLES)))
+        objective.loss(*few)
+    except (ValueError, tf.errors.InvalidArgumentError):  # such as a loss that tells apart as many as there are
+        return x, y
+    return few
 
 
 def _require_own_attention(network: keras.Model) -> None:

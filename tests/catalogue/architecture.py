@@ -8,6 +8,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+own = keras.saving.register_keras_serializable("catalogue")
+"""Makes a layer or a model of the catalogue one that is saved by name."""
+
 EXAMPLES = 6
 """Of each problem: few, since curvature at given weights is asked for, not what is learnt."""
 

@@ -1,8 +1,7 @@
 """Images to images: segmentation, restoration, and boxes."""
 
 import keras
-from catalogue.architecture import Problem, architecture, images, labels, logits_loss, numbers, one_hot
-from catalogue.vision import own
+from catalogue.architecture import Problem, architecture, images, labels, logits_loss, numbers, one_hot, own
 from keras import layers, ops
 
 

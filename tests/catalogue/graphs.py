@@ -2,8 +2,7 @@
 
 import keras
 import numpy as np
-from catalogue.architecture import Problem, architecture, labels, logits_loss, numbers
-from catalogue.vision import own
+from catalogue.architecture import Problem, architecture, labels, logits_loss, numbers, own
 from keras import layers, ops
 
 EDGES = np.random.default_rng(5).integers(10, size=(2, 24)).astype("int32")

@@ -2,8 +2,7 @@
 
 import keras
 import numpy as np
-from catalogue.architecture import Problem, architecture, labels, logits_loss
-from catalogue.vision import own
+from catalogue.architecture import Problem, architecture, labels, logits_loss, own
 from keras import layers, ops
 
 
@@ -103,7 +102,7 @@ def decoder_with_tied_embedding_and_slopes():
     return Problem(TiedDecoder(), labels(20, 8), labels(20, 8, seed=3), logits_loss())
 
 
-@architecture()
+@architecture(in_double=False)
 def low_rank_adaptation():
     inputs = keras.Input((8,), dtype="int32")
     embedding = layers.Embedding(20, 8)

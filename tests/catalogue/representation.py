@@ -1,8 +1,7 @@
 """Metric learning, self-supervision, distillation: losses of several views, and of one's own."""
 
 import keras
-from catalogue.architecture import Problem, architecture, images, labels, numbers, one_hot
-from catalogue.vision import own
+from catalogue.architecture import Problem, architecture, images, labels, numbers, one_hot, own
 from keras import layers, ops
 
 

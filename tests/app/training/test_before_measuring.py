@@ -59,6 +59,20 @@ class OfSixExamples(layers.Layer):
         return tf.reshape(x, [6, x.shape[-1]]) ** 2
 
 
+def of_eight(y, outputs):
+    """A loss that tells eight examples apart."""
+    return tf.reduce_mean((tf.matmul(outputs, outputs, transpose_b=True) - tf.eye(8, dtype=outputs.dtype)) ** 2)
+
+
+def test_a_loss_of_a_fixed_number_of_examples_is_checked_and_measured_with_all():
+    x = np.random.default_rng(0).standard_normal((8, 3)).astype("float32")
+    network = keras.Sequential([keras.Input((3,)), layers.Dense(3)])
+    model = SharpnessModel(network, measurement=(x, x))
+    model.compile(keras.optimizers.SGD(0.1), of_eight)
+    exact = WrittenOut(lambda w, b: of_eight(None, x @ w + b), network.get_weights())
+    assert model.sharpness().eigenvalue == pytest.approx(exact.sharpness(), rel=1e-3)
+
+
 @pytest.mark.parametrize("declared", [6, None], ids=["declared", "hidden"])
 def test_a_network_of_a_fixed_batch_size_is_checked_and_measured_with_all_examples(declared):
     rng = np.random.default_rng(0)

@@ -1,78 +1,68 @@
-"""Convolutional tokens, latent arrays, gates: more image classifiers."""
+"""Image classifiers of convolutions: from the first digits to capsules, small."""
 
 import keras
-import numpy as np
-from catalogue.architecture import Problem, architecture, binary_loss, images, labels, logits_loss, numbers, one_hot
-from catalogue.vision import StochasticDepth, embedded_patches, own, perceptron
+from catalogue.architecture import (
+    Problem,
+    architecture,
+    binary_loss,
+    images,
+    labels,
+    logits_loss,
+    numbers,
+    one_hot,
+    own,
+)
 from keras import layers, ops
 
 
-@own
-class SequencePooling(layers.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.attention = layers.Dense(1)
-
-    def call(self, x):
-        weights = ops.transpose(ops.softmax(self.attention(x), axis=1), (0, 2, 1))
-        return ops.squeeze(ops.matmul(weights, x), -2)
+@architecture()
+def mnist_convnet():
+    network = keras.Sequential(
+        [
+            keras.Input((14, 14, 1)),
+            layers.Conv2D(6, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    return Problem(network, images(14, 1), one_hot(10), "categorical_crossentropy")
 
 
 @architecture()
-def compact_convolutional_transformer():
+def small_xception_with_augmentation():
     inputs = keras.Input((16, 16, 3))
-    x = layers.Rescaling(scale=0.5)(inputs)
-    for width in (6, 12):
-        x = layers.Conv2D(width, 3, padding="valid", use_bias=False, activation="relu", kernel_initializer="he_normal")(
-            x
-        )
-        x = layers.MaxPooling2D(3, 2, padding="same")(layers.ZeroPadding2D(1)(x))
-    x = layers.Reshape((-1, 12))(x)
-    for rate in (0.0, 0.1):
-        x1 = layers.LayerNormalization(epsilon=1e-5)(x)
-        x2 = layers.Add()([StochasticDepth(rate)(layers.MultiHeadAttention(2, 12, dropout=0.1)(x1, x1)), x])
-        x = layers.Add()([StochasticDepth(rate)(perceptron(layers.LayerNormalization(epsilon=1e-5)(x2), (12, 12))), x2])
-    pooled = SequencePooling()(layers.LayerNormalization(epsilon=1e-5)(x))
-    smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
-    return Problem(keras.Model(inputs, layers.Dense(5)(pooled)), images(16), one_hot(5), smoothed)
-
-
-@own
-class Perceiver(keras.Model):
-    """A latent array that attends to patches, subclassed as in the example."""
-
-    def __init__(self, latents=6, width=8, **kwargs):
-        super().__init__(**kwargs)
-        self.latents, self.width = latents, width
-        self.patches = layers.Conv2D(width, 4, strides=4)
-        self.cross = layers.Attention(use_scale=True, dropout=0.1)
-        self.query, self.key_, self.value = (layers.Dense(width) for _ in range(3))
-        self.norm, self.norm_latent, self.norm_out = (layers.LayerNormalization(epsilon=1e-6) for _ in range(3))
-        self.transformer = layers.MultiHeadAttention(2, 4)
-        self.ffn = keras.Sequential([layers.Dense(8, activation="gelu"), layers.Dense(8)])
-        self.head = layers.Dense(5)
-
-    def build(self, input_shape):
-        self.latent_array = self.add_weight(shape=(self.latents, self.width), initializer="random_normal")
-
-    def call(self, inputs):
-        data = ops.reshape(self.patches(inputs), (ops.shape(inputs)[0], -1, self.width))
-        data = self.norm(data)
-        latent = ops.expand_dims(self.latent_array, 0)
-        for _ in range(2):  # the same weights at each turn
-            query = self.query(self.norm_latent(latent))
-            query = ops.broadcast_to(query, (ops.shape(data)[0], self.latents, self.width))
-            latent = self.ffn(self.norm_out(self.cross([query, self.value(data), self.key_(data)]) + latent)) + latent
-            latent = latent + self.transformer(latent, latent)
-        return self.head(ops.mean(latent, axis=1))
-
-    def get_config(self):
-        return super().get_config() | {"latents": self.latents, "width": self.width}
+    x = layers.RandomRotation(0.1)(layers.RandomFlip("horizontal")(inputs))
+    x = layers.Rescaling(1.0 / 2)(x)
+    x = layers.Activation("relu")(layers.BatchNormalization()(layers.Conv2D(8, 3, strides=2, padding="same")(x)))
+    before = x
+    for size in (12, 16):
+        for _ in range(2):
+            x = layers.SeparableConv2D(size, 3, padding="same")(layers.Activation("relu")(x))
+            x = layers.BatchNormalization()(x)
+        x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
+        before = x = layers.add([x, layers.Conv2D(size, 1, strides=2, padding="same")(before)])
+    x = layers.Activation("relu")(layers.BatchNormalization()(layers.SeparableConv2D(16, 3, padding="same")(x)))
+    outputs = layers.Dense(1)(layers.Dropout(0.25)(layers.GlobalAveragePooling2D()(x)))
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    return Problem(keras.Model(inputs, outputs), images(16), labels(2, 1), loss)
 
 
 @architecture()
-def perceiver():
-    return Problem(Perceiver(), images(12), labels(5), logits_loss())
+def conv_mixer():
+    def behind(x):
+        return layers.BatchNormalization()(layers.Activation("gelu")(x))
+
+    inputs = keras.Input((12, 12, 3))
+    x = behind(layers.Conv2D(12, 2, strides=2)(layers.Rescaling(scale=1.0 / 2)(inputs)))
+    for _ in range(2):
+        x = layers.Add()([behind(layers.DepthwiseConv2D(5, padding="same")(x)), x])
+        x = behind(layers.Conv2D(12, 1)(x))
+    outputs = layers.Dense(5, activation="softmax")(layers.GlobalAvgPool2D()(x))
+    return Problem(keras.Model(inputs, outputs), images(12), labels(5), "sparse_categorical_crossentropy")
 
 
 @own
@@ -113,58 +103,6 @@ def involutional_network():
     x = layers.ReLU()(Involution(3, reduction_ratio=1)(x))
     outputs = layers.Dense(5)(layers.Dense(8, activation="relu")(layers.Flatten()(x)))
     return Problem(keras.Model(inputs, outputs), images(12), labels(5), logits_loss())
-
-
-@own
-class LocalityAttention(layers.MultiHeadAttention):
-    """Attention with a learnt temperature and without its diagonal."""
-
-    def build(self, query_shape, value_shape, key_shape=None):
-        super().build(query_shape, value_shape, key_shape)
-        self.tau = self.add_weight(shape=(), initializer=keras.initializers.Constant(self._key_dim**0.5), name="tau")
-
-    def _compute_attention(self, query, key, value, attention_mask=None, training=None, *_):
-        scores = ops.einsum(self._dot_product_equation, ops.multiply(query, 1.0 / self.tau), key)
-        scores = self._masked_softmax(scores, attention_mask)
-        return ops.einsum(self._combine_equation, self._dropout_layer(scores, training=training), value), scores
-
-
-@architecture()
-def vit_for_small_datasets():
-    inputs = keras.Input((12, 12, 3))
-    shifted = [layers.ZeroPadding2D(((2, 0), (2, 0)))(layers.Cropping2D(((0, 2), (0, 2)))(inputs))]
-    shifted += [layers.ZeroPadding2D(((0, 2), (0, 2)))(layers.Cropping2D(((2, 0), (2, 0)))(inputs))]
-    patches = layers.Reshape((9, 144))(ops.image.extract_patches(layers.Concatenate()([inputs, *shifted]), 4))
-    x = layers.Dense(12)(layers.LayerNormalization(epsilon=1e-6)(patches))
-    mask = 1 - np.eye(9, dtype="int8")
-    for _ in range(2):
-        x1 = layers.LayerNormalization(epsilon=1e-6)(x)
-        x = layers.Add()([LocalityAttention(2, 6, dropout=0.1)(x1, x1, attention_mask=mask[None]), x])
-        x = layers.Add()([perceptron(layers.LayerNormalization(epsilon=1e-6)(x), (24, 12)), x])
-    outputs = layers.Dense(5)(layers.Flatten()(layers.LayerNormalization(epsilon=1e-6)(x)))
-    return Problem(keras.Model(inputs, outputs), images(12), labels(5), logits_loss())
-
-
-@architecture()
-def mobile_vit():
-    def convolved(x, filters, strides=1, size=3):
-        return layers.Conv2D(filters, size, strides=strides, padding="same", activation="swish")(x)
-
-    inputs = keras.Input((16, 16, 3))
-    x = convolved(layers.Rescaling(0.5)(inputs), 8, 2)
-    inverted = layers.Activation("swish")(layers.BatchNormalization()(layers.Conv2D(16, 1, use_bias=False)(x)))
-    inverted = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(inverted)
-    inverted = layers.Activation("swish")(layers.BatchNormalization()(inverted))
-    x = layers.Add()([x, layers.BatchNormalization()(layers.Conv2D(8, 1, use_bias=False)(inverted))])
-    local = convolved(convolved(x, 12), 12, size=1)
-    unfolded = layers.Reshape((4, 16, 12))(local)
-    normed = layers.LayerNormalization(epsilon=1e-6)(unfolded)
-    unfolded = layers.Add()([layers.MultiHeadAttention(2, 12, attention_axes=None)(normed, normed), unfolded])
-    hidden = layers.Dense(12, activation="swish")(layers.LayerNormalization(epsilon=1e-6)(unfolded))
-    folded = layers.Reshape((8, 8, 12))(layers.Add()([hidden, unfolded]))
-    fused = convolved(layers.Concatenate()([x, convolved(folded, 8, size=1)]), 12)
-    outputs = layers.Dense(5, activation="softmax")(layers.GlobalAvgPool2D()(fused))
-    return Problem(keras.Model(inputs, outputs), images(16), labels(5), "sparse_categorical_crossentropy")
 
 
 @architecture()
@@ -214,36 +152,6 @@ def big_transfer_group_norm_weight_standardisation():
         x = layers.Add()([x, StandardizedConv2D(8, 3, padding="same")(y)])
     return Problem(
         keras.Model(inputs, layers.Dense(5)(layers.GlobalMaxPooling2D()(x))), images(12), labels(5), logits_loss()
-    )
-
-
-@own
-class TokenLearner(layers.Layer):
-    def __init__(self, tokens, **kwargs):
-        super().__init__(**kwargs)
-        self.tokens = tokens
-        self.maps = [layers.Conv2D(tokens, 3, padding="same", activation="gelu", use_bias=False) for _ in range(2)]
-
-    def call(self, x):
-        maps = x
-        for layer in self.maps:
-            maps = layer(maps)
-        weights = ops.sigmoid(ops.reshape(maps, (-1, x.shape[1] * x.shape[2], self.tokens)))
-        return ops.einsum("bnt,bnc->btc", weights, ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3])))
-
-    def get_config(self):
-        return super().get_config() | {"tokens": self.tokens}
-
-
-@architecture()
-def token_learner():
-    inputs = keras.Input((12, 12, 3))
-    x = embedded_patches(inputs, 12, 3, 8)
-    x = layers.Reshape((4, 4, 8))(layers.LayerNormalization()(x))
-    x = TokenLearner(3)(x)
-    x = x + layers.MultiHeadAttention(2, 4)(layers.LayerNormalization()(x), layers.LayerNormalization()(x))
-    return Problem(
-        keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling1D()(x))), images(12), labels(5), logits_loss()
     )
 
 
