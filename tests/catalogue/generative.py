@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from catalogue.architecture import Problem, architecture, images, labels, numbers, own
 from catalogue.text import TransformerBlock
+from catalogue.vision_patches import Positions
 from keras import layers, ops
 
 
@@ -210,7 +211,7 @@ def pixel_cnn():
 def masked_autoencoder_for_images():
     tokens, hidden = keras.Input((9, 12)), keras.Input((9, 1))
     x = layers.Dense(8)(tokens) * (1 - hidden)
-    x = TransformerBlock(8, 2, 16)(x + layers.Embedding(9, 8)(ops.arange(9)))
+    x = TransformerBlock(8, 2, 16)(Positions()(x))
     x = TransformerBlock(8, 2, 16)(layers.Dense(8)(x))
     gone = np.random.default_rng(2).random((6, 9, 1)) < 0.6
     patches = numbers(6, 9, 12)

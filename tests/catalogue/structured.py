@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from catalogue.architecture import Problem, architecture, binary_loss, labels, numbers, own
+from catalogue.vision_patches import Positions
 from keras import layers, ops
 
 
@@ -105,7 +106,7 @@ def gated_residual_and_variable_selection_networks():
 def tab_transformer():
     inputs, data = mixed_columns()
     columns = [layers.Embedding(5, 6)(inputs[name]) for name in ("city", "job")]
-    x = layers.Concatenate(axis=1)(columns) + layers.Embedding(2, 6)(ops.arange(2))
+    x = Positions()(layers.Concatenate(axis=1)(columns))
     for _ in range(2):
         x = layers.Add()([layers.MultiHeadAttention(2, 6, dropout=0.2)(x, x), x])
         x = layers.LayerNormalization(epsilon=1e-6)(x)
@@ -205,7 +206,7 @@ def behaviour_sequence_transformer_for_ratings():
     movies, target = keras.Input((4,), dtype="int32"), keras.Input((1,), dtype="int32")
     ratings, user = keras.Input((4,)), keras.Input((1,), dtype="int32")
     embed = layers.Embedding(12, 6)
-    x = (embed(movies) + layers.Embedding(4, 6)(ops.arange(4))) * ops.expand_dims(ratings, -1)
+    x = Positions()(embed(movies)) * ops.expand_dims(ratings, -1)
     x = layers.Concatenate(axis=1)([x, embed(target)])
     attention = layers.Dropout(0.1)(layers.MultiHeadAttention(3, 6, dropout=0.1)(x, x))
     x1 = layers.LayerNormalization()(layers.Add()([x, attention]))

@@ -2,7 +2,7 @@
 
 import keras
 from catalogue.architecture import Problem, architecture, binary_loss, labels, logits_loss, own
-from catalogue.vision_patches import FNetLayer
+from catalogue.vision_patches import FNetLayer, Positions
 from keras import layers, ops
 
 
@@ -253,7 +253,7 @@ class MaskedLanguageModel(keras.Model):
 @architecture()
 def masked_language_model_with_its_own_loss():
     inputs = keras.Input((8,), dtype="int64")
-    x = layers.Embedding(30, 8)(inputs) + layers.Embedding(8, 8)(ops.arange(8))
+    x = Positions()(layers.Embedding(30, 8)(inputs))
     attention = layers.Dropout(0.1)(layers.MultiHeadAttention(2, 4, name="attention")(x, x, x))
     x = layers.LayerNormalization(epsilon=1e-6)(x + attention)
     ffn = keras.Sequential([layers.Dense(16, activation="relu"), layers.Dense(8)])(x)

@@ -21,6 +21,17 @@ class Patches(layers.Layer):
 
 
 @own
+class Positions(layers.Layer):
+    """Adds what is learnt of each place."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=shape[1:], initializer="random_normal", name="table")
+
+    def call(self, x):
+        return x + self.table
+
+
+@own
 class PatchEncoder(layers.Layer):
     def __init__(self, num_patches, projection_dim, **kwargs):
         super().__init__(**kwargs)
