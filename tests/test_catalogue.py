@@ -14,8 +14,8 @@ from catalogue.measuring import Jax, has_jax, measured, measurement_of, names, w
 
 from sharpness_phases import SharpnessCallback, recommend_learning_rate
 
-FAST = ["mixture_density_network", "deep_sets", "factorization_machine", "collaborative_filtering"]
-"""Of different kinds, and measured with their oracle in about a second each."""
+FAST = ["mixture_density_network", "deep_sets", "collaborative_filtering"]
+"""Of different kinds, and measured with their oracle in a few seconds each."""
 
 IN_JAX = ["captcha_reader_with_ctc", "three_dimensional_cnn", "swin_transformer", "real_nvp_flow"]
 """Some, as XLA takes half a minute for each: those that TensorFlow cannot compute in float64, and others beside."""

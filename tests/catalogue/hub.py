@@ -8,6 +8,8 @@ from keras import layers
 
 hub = keras_hub.models
 
+# Those whose normalisation by the root mean square casts to float32 have no differences in float64.
+
 DECODER = {"vocabulary_size": 24, "num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16}
 HEADS = {"num_query_heads": 2, "num_key_value_heads": 1}
 
@@ -51,12 +53,12 @@ def hub_gpt2():
     return tied(hub.GPT2Backbone(**DECODER, num_heads=2, max_sequence_length=8))
 
 
-@architecture()
+@architecture(in_double=False)
 def hub_llama():
     return tied(hub.LlamaBackbone(**DECODER, **HEADS, tie_word_embeddings=True))
 
 
-@architecture()
+@architecture(in_double=False)
 def hub_gemma():
     capped = {"attention_logit_soft_cap": 50.0, "use_post_ffw_norm": True, "use_post_attention_norm": True}
     return tied(hub.GemmaBackbone(**DECODER, **HEADS, head_dim=4, **capped))
@@ -75,22 +77,22 @@ def hub_resnet():
     return classified(backbone, images(32))
 
 
-@architecture()
+@architecture(in_double=False)
 def hub_mistral():
     return tied(hub.MistralBackbone(**DECODER, **HEADS, sliding_window=4))
 
 
-@architecture()
+@architecture(in_double=False)
 def hub_mixtral():
     return next_tokens(hub.MixtralBackbone(**DECODER, **HEADS, num_experts=3, top_k=2, sliding_window=4))
 
 
-@architecture()
+@architecture(in_double=False)
 def hub_qwen():
     return tied(hub.QwenBackbone(**DECODER, **HEADS))
 
 
-@architecture()
+@architecture(in_double=False)
 def hub_phi3():
     return next_tokens(hub.Phi3Backbone(**DECODER, **HEADS, max_sequence_length=8, pretraining_sequence_length=8))
 
@@ -155,7 +157,7 @@ def hub_bart():
     return Problem(keras.Model(backbone.input, outputs), data, labels(24, 8, seed=3), logits_loss())
 
 
-@architecture()
+@architecture(in_double=False)
 def hub_t5():
     backbone = hub.T5Backbone(**DECODER, num_heads=2)
     found = backbone(backbone.input)["decoder_sequence_output"]
