@@ -28,11 +28,17 @@ PREPARED = Path(__file__).parents[2] / "shared" / "data" / "tfds"
 
 
 @pytest.fixture
-def prepared_data() -> str:
+def prepared_if_any() -> str | None:
+    """Folder of prepared TensorFlow Datasets, if there is one."""
+    return str(PREPARED) if PREPARED.is_dir() else None
+
+
+@pytest.fixture
+def prepared_data(prepared_if_any) -> str:
     """Folder of prepared TensorFlow Datasets; the test is skipped where it is absent."""
-    if not PREPARED.is_dir():
+    if prepared_if_any is None:
         pytest.skip(f"the prepared image sets are not at {PREPARED}")
-    return str(PREPARED)
+    return prepared_if_any
 
 
 @pytest.fixture(scope="module")

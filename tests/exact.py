@@ -6,6 +6,8 @@ Neither Keras nor the project takes part, and no second derivative of TensorFlow
 import numpy as np
 import tensorflow as tf
 
+from sharpness_phases.training.tracing import traced
+
 STEP = 1e-5
 """Of central differences, absolute: for smooth losses of weights near 1, right to 1e-9."""
 
@@ -14,8 +16,8 @@ class WrittenOut:
     """A loss `loss(*weights)` of weights in Keras' order, all in float64, at given weights."""
 
     def __init__(self, loss, weights):
-        self._loss = tf.function(loss)
-        self._gradient = tf.function(self._gradient_at)
+        self._loss = traced(loss)
+        self._gradient = traced(self._gradient_at)
         self._weights = [np.asarray(weight, np.float64) for weight in weights]
         self.size = sum(weight.size for weight in self._weights)
 

@@ -21,11 +21,16 @@ def operator_of(network, loss, x, y, chunk_size=None):
 
 def dense_hessian(operator, rows=None):
     """The Hessian, or some rows of it, from TensorFlow's `jacobian` of the gradient: another path than ours."""
-    with tf.GradientTape(persistent=True) as tape:
-        gradient = operator.linearize().gradient
-        flat = gradient if rows is None else tf.gather(gradient, rows)
-    blocks = tape.jacobian(flat, operator.variables, experimental_use_pfor=False)
-    return np.concatenate([block.numpy().reshape(len(flat), -1) for block in blocks], axis=1)
+
+    @tf.function(autograph=False)
+    def jacobian():
+        with tf.GradientTape(persistent=True) as tape:
+            gradient = operator.linearize().gradient
+            flat = gradient if rows is None else tf.gather(gradient, rows)
+        return tape.jacobian(flat, operator.variables, experimental_use_pfor=False)
+
+    blocks = [block.numpy() for block in jacobian()]
+    return np.concatenate([block.reshape(len(block), -1) for block in blocks], axis=1)
 
 
 def matvec_of(matrix):

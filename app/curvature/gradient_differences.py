@@ -101,7 +101,7 @@ class DifferenceOperator(HessianOperator):
         def traced(*arrays: tf.Tensor) -> tuple[Scalar, Vector, Scalar]:
             return self._first_derivatives(*_packed(structure, arrays))
 
-        self._traced = tf.function(traced)
+        self._traced = tf.function(traced, autograph=False)
         self._moved = [tf.Variable(variable, trainable=False) for variable in self.variables]
 
     def linearize(self) -> Linearization:

@@ -271,8 +271,7 @@ class NextStep:
         model = self._model
         if model.run_eagerly:
             return function
-        # No autograph, as in Keras' own training step: it would wrap errors, also those of `_NO_PRODUCT`.
-        return traced(function, jit_compile=bool(model.jit_compile), autograph=False)
+        return traced(function, jit_compile=bool(model.jit_compile))
 
     def _variables(self) -> list[tf.Variable]:
         return [raw(weight) for weight in self._model.trainable_variables]

@@ -134,7 +134,7 @@ def counted_flops(function: Callable[..., tf.Tensor], *specs: tf.TensorSpec) -> 
     Returns:
         The number of operations.
     """
-    graph = tf.function(function).get_concrete_function(*specs).graph
+    graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
     return float(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)
 

@@ -39,7 +39,7 @@ def traced(kind, settings, compiled, overlaps):
     def solve_of(matrix, start, threshold):
         return solver.solve(lambda v: tf.linalg.matvec(matrix, v), start, aim._replace(threshold=threshold))
 
-    return tf.function(solve_of, jit_compile=compiled)
+    return tf.function(solve_of, jit_compile=compiled, autograph=False)
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "XLA"])
@@ -91,7 +91,7 @@ def test_the_sharpness_of_a_network_agrees_with_its_dense_hessian(solver, loss, 
     if negative:
         assert values[0] < -1.5 * values[-1]
     at = operator.linearize()
-    result = tf.function(SOLVERS[solver].solve)(at.matvec, at.gradient + 0.01).to_python()
+    result = tf.function(SOLVERS[solver].solve, autograph=False)(at.matvec, at.gradient + 0.01).to_python()
     assert result.eigenvalue == pytest.approx(values[-1], rel=1e-3)
 
 
@@ -185,7 +185,9 @@ def test_a_random_start_misses_the_relative_error_that_was_asked_for_as_rarely_a
     matrix = symmetric(np.concatenate([[1.0, second], np.linspace(-0.9, second, 40)])).astype(np.float32)
     starts, overlap = RandomStarts(len(matrix), tf.float32, seed=0), least_overlap(len(matrix), failure=0.2)
     solver, matvec = Lanczos(tolerance=1e-3), matvec_of(matrix)
-    solve_from = tf.function(lambda index: solver.solve(matvec, starts[index], Aim(least_overlap=overlap)))
+    solve_from = tf.function(
+        lambda index: solver.solve(matvec, starts[index], Aim(least_overlap=overlap)), autograph=False
+    )
     results = [solve_from(tf.constant(index)).to_python() for index in range(len(matrix) - 1)]
     assert all(result.converged for result in results)
     assert np.mean([abs(result.eigenvalue - 1.0) > 1e-3 for result in results]) <= 0.2
@@ -234,7 +236,9 @@ def test_a_restart_forgets_nothing_of_what_was_proved():
 @cache
 def of_diagonal(tolerance):
     """Lanczos iteration as a function of a matrix's diagonal and the start."""
-    return tf.function(lambda values, start: Lanczos(tolerance=tolerance).solve(lambda v: values * v, start))
+    return tf.function(
+        lambda values, start: Lanczos(tolerance=tolerance).solve(lambda v: values * v, start), autograph=False
+    )
 
 
 @pytest.mark.parametrize("tolerance", [4e-4, 1e-5], ids=["recurrence alone", "reorthogonalised"])

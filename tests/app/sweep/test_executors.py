@@ -119,7 +119,10 @@ def test_a_network_without_positive_curvature_is_a_users_error(tmp_path):
 
 
 @pytest.mark.slow
-def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, figure):
+@pytest.mark.parametrize(
+    ("widths", "examples"), [([16], 128), pytest.param([32, 64], 512, marks=pytest.mark.long)], ids=["small", "large"]
+)
+def test_adaptive_finds_the_constants_of_the_exhaustive_grid(widths, examples, tmp_path, figure):
     """Real images, both losses; `disagreements` are counted in grid steps and printed."""
     steps = []
     for loss in ("mse", "xent"):
@@ -129,16 +132,16 @@ def test_adaptive_finds_the_constants_of_the_exhaustive_grid(tmp_path, figure):
             options = (
                 f"loss={loss}",
                 f"sweep.search={search}",
-                "sweep.widths=[32,64]",
+                f"sweep.widths={widths}",
                 "sweep.seeds=2",
-                "sharpness.examples=512",
+                f"sharpness.examples={examples}",
             )
             config = load_config("quickstart", options)
             store = RunStore(folder, writable=True)
             list(build_executor(config).run(config, cells(config), store))
             tables[search] = constants(config, store)
         a, e = tables["adaptive"], tables["exhaustive"]
-        assert a["width"].tolist() == e["width"].tolist() == [32, 32, 64, 64]
+        assert a["width"].tolist() == e["width"].tolist() == sorted(2 * widths)
         for name in ("c_loss", "c_sharp", "c_max"):
             same_side = a[f"{name}_censored"] == e[f"{name}_censored"]
             apart = np.abs(np.log2(a[name] / e[name]) / 0.1).round().fillna(0)

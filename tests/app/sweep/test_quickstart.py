@@ -11,6 +11,7 @@ from sharpness_phases.data.preprocessing import batch_indices
 from sharpness_phases.experiment import Experiment
 from sharpness_phases.runs.spec import cells
 from sharpness_phases.sweep.simulator import Simulator
+from sharpness_phases.training.tracing import traced
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,7 @@ def test_measurements_along_runs_take_at_most_16_products_on_average_and_are_goo
         model = simulator.model(cell)
         weights, operator = model.network.get_weights(), model.tracker.operator
         noise = 0.01 * tf.math.l2_normalize(tf.random.stateless_normal([operator.size], [1, 1]))
-        exact = tf.function(lambda v, of=operator, w=noise: solver.solve(of.linearize().matvec, v + w).eigenvalue)
+        exact = traced(lambda v, of=operator, w=noise: solver.solve(of.linearize().matvec, v + w).eigenvalue)
         for c in (1, 2, 4, 8):
             model.network.set_weights(weights)
             model.optimizer.learning_rate = c / model.sharpness().eigenvalue

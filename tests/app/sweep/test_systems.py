@@ -33,6 +33,7 @@ NETWORKS = {
 FAST = ("fcn",)
 FAMILIES_TO_RUN = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 OF_IMAGES = [name for name in NETWORKS if not FAMILIES[name].tokens]
+ANOTHER_SET = {"mse": "cifar10", "xent": "fashion_mnist"}
 TOKENS = ["data.dataset=shakespeare", "data.context_length=8"]
 UV = ["data={dataset: one_point}", "training.batch_size=1", "sharpness.examples=1"]
 
@@ -53,15 +54,19 @@ def test_every_family_is_tried():
 
 @pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("family", FAMILIES_TO_RUN)
-def test_every_family_runs_with_every_loss(family, loss, tmp_path):
-    table = run(tmp_path, family, f"loss={loss}").critical_constants()
+def test_every_family_runs_with_every_loss(family, loss, tmp_path, prepared_if_any):
+    """The images are of another set with another loss, where the prepared ones are at hand."""
+    options = [f"loss={loss}"]
+    if prepared_if_any and family in OF_IMAGES and family not in FAST:
+        options += [f"data.dataset={ANOTHER_SET[loss]}", f"data.data_dir={prepared_if_any}"]
+    table = run(tmp_path, family, *options).critical_constants()
     assert len(table) == 1
     assert table["lambda_0"].iloc[0] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "cifar10"])
-@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.long)])
+@pytest.mark.parametrize("loss", ["mse", "xent"])
 @pytest.mark.parametrize("family", OF_IMAGES)
 def test_every_family_runs_on_every_prepared_data_set(family, loss, dataset, tmp_path, prepared_data):
     options = (f"loss={loss}", f"data.dataset={dataset}", f"data.data_dir={prepared_data}")
@@ -77,9 +82,14 @@ SUMS = "data={dataset: modular_addition, modulus: 11, train_examples: 64}"
     [
         (SUMS,),
         ("model={family: transformer, parameterization: mup, norm_position: post}", "loss=xent"),
-        ("model={family: transformer, normalization: none, heads: 2}", "training.momentum=0.9"),
-        ("model={family: transformer, normalization: rms, output_layer: zero}", "sharpness.chunk_size=4"),
-        ("model={family: transformer, subtract_initial: true}",),
+        *(
+            pytest.param(variant, marks=pytest.mark.long)
+            for variant in (
+                ("model={family: transformer, normalization: none, heads: 2}", "training.momentum=0.9"),
+                ("model={family: transformer, normalization: rms, output_layer: zero}", "sharpness.chunk_size=4"),
+                ("model={family: transformer, subtract_initial: true}",),
+            )
+        ),
     ],
 )
 def test_a_transformer_runs_in_every_variant_and_on_sums(overrides, tmp_path):
@@ -133,9 +143,10 @@ def test_every_variant_of_the_output_and_parameterization_runs(override, tmp_pat
 @pytest.mark.parametrize(
     ("family", "normalization"),
     [
-        *(("fcn", name) for name in ("layer", "batch", "group", "rms")),
-        ("resnet", "batch"),
-        *(pytest.param("resnet", name, marks=pytest.mark.long) for name in ("layer", "group", "rms")),
+        ("fcn", "batch"),
+        ("fcn", "layer"),
+        *(pytest.param("fcn", name, marks=pytest.mark.long) for name in ("group", "rms")),
+        *(pytest.param("resnet", name, marks=pytest.mark.long) for name in ("batch", "layer", "group", "rms")),
     ],
 )
 def test_a_normalized_network_runs(family, normalization, tmp_path):

@@ -9,6 +9,7 @@ from sharpness_phases import HalfMeanSquaredError, Lanczos, SharpnessModel
 from sharpness_phases.data.preprocessing import prepare
 from sharpness_phases.models.layers import LayerNorm
 from sharpness_phases.training.objective import Objective
+from sharpness_phases.training.tracing import traced
 
 layers = keras.layers
 
@@ -32,7 +33,7 @@ def double_policy():
 
 def products(network, x, y, vector):
     operator = Objective(network, HalfMeanSquaredError(dtype="float64")).hessian(x, y)
-    return tf.function(lambda v: operator.linearize().matvec(v))(tf.constant(vector)).numpy()
+    return traced(lambda v: operator.linearize().matvec(v))(tf.constant(vector)).numpy()
 
 
 def differences(network, x, y, vector, step=1e-5):
@@ -43,7 +44,7 @@ def differences(network, x, y, vector, step=1e-5):
     parts = [part.reshape(weight.shape) for part, weight in zip(np.split(vector, ends), weights, strict=True)]
     moving = [(variable, variable.numpy()) for variable in network.non_trainable_variables]
 
-    @tf.function
+    @traced
     def gradient():
         with tf.GradientTape() as tape:
             value = loss(y, network(x, training=True))

@@ -7,6 +7,7 @@ from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.power import PowerIteration
 from sharpness_phases.models import FCN
 from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.training.tracing import traced
 from sharpness_phases.training.tracker import SharpnessTracker, sample_size
 
 
@@ -27,7 +28,7 @@ class Problem:
             compiled=compiled,
             **settings,
         )
-        self.measure = tf.function(self.tracker.measure)
+        self.measure = traced(self.tracker.measure)
 
     def loss_and_report(self, x, y):
         loss = self.keras_loss(y, self.network(x, training=False))
