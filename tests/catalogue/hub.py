@@ -72,7 +72,7 @@ def hub_vit():
 
 @architecture()
 def hub_resnet():
-    stacks = {"stackwise_num_filters": [4, 8], "stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2]}
+    stacks = {"stackwise_num_filters": [64, 64], "stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2]}
     backbone = hub.ResNetBackbone([4], [7], **stacks, block_type="bottleneck_block", image_shape=(32, 32, 3))
     return classified(backbone, images(32))
 
