@@ -38,7 +38,7 @@ def measure(name: str, jax) -> dict[str, object]:
     return row
 
 
-def table(rows: dict[str, dict]) -> str:
+def table(rows: dict[str, dict], missing: int) -> str:
     """The results in Markdown."""
     lines = ["| architecture | weights | sharpness | oracle | relative error | of | seconds |"]
     lines.append("| --- | ---: | ---: | ---: | ---: | --- | ---: |")
@@ -52,14 +52,16 @@ def table(rows: dict[str, dict]) -> str:
     refused = [f"- `{name}`: {row['refusal']}" for name, row in rows.items() if row["refusal"]]
     right = sum(abs(row["sharpness"] / row["oracle"] - 1) < 1e-3 for row in rows.values() if row["oracle"])
     count = f"Of {len(rows)}, {right} are measured within 1e-3 of the oracle, and {len(refused)} refused in words:"
+    if missing:
+        count = f"{missing} more have not been measured here.\n\n{count}"
     return "\n\n".join([count, "\n".join(refused), "\n".join(lines)])
 
 
-def write(rows: dict[str, dict]) -> None:
+def write(rows: dict[str, dict], missing: int) -> None:
     """Put the table between its two marks in the page."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(rows, missing)}\n\n{END}{after}")
 
 
 def main(arguments: list[str]) -> None:
@@ -82,7 +84,7 @@ def main(arguments: list[str]) -> None:
             print(
                 name, *(f"{key}={rows[name][key]}" for key in ("sharpness", "oracle", "seconds", "refusal")), flush=True
             )
-    write({name: rows[name] for name in ARCHITECTURES if name in rows})
+    write({name: rows[name] for name in ARCHITECTURES if name in rows}, sum(name not in rows for name in ARCHITECTURES))
 
 
 if __name__ == "__main__":

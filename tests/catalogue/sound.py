@@ -87,6 +87,9 @@ class StateSpace(layers.Layer):
         for layer in (self.step, self.gate, self.out):
             layer.build(shape)
 
+    def compute_output_shape(self, shape):
+        return shape
+
     def call(self, x):
         step = self.step(x)
         decay, driven = ops.exp(-step * ops.exp(self.log_a)), step * x
