@@ -47,7 +47,8 @@ def table(rows: dict[str, dict], missing: int) -> str:
             lines.append(f"| {name} | {row['weights']:,} | refused | | | | |")
             continue
         error = abs(row["sharpness"] / row["oracle"] - 1) if row["oracle"] else float("nan")
-        numbers = f"{row['sharpness']:.6g} | {row['oracle']:.6g} | {error:.0e} | {row['of']} | {row['seconds']:.0f}"
+        seconds = "" if row["seconds"] != row["seconds"] else f"{row['seconds']:.0f}"
+        numbers = f"{row['sharpness']:.6g} | {row['oracle']:.6g} | {_small(error)} | {row['of']} | {seconds}"
         lines.append(f"| {name} | {row['weights']:,} | {numbers} |")
     refused = [f"- `{name}`: {row['refusal']}" for name, row in rows.items() if row["refusal"]]
     right = sum(abs(row["sharpness"] / row["oracle"] - 1) < 1e-3 for row in rows.values() if row["oracle"])
@@ -55,6 +56,10 @@ def table(rows: dict[str, dict], missing: int) -> str:
     if missing:
         count = f"{missing} more have not been measured here.\n\n{count}"
     return "\n\n".join([count, "\n".join(refused), "\n".join(lines)])
+
+
+def _small(error: float) -> str:
+    return f"{error:.0e}" if error >= 1e-6 else "below 1e-6"
 
 
 def write(rows: dict[str, dict], missing: int) -> None:
