@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from sharpness_phases.curvature.examples import Nested, count_of, take
 from sharpness_phases.curvature.gradient_differences import Products
@@ -12,6 +13,51 @@ from sharpness_phases.training.objective import Objective
 from sharpness_phases.training.precision import require_digits
 from sharpness_phases.training.right_derivatives import BatchNorm
 from sharpness_phases.training.second_derivatives import CHECKED_EXAMPLES, check_second_derivatives
+
+
+def require_outputs(network: keras.Model) -> None:
+    """Refuse a network that only its own training step can compute.
+
+    Args:
+        network: Any Keras model, perhaps not built.
+
+    Raises:
+        ValueError: If it has no `call`.
+    """
+    if type(network).call is keras.Model.call:
+        raise ValueError(
+            f"{type(network).__name__} has no `call`, so that there are no outputs to compute a loss of. Let "
+            "`call(inputs)` return what the loss needs and compute it in `compute_loss(x, y, y_pred, sample_weight, "
+            "training)`; or measure the part of it that is trained, as a model of its own."
+        )
+
+
+def require_a_loss(network: keras.Model, wrapper: keras.Model) -> None:
+    """Refuse a network of which nothing says what its loss is.
+
+    Args:
+        network: A Keras model that was called.
+        wrapper: The compiled model that computes the loss: by its own, or without one as the network does.
+
+    Raises:
+        ValueError: If neither is compiled with a loss or computes one in `compute_loss`, and no layer adds one.
+    """
+    if wrapper.loss is not None or network.losses or computes_its_loss(network):
+        return
+    kind = type(network).__name__
+    if type(network).train_step is not keras.Model.train_step:
+        raise ValueError(
+            f"Nothing says which loss to measure: {kind} computes its own inside of `train_step`, where it cannot be "
+            "found. Compute it in `compute_loss(x, y, y_pred, sample_weight, training)` and call that in `train_step`, "
+            "or give `loss=` to `compile`."
+        )
+    raise ValueError(f"Nothing says which loss to measure: {kind} has none. Give `loss=` to `compile`.")
+
+
+def computes_its_loss(network: keras.Model) -> bool:
+    """Whether a network is compiled with a loss, or has a `compute_loss` of its own."""
+    compiled = network.compiled and network.loss is not None
+    return bool(compiled or type(network).compute_loss is not keras.Model.compute_loss)
 
 
 def require_measurable(
@@ -56,8 +102,31 @@ def verified(
     Returns:
         Whether all was found right; False where noise of rounding hid the answer.
     """
-    require_no_noise(network, lambda: objective.outputs(take(x, slice(CHECKED_EXAMPLES))))
+    x, y = few_examples(network, objective, x, y)
+    require_no_noise(network, lambda: objective.outputs(x))
     return products == "differences" or check_second_derivatives(network, objective, x, y, batch_norm)
+
+
+def few_examples(network: keras.Model, objective: Objective, x: Nested, y: Nested) -> tuple[Nested, Nested]:
+    """The first few examples; or all, where the network or its loss takes none but that number.
+
+    Args:
+        network: A Keras model that is built.
+        objective: Its loss.
+        x: Inputs, shape (B, ...), one tensor or nested ones.
+        y: Targets, likewise, perhaps with weights.
+
+    Returns:
+        The inputs and targets of `CHECKED_EXAMPLES`, or those given.
+    """
+    few = take(x, slice(CHECKED_EXAMPLES)), take(y, slice(CHECKED_EXAMPLES))
+    if any(each.shape[0] is not None for each in getattr(network, "inputs", None) or []):
+        return x, y
+    try:
+        objective.loss(*few)
+    except (ValueError, tf.errors.InvalidArgumentError):  # such as a loss that tells apart as many as there are
+        return x, y
+    return few
 
 
 def _require_own_attention(network: keras.Model) -> None:

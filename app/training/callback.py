@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from typing import Any, NamedTuple
@@ -63,6 +64,9 @@ class SharpnessCallback(keras.callbacks.Callback):
     `sharpness/at_floor`, too (`Measured`). Where the edge is not known none is logged, and a warning says so once. The
     history of `fit` holds the logs, and callbacks later in the list see them: put this one before `TensorBoard` or
     `CSVLogger`.
+
+    Of a model with a `train_step` of its own the loss is that of its `compute_loss`; a warning says so where the step
+    does not call that.
 
     Args:
         measurement: What to measure on: (x, y) or (x, y, sample_weight) of arrays (M, ...), nested as the model takes
@@ -137,6 +141,12 @@ class SharpnessCallback(keras.callbacks.Callback):
         # A wrapper of its own, and new for every `fit`: the model may have been compiled anew.
         self._measuring = SharpnessModel(self.model, every=0, **self._settings)
         self._measuring.compile(optimizer=self.model.optimizer, jit_compile=bool(self.model.jit_compile))
+        if _may_train_another_loss(self.model):
+            logger.warning(
+                "%s has a `train_step` of its own that does not call `compute_loss`: the sharpness is that of "
+                "`compute_loss`, by default the loss given to `compile`, whatever the step descends.",
+                type(self.model).__name__,
+            )
         self._measure()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -181,6 +191,12 @@ class SharpnessCallback(keras.callbacks.Callback):
             return found
         words = f"H is measured, and {type(self.model.optimizer).__name__} has an edge of {found.operator}"
         return StabilityEdge(None, None, words)
+
+
+def _may_train_another_loss(model: keras.Model) -> bool:
+    """Whether a model's training step names no function by which the loss that is measured could reach it."""
+    code = getattr(inspect.unwrap(type(model).train_step), "__code__", None)
+    return code is not None and not {"compute_loss", "_compute_loss", "train_step"} & set(code.co_names)
 
 
 def _logged(measured: Measured) -> Logs:

@@ -119,6 +119,8 @@ def _labels(loss: LossOf, outputs: Callable[[Nested], Nested], x: Nested, y: Nes
         tf.nest.assert_same_structure(targets, scores)
     except (ValueError, TypeError):
         return
+    if None in tf.nest.flatten(targets):
+        return
     for (name, labels), of_one in zip(_named("targets", targets), tf.nest.flatten(scores), strict=True):
         classes = int(of_one.shape[-1]) if len(of_one.shape) > 1 else 0
         if classes < 2 or labels.dtype == tf.string or not _are_labels(labels, of_one):

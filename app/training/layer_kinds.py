@@ -145,8 +145,8 @@ def kind_of(layer: keras.layers.Layer) -> str | None:
             config = {key: value for key, value in layer.get_config().items() if key != "name"}
         shapes = None if type(layer).__module__.startswith("keras.") else layer.get_build_config()
         return json.dumps([config, shapes], sort_keys=True)
-    except (TypeError, ValueError, NotImplementedError):
-        return None  # a layer of the user's, with arguments that are no plain values
+    except Exception:  # what a layer of the user's tells of itself may raise anything, or hold what is no plain value
+        return None
 
 
 def in_double_precision(config: Config) -> Config:

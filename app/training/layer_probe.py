@@ -28,6 +28,10 @@ _NOISE = 0.1
 black pixels or of biases, and no gradient vanishes because weights are at their first values."""
 
 
+_CONSTANT = Comparison(0.0, None, agrees=True)
+"""Of a layer through which no derivative flows: it takes or gives no real numbers, and has no weights."""
+
+
 def probe(call: LayerCall, batch_norm: BatchNorm) -> Comparison:
     """Compare a product of a layer's Hessian with differences, with a smooth function in place of each kinked one.
 
@@ -106,6 +110,9 @@ def _compare(
     """The comparison for the Hessian of S by all real inputs and trained weights."""
     flat = tf.nest.flatten((arguments, keywords))
     inputs = {i: tf.Variable(value) for i, value in enumerate(flat) if tf.is_tensor(value) and value.dtype.is_floating}
+    variables = [*inputs.values(), *(v.value for v in layer.trainable_variables)]
+    if not variables:
+        return _CONSTANT  # such as the embedding of the time by sines
     rng = np.random.default_rng(2)
 
     def outputs() -> tf.Tensor:
@@ -114,16 +121,17 @@ def _compare(
         with measured(batch_norm), without_kinks():
             found = tf.nest.flatten(layer(*arguments_now, **keywords_now))
         real = [tf.reshape(each, [-1]) for each in found if tf.is_tensor(each) and each.dtype.is_floating]
-        return tf.concat(real, axis=0)
+        return tf.concat(real or [tf.zeros([0], tf.as_dtype(variables[0].dtype))], axis=0)
 
     before = outputs()
+    if not before.shape[0]:
+        return _CONSTANT  # such as the numbers of the nearest neighbours
     size = tf.constant(_size(before.numpy()) or 1.0, before.dtype)
     weights = tf.constant(rng.standard_normal(before.shape), before.dtype)
 
     def scalar(x: tf.Tensor, y: tf.Tensor) -> Scalar:
         return tf.reduce_sum(weights * tf.sin(outputs() / size))
 
-    variables = [*inputs.values(), *(v.value for v in layer.trainable_variables)]
     nothing = tf.zeros([1], before.dtype)
     return compare_products(HessianOperator(scalar, variables, nothing, nothing), variables)
 

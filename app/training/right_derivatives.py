@@ -1,9 +1,10 @@
 """Operations whose second derivatives TensorFlow computes wrongly or not at all, written so that they are right.
 
 `tf.nn.moments`, from which Keras' normalisation layers take mean and variance, stops a gradient that only first-order
-derivatives may drop; the gradient of bilinear resizing is treated as a constant; softsign and the other ways to resize
-have gradients without a gradient. The substitutes have the same values and first derivatives. They stand in only while
-this project computes a loss (`measured`), and in the thread that does; what was traced before is traced anew.
+derivatives may drop; the gradient of bilinear resizing is treated as a constant; softsign, the other ways to resize,
+local response normalisation, pooling that tells where the maxima are and the CTC loss have gradients without a
+gradient. The substitutes have the same values and first derivatives. They stand in only while this project computes a
+loss (`measured`), and in the thread that does; what was traced before is traced anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.ops import gen_image_ops, nn_impl
 
+from sharpness_phases.training.right_ctc import right_ctc_loss, right_ctc_loss_of_version_1
 from sharpness_phases.training.substitution import AnyFunction, Substitution, substituted
 
 BatchNorm: TypeAlias = Literal["batch", "inference"]
@@ -32,6 +34,7 @@ _batch_normalization = keras.layers.BatchNormalization.call
 _NEAREST = "resize_nearest_neighbor"
 _resize = {name: getattr(gen_image_ops, name) for name in (_NEAREST, "resize_bilinear", "resize_bicubic")}
 _scale = gen_image_ops.scale_and_translate
+_max_pool_with_argmax = tf.nn.max_pool_with_argmax
 
 
 def require_batch_norm(value: str) -> BatchNorm:
@@ -182,6 +185,45 @@ def _right_scale(
     return _linear(lambda x: _scale(x, size, scale, translation, kernel_type, antialias, name), adjoint)(images)
 
 
+def _right_local_response_normalization(
+    input: tf.Tensor,
+    depth_radius: int = 5,
+    bias: float = 1.0,
+    alpha: float = 1.0,
+    beta: float = 0.5,
+    name: str | None = None,
+) -> tf.Tensor:
+    """Values x / (bias + alpha s)^beta, with s the sum of squares over channels at most `depth_radius` apart."""
+    x = tf.convert_to_tensor(input)
+    with tf.name_scope(name or "LRN"):
+        padded = tf.pad(tf.square(x), [[0, 0]] * 3 + [[depth_radius, depth_radius]])
+        channels = tf.shape(x)[3]
+        total = tf.add_n([padded[..., first : first + channels] for first in range(2 * depth_radius + 1)])
+        return x * tf.pow(bias + alpha * total, -beta)
+
+
+def _right_max_pool_with_argmax(
+    input: tf.Tensor,
+    ksize: int | list[int],
+    strides: int | list[int],
+    padding: str,
+    data_format: str = "NHWC",
+    output_dtype: tf.DType = tf.int64,
+    include_batch_in_index: bool = False,
+    name: str | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Pooling of images (B, H, W, C) that tells where each maximum was: the pixels are taken from there."""
+    x = tf.convert_to_tensor(input)
+    _, found = _max_pool_with_argmax(
+        tf.stop_gradient(x), ksize, strides, padding, data_format, tf.int64, include_batch_in_index=True, name=name
+    )
+    pooled = tf.gather(tf.reshape(x, [-1]), found)
+    if not include_batch_in_index:
+        shape = tf.shape(x, out_type=tf.int64)
+        found -= tf.reshape(tf.range(shape[0]) * tf.reduce_prod(shape[1:]), [-1, 1, 1, 1])
+    return pooled, tf.cast(found, output_dtype)
+
+
 def _traced_anew(function: Any, *arguments: Any, **keywords: Any) -> Any:
     """Call a `tf.function` of the user's as if for the first time: what it was traced to holds TensorFlow's moments."""
     python = function.python_function
@@ -207,6 +249,11 @@ _RIGHT = (
     Substitution(tf.nn, "softsign", _right_softsign),
     *(Substitution(gen_image_ops, kind, _right_resize(kind)) for kind in _resize),
     Substitution(gen_image_ops, "scale_and_translate", _right_scale),
+    Substitution(tf.nn, "local_response_normalization", _right_local_response_normalization),
+    Substitution(tf.nn, "lrn", _right_local_response_normalization),
+    Substitution(tf.nn, "max_pool_with_argmax", _right_max_pool_with_argmax),
+    Substitution(tf.nn, "ctc_loss", right_ctc_loss),
+    Substitution(tf.compat.v1.nn, "ctc_loss", right_ctc_loss_of_version_1),
     Substitution(_Function, "__call__", _traced_anew),
 )
 

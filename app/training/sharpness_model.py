@@ -18,7 +18,13 @@ from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
 from sharpness_phases.curvature.preconditioned import Diagonal
 from sharpness_phases.training.batches import Batch, Data, is_data_set
-from sharpness_phases.training.before_measuring import require_measurable, verified
+from sharpness_phases.training.before_measuring import (
+    computes_its_loss,
+    require_a_loss,
+    require_measurable,
+    require_outputs,
+    verified,
+)
 from sharpness_phases.training.measurement_set import (
     ClassWeight,
     measurement_data,
@@ -180,7 +186,7 @@ class SharpnessModel(keras.Model):
         training: bool = True,
     ) -> Scalar:
         """The loss that is trained on and whose sharpness is measured, regularisers included."""
-        if self._compile_loss is None and self.network.compiled:
+        if self._compile_loss is None and (self.network.compiled or computes_its_loss(self.network)):
             return self.network._compute_loss(x, y, y_pred, sample_weight, training)  # also one that a subclass defines
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
@@ -355,8 +361,10 @@ class SharpnessModel(keras.Model):
 
     def _build_tracker(self) -> SharpnessTracker:
         x, y = self._measurement_set()
+        require_outputs(self.network)
         if not self.network.built:
             self.network(take(x, slice(1)))
+        require_a_loss(self.network, self)
         objective = self._objective
         variables = objective.variables
         require_measurable(self.network, objective, x, y, self._chunk_size)

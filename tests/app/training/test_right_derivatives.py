@@ -302,3 +302,51 @@ def test_a_layer_that_was_traced_before_is_right_and_keeps_its_own_trace(how):
     expected = written_out(network, lambda hidden, weights: normalized(hidden, [1]), x, y, vector)
     np.testing.assert_allclose(product(network, x, y, vector, how), expected, atol=1e-9 * np.linalg.norm(expected))
     assert layer.call.experimental_get_tracing_count() == traces
+
+
+def hessian_of(function, x):
+    """The Hessian (n, n) of a function of x, while it is measured."""
+    variable = tf.Variable(x)
+
+    @tf.function
+    def hessian():
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner, measured():
+                value = function(tf.convert_to_tensor(variable))
+            gradient = tf.reshape(inner.gradient(value, variable), [-1])
+        return outer.jacobian(gradient, variable, experimental_use_pfor=False)
+
+    return hessian().numpy().reshape(x.size, x.size)
+
+
+@pytest.mark.parametrize("name", ["local_response_normalization", "lrn"])
+def test_local_response_normalisation_has_the_second_derivatives_of_its_formula(name):
+    x = np.random.default_rng(0).standard_normal((1, 1, 2, 4)).astype("float32")
+    weights = np.random.default_rng(1).standard_normal(x.shape).astype("float32")
+    near = np.abs(np.arange(4)[:, None] - np.arange(4)) <= 1
+
+    def ours(images):
+        return tf.reduce_sum(weights * getattr(tf.nn, name)(images, 1, 2.0, 0.5, 0.75))
+
+    def formula(images):
+        return tf.reduce_sum(weights * images / (2.0 + 0.5 * (images**2 @ near.astype("float32"))) ** 0.75)
+
+    np.testing.assert_allclose(hessian_of(ours, x), hessian_of(formula, x), atol=1e-5)
+    with measured():
+        found = tf.nn.lrn(x, 1, 2.0, 0.5, 0.75)
+    np.testing.assert_allclose(found, tf.nn.lrn(x, 1, 2.0, 0.5, 0.75), rtol=1e-5)
+
+
+@pytest.mark.parametrize("include_batch", [False, True])
+def test_pooling_that_tells_where_the_maxima_are_has_the_second_derivatives_of_pooling(include_batch):
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 2)).astype("float32")
+
+    def pooled(images):
+        return tf.nn.max_pool_with_argmax(images, 2, 2, "VALID", include_batch_in_index=include_batch)
+
+    expected = hessian_of(lambda images: tf.reduce_sum(tf.nn.max_pool2d(images, 2, 2, "VALID") ** 3), x)
+    np.testing.assert_allclose(hessian_of(lambda images: tf.reduce_sum(pooled(images)[0] ** 3), x), expected, atol=1e-4)
+    with measured():
+        found = pooled(x)
+    for here, there in zip(found, pooled(x), strict=True):
+        np.testing.assert_array_equal(here, there)

@@ -261,3 +261,28 @@ def test_batch_renormalization_is_refused_by_name_with_what_to_do_and_measured_w
     with pytest.raises(SecondDerivativeError, match='norm_3.*batch_norm="inference"'):
         check(network)
     assert check(network, batch_norm="inference")
+
+
+class Waves(layers.Layer):
+    """Sines of whole numbers, as times are embedded: no weights, and no real inputs."""
+
+    def call(self, times):
+        return tf.sin(tf.cast(times, tf.float32)[:, None] * tf.constant([0.1, 0.2, 0.3]))
+
+
+class Largest(layers.Layer):
+    """Whole numbers of real ones."""
+
+    def call(self, x):
+        return tf.argmax(x, axis=-1)
+
+
+def test_layers_through_which_no_derivative_flows_pass():
+    times, x = keras.Input((), dtype="int32"), keras.Input((3,))
+    hidden = layers.Dense(3, "tanh")(x) + Waves()(times)
+    chosen = layers.Embedding(3, 2)(Largest()(hidden))
+    network = keras.Model([times, x], layers.Dense(3)(layers.Concatenate()([hidden, chosen])))
+    examples = [tf.constant([1, 2, 3, 4]), tf.random.stateless_normal([4, 3], [1, 2])]
+    targets = tf.random.stateless_normal([4, 3], [3, 4])
+    objective = Objective(network, HalfMeanSquaredError())
+    assert check_second_derivatives(network, objective, examples, targets, "batch")
