@@ -23,6 +23,7 @@ from sharpness_phases.views.style import (
     c_label,
     columns_for,
     edge_label,
+    entitle,
     figure_size,
     house_style,
     log2_axis,
@@ -43,6 +44,7 @@ class _DotStyle(TypedDict):
 _COLORS = "viridis"  # whose middle is no grey, which is for divergence
 _DIVERGED = PHASE_FILLS[Phase.DIVERGENT]
 _PANEL_WIDTH, _PANEL_HEIGHT = 3.8, 3.0  # inches on a screen
+_PANEL_LEAST = 1.2  # inches in print at which a panel still is read; chosen by eye, as for the phase diagram
 _MOST_COLUMNS = 3
 _DOT = _DotStyle(linestyle="none", marker="o", markersize=5, color="white", markeredgecolor="black")
 _LEAST_SPAN = 1.5
@@ -86,7 +88,7 @@ class FinalLossMap(Picture):
         networks = [rows for _, rows in self._medians.groupby(["depth", "width"], sort=True)]
         norm = self._norm()
         with house_style():
-            columns = columns_for(len(networks), _MOST_COLUMNS, _PANEL_WIDTH)
+            columns = columns_for(len(networks), _MOST_COLUMNS, _PANEL_WIDTH, _PANEL_LEAST)
             rows = -(-len(networks) // columns)
             size = figure_size(0.8 + _PANEL_WIDTH * columns, 0.5 + _PANEL_HEIGHT * rows)
             figure = Figure(figsize=size, layout="constrained")
@@ -101,8 +103,7 @@ class FinalLossMap(Picture):
             beyond = "max" if norm.vmax == 1 else "neither"
             figure.colorbar(colors, ax=axes[: len(networks)], label=r"$L_T\,/\,L_0$", extend=beyond)
             figure.legend(handles=self._entries(), loc="outside lower center", ncols=3)
-            if self._title:
-                figure.suptitle(self._title)
+            entitle(figure, self._title)
         return figure
 
     def _norm(self) -> LogNorm:

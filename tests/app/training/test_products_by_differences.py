@@ -25,11 +25,11 @@ class Stopped(layers.Layer):
         return (x - mean) / tf.sqrt(variance + 1e-3)
 
 
-class Responding(layers.Layer):
-    """Local response normalisation, whose gradient has no gradient."""
+class Averaging(layers.Layer):
+    """Means of pairs of units, by an operation whose gradient has no gradient."""
 
     def call(self, x):
-        return tf.nn.local_response_normalization(x[:, None, None, :], bias=1.0, depth_radius=8)[:, 0, 0, :]
+        return tf.transpose(tf.sparse.segment_mean(tf.transpose(x), tf.range(8), [0, 0, 1, 1, 2, 2, 3, 3]))
 
 
 def written_out(name):
@@ -38,7 +38,7 @@ def written_out(name):
         return lambda h: (
             (h - tf.reduce_mean(h, -1, keepdims=True)) / tf.sqrt(tf.math.reduce_variance(h, -1, keepdims=True) + 1e-3)
         )
-    return lambda h: h / tf.sqrt(1 + tf.reduce_sum(h**2, -1, keepdims=True))
+    return lambda h: (h[:, ::2] + h[:, 1::2]) / 2
 
 
 def network_with(*middle, activation="tanh", **settings):
@@ -60,7 +60,7 @@ def exact_sharpness(network, middle):
     return WrittenOut(loss, network.trainable_weights).sharpness()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("stopped", Stopped), ("responding", Responding)])
+@pytest.mark.parametrize(("name", "kind"), [("stopped", Stopped), ("averaging", Averaging)])
 def test_what_is_refused_names_a_way_out_that_is_right(name, kind):
     network = network_with(kind(name=name))
     with pytest.raises(SecondDerivativeError, match=f'{name}.*products="differences".*critical_learning_rate'):
@@ -95,7 +95,7 @@ def test_what_a_preconditioner_makes_of_the_noise_counts_for_what_has_converged(
     assert found.converged == (found.residual < 1e-3 * found.eigenvalue)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_what_kinks_leave_is_told_and_not_called_converged(seed):
     network = network_with(layers.Dense(64, "relu"), layers.Dense(64, "relu"), activation="relu")
     rng = np.random.default_rng(seed)
@@ -120,11 +120,11 @@ def test_weights_stay_as_they_are_while_a_model_trains_and_is_measured():
 
 
 def test_the_callback_measures_so_too():
-    network = network_with(Responding())
+    network = network_with(Averaging())
     network.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     callback = SharpnessCallback((X, LABELS), products="differences")
     network.fit(X, LABELS, epochs=1, verbose=0, callbacks=[callback])
-    expected = exact_sharpness(network, written_out("responding"))
+    expected = exact_sharpness(network, written_out("averaging"))
     assert callback.history[-1].sharpness == pytest.approx(expected, rel=1e-3)
 
 

@@ -1,5 +1,6 @@
 import logging
 
+import pytest
 import tensorflow as tf
 
 from sharpness_phases.training.tracing import traced
@@ -20,4 +21,9 @@ def test_functions_of_many_models_are_traced_without_a_warning_of_tensorflows(ca
 
 
 def test_settings_reach_the_function():
-    assert traced(lambda x: x, autograph=False)._autograph is False
+    assert traced(lambda x: x, reduce_retracing=True)._reduce_retracing
+
+
+def test_autograph_converts_nothing_as_in_the_training_step_of_keras():
+    with pytest.raises(tf.errors.OperatorNotAllowedInGraphError, match="AutoGraph"):
+        traced(lambda x: 1 if x > 0 else 0)(tf.constant(1.0))
