@@ -29,7 +29,8 @@ class Averaging(layers.Layer):
     """Means of pairs of units, by an operation whose gradient has no gradient."""
 
     def call(self, x):
-        return tf.transpose(tf.sparse.segment_mean(tf.transpose(x), tf.range(8), [0, 0, 1, 1, 2, 2, 3, 3]))
+        pairs = tf.sparse.segment_mean(tf.transpose(x), tf.range(8), [0, 0, 1, 1, 2, 2, 3, 3])
+        return tf.ensure_shape(tf.transpose(pairs), [None, 4])
 
 
 def written_out(name):
