@@ -58,6 +58,7 @@ def test_a_learning_rate_is_recommended_and_holds(tmp_path):
     assert is_picture(tmp_path / "outputs" / "learning_rate.png")
 
 
+@pytest.mark.long
 def test_the_regimes_of_a_long_run_are_printed_in_order_and_drawn(tmp_path):
     text = run("regimes_of_a_long_run.py", "--steps", 1500, "--width", 16, "--output", "long", folder=tmp_path)
     found = re.findall(r"^(\w+) +steps (\d+) to (\d+) +eta sharpness / 2: (\S+) -> (\S+)$", text, re.MULTILINE)
@@ -71,6 +72,7 @@ def test_the_regimes_of_a_long_run_are_printed_in_order_and_drawn(tmp_path):
     assert is_picture(tmp_path / "long" / "long_run.png")
 
 
+@pytest.mark.long
 def test_an_own_figure_is_drawn_of_a_small_experiment_and_again_of_its_folder(tmp_path):
     first = run("custom_figure.py", "mine", "--to", "first.png", folder=tmp_path)
     constants = pd.read_csv(tmp_path / "mine" / "critical_constants.csv", dtype={"c_loss": float})

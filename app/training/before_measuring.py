@@ -32,17 +32,21 @@ def require_outputs(network: keras.Model) -> None:
         )
 
 
-def require_a_loss(network: keras.Model, wrapper: keras.Model) -> None:
+def require_a_loss(network: keras.Model, wrapper: keras.Model, x: Nested) -> None:
     """Refuse a network of which nothing says what its loss is.
 
     Args:
-        network: A Keras model that was called.
+        network: A Keras model that is built.
         wrapper: The compiled model that computes the loss: by its own, or without one as the network does.
+        x: Inputs, shape (B, ...), on which the network is called if only its layers could add a loss.
 
     Raises:
         ValueError: If neither is compiled with a loss or computes one in `compute_loss`, and no layer adds one.
     """
     if wrapper.loss is not None or network.losses or computes_its_loss(network):
+        return
+    network(x)  # one that was loaded has not been called, and its layers have added nothing yet
+    if network.losses:
         return
     kind = type(network).__name__
     if type(network).train_step is not keras.Model.train_step:

@@ -364,7 +364,7 @@ class SharpnessModel(keras.Model):
         require_outputs(self.network)
         if not self.network.built:
             self.network(take(x, slice(1)))
-        require_a_loss(self.network, self)
+        require_a_loss(self.network, self, x)
         objective = self._objective
         variables = objective.variables
         require_measurable(self.network, objective, x, y, self._chunk_size)

@@ -17,7 +17,7 @@ SMALL = [*TINY, "sweep.widths=[8]", "sweep.seeds=1", "tensorboard=false", "sharp
 OVER = "sweep.over={optimizer.momentum: [0.0, 0.9]}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_value_is_an_experiment_of_its_own_and_the_diagram_goes_along_them(tmp_path):
     folder = tmp_path / "out"
     experiment = Experiment.from_config("quickstart", [*SMALL, OVER], folder)

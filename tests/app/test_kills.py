@@ -36,8 +36,8 @@ def kill_at_random(process, runs, chooser):
 
 @pytest.mark.parametrize(
     ("kills", "redraws", "size"),
-    [pytest.param(3, 1, SHORT, marks=pytest.mark.slow), pytest.param(48, 12, LONG, marks=pytest.mark.long)],
-    ids=["4 times", "60 times"],
+    [pytest.param(1, 1, SHORT, marks=pytest.mark.slow), pytest.param(48, 12, LONG, marks=pytest.mark.long)],
+    ids=["2 times", "60 times"],
 )
 def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(kills, redraws, size, tmp_path, figure):
     arguments = ["run", "quickstart", *overridden([*TINY, *size])]

@@ -59,7 +59,7 @@ def test_a_full_disk_is_told_and_finished_runs_are_kept(tmp_path, monkeypatch):
     assert sum(computed) + 5 == len(RunStore(tmp_path / "runs"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_that_the_system_refuses_has_status_1_and_one_message(tmp_path):
     """The limit on file sizes stands for a disk that is full: the kernel itself refuses to write more."""
 

@@ -38,7 +38,7 @@ def test_two_processes_share_the_work_and_compute_no_run_twice(undisturbed, tmp_
     assert_same_tables(tmp_path / "shared", undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_shards_are_disjoint_and_analyze_joins_them(undisturbed, tmp_path):
     ids = []
     for share in ("1/2", "2/2"):

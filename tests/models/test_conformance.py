@@ -42,6 +42,7 @@ CASES = {
 }
 """Smallest useful instances of each family, with the shape of their inputs; the first word is the family's name."""
 
+NORMALIZED_RESNETS = [case for case in CASES if case.startswith("resnet with")]
 VARIANTS = ["vit", "resnet", *(case for case in CASES if " with " in case)]
 """Cases that have a plainer one, of their family or a smaller one of the same parts: they wait for `make test-all`, as
 other modes and losses of those do."""
@@ -57,6 +58,7 @@ def with_marks(plain, others):
     """Parameters for every case: the plain one as it is, others slow; of a variant the plain one slow, others long."""
     for case in sorted(CASES):
         first, then = (SLOW, LONG) if case in VARIANTS else ((), SLOW)
+        first = LONG if case in NORMALIZED_RESNETS else first
         yield pytest.param(case, *plain, marks=first)
         for values in others:
             yield pytest.param(case, *values, marks=then)

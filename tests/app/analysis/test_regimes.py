@@ -58,7 +58,7 @@ def test_of_runs_drawn_at_random_nine_of_ten_come_out_right(draw):
     assert len(wrong) <= 0.1 * len(runs), wrong
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("draw", "least"), [(drawn_runs, 0.94), (expert_runs, 0.9), (simulated_runs, 0.92)])
 def test_of_many_runs_most_come_out_right(draw, least):
     runs = [each for seed in (701, 702) for each in draw(150, seed)]

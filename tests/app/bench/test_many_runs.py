@@ -7,7 +7,7 @@ from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_made_up_runs_are_a_complete_experiment_in_packs(tmp_path):
     config, count = make_up(tmp_path, 1600)
     assert 1000 < count < 2500

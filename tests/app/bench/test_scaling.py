@@ -29,7 +29,7 @@ def test_a_point_costs_the_constants_of_its_network_in_a_process_of_its_own():
     assert point.memory > 1e8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_axis_is_varied():
     config = load_config("quickstart", TINY)
     points = list(scale(config, {"width": (8, 16), "examples": (32,), "initialisations": (2,)}))

@@ -136,7 +136,7 @@ def test_plan_and_sharpness_print_tables_and_figures_and_write_nothing_else(tmp_
 ASCII = os.environ | {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_locale_without_utf_8_changes_no_file_and_ends_no_command(tmp_path):
     place = tmp_path / "wie\u00dfe"
     place.mkdir()

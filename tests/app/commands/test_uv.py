@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(tmp_
     assert "file/here: results cannot be written there" in result.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_bifurcation_diagram_is_drawn_and_training_brackets_every_threshold(tmp_path):
     result = phases("uv", "--target", "-0.5", "--output", "here", folder=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")

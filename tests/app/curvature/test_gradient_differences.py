@@ -51,7 +51,7 @@ def test_products_are_those_of_the_dense_hessian_of_a_smooth_loss(dtype, loss, a
         assert relative(here.matvec(tf.constant(vector, dtype)).numpy(), exact @ vector) < RIGHT[dtype]
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "XLA"])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.long)], ids=["graph", "XLA"])
 @pytest.mark.parametrize("chunk_size", [pytest.param(None, marks=pytest.mark.slow), 7])
 def test_the_top_eigenvalue_is_found_in_graphs_and_in_chunks(chunk_size, compiled):
     operator, exact = problem("float32", chunk_size=chunk_size)

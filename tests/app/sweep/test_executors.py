@@ -120,7 +120,7 @@ def test_a_network_without_positive_curvature_is_a_users_error(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("widths", "examples"), [([16], 128), pytest.param([32, 64], 512, marks=pytest.mark.long)], ids=["small", "large"]
+    ("widths", "examples"), [([16], 64), pytest.param([32, 64], 512, marks=pytest.mark.long)], ids=["small", "large"]
 )
 def test_adaptive_finds_the_constants_of_the_exhaustive_grid(widths, examples, tmp_path, figure):
     """Real images, both losses; `disagreements` are counted in grid steps and printed."""

@@ -53,6 +53,7 @@ def test_lanczos_needs_at_most_18_products_for_lambda_0_and_9_to_decide_on_avera
     assert decisions.mean() <= 9
 
 
+@pytest.mark.long
 def test_measurements_along_runs_take_at_most_16_products_on_average_and_are_good_to_1e_3():
     config = load_config("quickstart", ["sweep.widths=[64,256]", "sweep.seeds=1"])
     simulator, solver = Simulator(config), Lanczos(tolerance=1e-5)

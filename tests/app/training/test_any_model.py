@@ -80,7 +80,7 @@ def test_frozen_batch_normalization_is_measured_with_its_moving_statistics():
     np.testing.assert_allclose(norm.moving_mean, np.linspace(-1, 1, 8), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_network_of_keras_applications_is_measured():
     network = keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=3, classifier_activation=None)
     x, y = classification(8, (32, 32, 3), dtype=np.float32)
