@@ -79,6 +79,7 @@ def training_batches(model: keras.Model, data: Data, count: int, batch_size: int
         UserError: If the model is not compiled with a loss, or the data are none.
     """
     from sharpness_phases.training.critical import has_loss
+    from sharpness_phases.training.own_methods import has_own_step
     from sharpness_phases.training.training_batches import TrainingBatches
 
     if not has_loss(model) and not (model.compiled and has_own_step(model)):
@@ -95,13 +96,6 @@ def training_batches(model: keras.Model, data: Data, count: int, batch_size: int
     return batches
 
 
-def has_own_step(model: keras.Model) -> bool:
-    """Whether a model's training step is its own, so that its loss and its update are not known apart."""
-    import keras
-
-    return type(model).train_step is not keras.Model.train_step
-
-
 def measured_at_the_start(model: keras.Model, data: Data, batches: TrainingBatches, how: Measuring) -> Start:
     """Measure the next step and the stability edge; all state is as before.
 
@@ -116,6 +110,7 @@ def measured_at_the_start(model: keras.Model, data: Data, batches: TrainingBatch
     """
     from sharpness_phases.training.batches import one_batch
     from sharpness_phases.training.edge_rate import edge_rate
+    from sharpness_phases.training.own_methods import has_own_step
     from sharpness_phases.training.saved_state import state_put_back
     from sharpness_phases.training.training_batches import examples_of
 

@@ -17,6 +17,7 @@ from sharpness_phases.analysis.regime_pass import (
     TRANSIENT,
     stretches,
 )
+from sharpness_phases.analysis.regime_ramps import ROUNDING
 from sharpness_phases.analysis.regime_rises import reshaped
 from sharpness_phases.analysis.regime_terms import RegimeSettings
 from sharpness_phases.analysis.regime_trend import Blocks, Trend, smooth
@@ -31,7 +32,6 @@ _WORTH = 14.0
 that explains no more than the rise drawn back to the transient does is none. With 8, noise makes plateaus."""
 
 _TURN = 2.5  # a fall that ends at t and turns into a rise before 2.5 t has no plateau between, if it is short as well
-_ROUNDING = 0.005  # spread of log r that no fit needs to explain
 
 
 def refined(found: np.ndarray, blocks: Blocks, trend: Trend, settings: RegimeSettings) -> np.ndarray:
@@ -118,7 +118,7 @@ def _bends(found: np.ndarray, blocks: Blocks, settings: RegimeSettings) -> np.nd
         bend = candidates[best]
         between = turns and base == before.start > 0 and found[base - 1] == TRANSIENT
         if between:
-            rounding = (stop - base) * _ROUNDING**2
+            rounding = (stop - base) * ROUNDING**2
             allowed = (residuals[best] + rounding) * (1 + _WORTH / (stop - base))
             bend = base if _misfit(blocks, base, stop, 1) + rounding <= allowed else bend
         if between and bend - base < REACH and blocks.step[bend] < _TURN * blocks.step[base]:

@@ -11,7 +11,7 @@ from sharpness_phases.analysis.regime_trend import Blocks, smooth
 _KNOTS = 48  # steps at which a ramp may begin or end, evenly spread over a window
 _BENDS = 24  # steps at which a pause may begin or end; all pairs of them are tried
 
-_ROUNDING = 0.005  # spread of log r that no fit needs to explain
+ROUNDING = 0.005  # spread of log r that no fit needs to explain
 
 _PAUSE = (0.15, 0.3, 0.5, 0.3)
 """A rise pauses for at least the first share of its steps; its slope there is below the second share of those before
@@ -68,7 +68,7 @@ class Window:
     def __init__(self, blocks: Blocks, start: int, stop: int):
         self.step = blocks.step[start:stop]
         weight, value = blocks.measured[start:stop], blocks.value[start:stop]
-        self._rounding = float(weight.sum()) * _ROUNDING**2
+        self._rounding = float(weight.sum()) * ROUNDING**2
         level = smooth(value, 3)
         middle = np.average(level, weights=weight)
         # Relative residuals of r are comparable with residuals of log r.

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from sharpness_phases.analysis.regime_borders import refined
-from sharpness_phases.analysis.regime_pass import STATES, labels
+from sharpness_phases.analysis.regime_pass import STATES, labels, stretches
 from sharpness_phases.analysis.regime_terms import Regime, RegimeSettings, Segment
 from sharpness_phases.analysis.regime_trend import blocks_of, trend_of
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory
@@ -98,11 +98,12 @@ def _before_departure(ratio: np.ndarray, loss: np.ndarray, settings: RegimeSetti
     blocks = blocks_of(measured, ratio[measured], loss[measured], settings.time_scale)
     trend = trend_of(blocks)
     found = refined(labels(blocks, trend, settings), blocks, trend, settings)
-    changes = np.flatnonzero(np.diff(found)) + 1
+    parts = stretches(found)
+    changes = np.array([part.start for part in parts[1:]], int)
     # Between two measurements, half of the steps belong to either side.
     starts = [0, *(-(-(blocks.last[changes - 1] + blocks.first[changes]) // 2)).tolist()]
     stops = [*starts[1:], len(ratio)]
-    names = [STATES[label] for label in found[[0, *changes]]]
+    names = [STATES[part.label] for part in parts]
     return [Segment(*parts) for parts in zip(names, starts, stops, strict=True)]
 
 

@@ -10,6 +10,7 @@ from sharpness_phases.curvature.gradient_differences import Products
 from sharpness_phases.training.data_faults import require_loss
 from sharpness_phases.training.noise import require_no_noise
 from sharpness_phases.training.objective import Objective
+from sharpness_phases.training.own_methods import has_own_loss, has_own_step
 from sharpness_phases.training.precision import require_digits
 from sharpness_phases.training.right_derivatives import BatchNorm
 from sharpness_phases.training.second_derivatives import CHECKED_EXAMPLES, check_second_derivatives
@@ -49,7 +50,7 @@ def require_a_loss(network: keras.Model, wrapper: keras.Model, x: Nested) -> Non
     if network.losses:
         return
     kind = type(network).__name__
-    if type(network).train_step is not keras.Model.train_step:
+    if has_own_step(network):
         raise ValueError(
             f"Nothing says which loss to measure: {kind} computes its own inside of `train_step`, where it cannot be "
             "found. Compute it in `compute_loss(x, y, y_pred, sample_weight, training)` and call that in `train_step`, "
@@ -61,7 +62,7 @@ def require_a_loss(network: keras.Model, wrapper: keras.Model, x: Nested) -> Non
 def computes_its_loss(network: keras.Model) -> bool:
     """Whether a network is compiled with a loss, or has a `compute_loss` of its own."""
     compiled = network.compiled and network.loss is not None
-    return bool(compiled or type(network).compute_loss is not keras.Model.compute_loss)
+    return bool(compiled or has_own_loss(network))
 
 
 def require_measurable(

@@ -15,6 +15,7 @@ from sharpness_phases.training.data_faults import NO_LOSS
 from sharpness_phases.training.first_rise import FirstRise, first_rise
 from sharpness_phases.training.health import fault_of
 from sharpness_phases.training.next_update import Gradients, next_update
+from sharpness_phases.training.own_methods import has_own_loss
 from sharpness_phases.training.saved_state import SavedState, raw, shared_seeds, state_put_back
 from sharpness_phases.training.tracing import traced
 
@@ -163,8 +164,7 @@ def _fault(model: keras.Model, batch: Batch, other: Batch | None) -> str | None:
 
 def has_loss(model: keras.Model) -> bool:
     """Whether a model is compiled with a loss, or computes one of its own."""
-    own_loss = type(model).compute_loss is not keras.Model.compute_loss
-    return bool(model.compiled and (model.loss or own_loss))
+    return bool(model.compiled and (model.loss or has_own_loss(model)))
 
 
 class NextStep:

@@ -12,6 +12,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from sharpness_phases.training.tracing import traced
+
 
 def set_precision(tensor_float_32: bool) -> None:
     """Choose what a float32 matrix product or convolution means on a recent GPU.
@@ -134,7 +136,7 @@ def counted_flops(function: Callable[..., tf.Tensor], *specs: tf.TensorSpec) -> 
     Returns:
         The number of operations.
     """
-    graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
+    graph = traced(function).get_concrete_function(*specs).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
     return float(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)
 

@@ -56,14 +56,11 @@ def look_at(model: keras.Model, batch: Batch) -> Health:
     Returns:
         What was seen.
     """
+    if (words := fault_of(model, batch)) is not None:
+        return Health((words[:1].upper() + words[1:],), (), True)
     objective = CompiledObjective(model, model)
-    x, y = batch.x, with_weights(batch.y, batch.sample_weight)
-    try:
-        require_loss(objective.loss, objective.outputs, x, y, 2**30)
-    except Faulty as fault:
-        return Health((fault.words[:1].upper() + fault.words[1:],), (), True)
     with tf.GradientTape() as tape:
-        loss = objective.loss(x, y)
+        loss = objective.loss(batch.x, with_weights(batch.y, batch.sample_weight))
     size = _norm(tape.gradient(loss, objective.variables))
     data = (*_about_inputs(batch), *_about_targets(batch))
     if not np.isfinite(float(loss)):
