@@ -31,7 +31,23 @@ NETWORKS = {
     "vit": (1, 8),
 }
 FAST = ("fcn",)
-FAMILIES_TO_RUN = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+SLOW = [
+    ("linear_fcn", "xent"),
+    ("myrtle", "mse"),
+    ("resnet", "xent"),
+    ("transformer", "mse"),
+    ("vit", "xent"),
+    ("fcn", "xent"),
+]
+PAIRS = [(family, loss) for family in NETWORKS for loss in ("mse", "xent")]
+
+
+def marked(family, loss):
+    """Every family runs with one loss in `make test-all`, and with the other in `make test-long`."""
+    marks = {("fcn", "mse"): []} | dict.fromkeys(SLOW, [pytest.mark.slow])
+    return pytest.param(family, loss, marks=marks.get((family, loss), [pytest.mark.long]))
+
+
 OF_IMAGES = [name for name in NETWORKS if not FAMILIES[name].tokens]
 ANOTHER_SET = {"mse": "cifar10", "xent": "fashion_mnist"}
 TOKENS = ["data.dataset=shakespeare", "data.context_length=8"]
@@ -49,11 +65,10 @@ def run(folder, family, *overrides, depth=None, width=None):
 
 def test_every_family_is_tried():
     assert set(NETWORKS) | {"uv"} == set(FAMILIES)
-    assert len(FAMILIES_TO_RUN) == len(NETWORKS)
+    assert {family for family, _ in SLOW} == set(NETWORKS)
 
 
-@pytest.mark.parametrize("loss", ["mse", pytest.param("xent", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("family", FAMILIES_TO_RUN)
+@pytest.mark.parametrize(("family", "loss"), [marked(family, loss) for family, loss in PAIRS])
 def test_every_family_runs_with_every_loss(family, loss, tmp_path, prepared_if_any):
     """The images are of another set with another loss, where the prepared ones are at hand."""
     options = [f"loss={loss}"]

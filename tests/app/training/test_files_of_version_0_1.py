@@ -8,12 +8,13 @@ import pytest
 
 FILES = Path(__file__).parents[2] / "data" / "keras_0_1"
 NAMES = sorted(path.stem for path in FILES.glob("*.keras"))
+# The ResNet normalises over two channels: float32 is off by 1e-4 there, and differently on another kind of processor.
 LOADS = """
 import keras, numpy as np
 for name in {names!r}:
     saved = np.load(f"{files}/{{name}}.npz")
     model = keras.models.load_model(f"{files}/{{name}}.keras")
-    np.testing.assert_allclose(model.predict(saved["x"], verbose=0), saved["predictions"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.predict(saved["x"], verbose=0), saved["predictions"], rtol=1e-3)
     if name.startswith("sharpness_model"):
         assert type(model) is SharpnessModel
         assert type(model.loss).__name__ == "HalfMeanSquaredError"
