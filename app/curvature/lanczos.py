@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -121,8 +120,7 @@ class _LanczosIteration:
         self._aim = aim
         self._tolerance = tolerance
         self._size = size
-        overlaps = (aim.least_overlap, aim.side_overlap)
-        self._enough_growth = [-math.log(overlap) if overlap > 0 else math.inf for overlap in overlaps]
+        self._knows_start = tf.is_tensor(aim.least_overlap) or aim.least_overlap > 0
 
     def init(self, start: Vector) -> _State:
         zero, none, nothing = (tf.zeros(shape, start.dtype) for shape in ([], [self._size], [2]))
@@ -164,14 +162,14 @@ class _LanczosIteration:
 
     def _is_exact(self, state: _State) -> Scalar:
         """Whether the eigenvalue is as exact as was asked for; a residual of 0 leaves nothing to find."""
-        if not self._aim.least_overlap:
+        if not self._knows_start:
             return state.ritz.residual <= self._tolerance * tf.abs(state.ritz.value)
         return tf.logical_or(self._excludes(state)[0], state.ritz.residual == 0)
 
     def _excludes(self, state: _State) -> Vector:
         """Whether no eigenvalue lies above each of the two bounds."""
         growth = state.carried + state.basis.log_growth(state.ritz, self._bounds(state))
-        return growth >= self._enough_growth
+        return growth >= -tf.math.log(tf.cast(self._aim.least_overlap, growth.dtype))
 
     def _bounds(self, state: _State) -> Vector:
         """The two bounds x, shape (2,): just above theta, and the threshold."""

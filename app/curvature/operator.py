@@ -62,12 +62,10 @@ class Aim(NamedTuple):
         least_overlap: Smallest share of the start vector, of length 1, along any direction that is fixed beforehand,
             such as the top eigenvector: see `sharpness_phases.curvature.starts.least_overlap`. 0 where nothing is known
             of it: then an eigenvector that the start lacks can hide a larger eigenvalue.
-        side_overlap: The same for what is said of the threshold; larger where more risk is taken.
     """
 
     threshold: Scalar | float = float("nan")
-    least_overlap: float = 0.0
-    side_overlap: float = 0.0
+    least_overlap: Scalar | float = 0.0
 
 
 TO_TOLERANCE = Aim()

@@ -13,7 +13,7 @@ from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import NOISE, Lanczos
 from sharpness_phases.curvature.operator import Aim, EigenResult, Operator, Scalar, Solver, Vector
 from sharpness_phases.curvature.preconditioned import Diagonal, PreconditionedOperator
-from sharpness_phases.curvature.starts import SIDE_FAILURE, RandomStarts, least_overlap
+from sharpness_phases.curvature.starts import RandomStarts, least_overlap, length
 from sharpness_phases.training.tracing import traced
 
 LossAndAccuracy: TypeAlias = Callable[[Nested, Nested], tuple[Scalar, Scalar]]
@@ -116,8 +116,7 @@ class SharpnessTracker:
             self.operator = PreconditionedOperator(self.hessian, diagonal)
         self._solver = solver
         self._starts = RandomStarts(self.operator.size, self.operator.dtype, seed)
-        size = self.operator.size
-        self._overlap, self._side_overlap = least_overlap(size), least_overlap(size, SIDE_FAILURE)
+        self._overlap = least_overlap(self.operator.size)
         self._solve = traced(self._solve_at, jit_compile=compiled)
         self._evaluate = traced(lambda: (of_chunks or loss_and_accuracy)(x, y), jit_compile=compiled)
         self.sample: HessianOperator | None = None
@@ -173,11 +172,11 @@ class SharpnessTracker:
         return loss, tf.cast(accuracy, self.operator.dtype)
 
     def _solve_at(self, index: Scalar, threshold: Scalar, towards: Vector) -> Measurement:
-        here, start, share = self.operator.linearize(), self._starts[index], 1.0
+        here, start, overlap = self.operator.linearize(), self._starts[index], self._overlap
         if towards.shape[0]:
-            start, share = start + towards, 0.5  # ||z + v|| <= 2
-        aim = Aim(threshold, share * self._overlap, share * self._side_overlap)
-        result = self._solver.solve(here.matvec, start, aim)
+            start += towards  # (z + v).u is near 0 no more often than z.u, the density of which is largest there
+            overlap /= length(start)
+        result = self._solver.solve(here.matvec, start, Aim(threshold, overlap))
         if here.doubt is not None:
             tolerance = getattr(self._solver, "tolerance", None) or NOISE
             result = with_doubt(result, here.doubt(result.eigenvector), max(tolerance, NOISE))

@@ -155,11 +155,10 @@ def from_random(solver, matrix, index=0, compiled=False, scale=1.0, towards=None
     """Solve from a random start whose overlap is known, or from its sum with a unit vector."""
     size = len(matrix)
     start = RandomStarts(size, tf.float32, seed=0)[index].numpy()
-    share = 1.0 if towards is None else 0.5
     start = start if towards is None else start + towards.astype(np.float32)
     matrix = (scale * matrix).astype(np.float32)
-    overlap = share * least_overlap(size)
-    return solve(solver, matrix, start, compiled, least_overlap=overlap, side_overlap=overlap, **options)
+    overlap = float(least_overlap(size) / np.linalg.norm(start))
+    return solve(solver, matrix, start, compiled, least_overlap=overlap, **options)
 
 
 OVERTAKEN = np.concatenate([[1.0, 0.7], np.linspace(-0.2, 0.3, 60)])
@@ -278,7 +277,7 @@ def test_lanczos_gives_up_honestly():
 def test_a_threshold_ends_lanczos_early_on_the_right_side(threshold, side):
     matrix = symmetric(SPECTRA["positive"])
     overlap = least_overlap(len(matrix))
-    result = solve(Lanczos(tolerance=1e-6), matrix, threshold=threshold, side_overlap=overlap)
+    result = solve(Lanczos(tolerance=1e-6), matrix, threshold=threshold, least_overlap=overlap)
     assert (result.eigenvalue > threshold) is side
     assert result.hvps < solve(Lanczos(tolerance=1e-6), matrix).hvps
 
