@@ -23,8 +23,10 @@ from sharpness_phases.training.startup import import_tensorflow
 if TYPE_CHECKING:
     import keras
 
+    from sharpness_phases.curvature.gradient_differences import Products
     from sharpness_phases.curvature.operator import Solver
     from sharpness_phases.training.batches import Data
+    from sharpness_phases.training.measurement_set import ClassWeight
     from sharpness_phases.training.right_derivatives import BatchNorm
 
 HORIZON = 1000
@@ -128,6 +130,8 @@ def recommend_learning_rate(
     seed: int = 0,
     batch_norm: BatchNorm = "batch",
     budget: int = STEPS_OF_ADVICE,
+    class_weight: ClassWeight | None = None,
+    products: Products = "exact",
 ) -> LearningRateAdvice:
     """Find a learning rate for a compiled model, its data and its optimizer, from its present state.
 
@@ -156,13 +160,16 @@ def recommend_learning_rate(
         seed: Fixes the order of arrays and the start vector of the solver.
         batch_norm: Which statistics batch normalisation uses while the sharpness is measured; see `SharpnessModel`.
         budget: Most optimizer steps of all short runs together.
+        class_weight: Weights of the examples by class, as of `fit`.
+        products: "exact" products with the Hessian, or by "differences" of the gradient, for what TensorFlow cannot
+            differentiate twice; see `SharpnessModel`. Another word is a `ValueError`.
 
     Returns:
         The advice.
 
     Raises:
-        UserError: If a number is no positive integer, the model is not compiled with a loss, the data are no use, the
-            loss at the present weights is not finite, or no rate lowers it.
+        UserError: If a number is no positive integer, the model is not compiled with a loss, the data are no use or
+            have weights beside those by class, the loss at the present weights is not finite, or no rate lowers it.
 
     Example:
         On a quadratic loss gradient descent is stable below 2 / lambda:
@@ -178,7 +185,8 @@ def recommend_learning_rate(
     """
     import_tensorflow()
     require_counts(batch_size=batch_size, steps=steps, examples=examples, budget=budget)
-    batches = training_batches(model, data, max(budget, BATCHES), batch_size, seed)
+    batches = training_batches(model, data, max(budget, BATCHES), batch_size, seed, class_weight)
+    from sharpness_phases.curvature.gradient_differences import require_products
     from sharpness_phases.training.health import first_fault, look_at
     from sharpness_phases.training.optimizers import inner_optimizer
     from sharpness_phases.training.short_runs import short_runs
@@ -186,8 +194,8 @@ def recommend_learning_rate(
     health = look_at(model, batches[0])
     if health.hopeless:
         raise UserError(" ".join(["No learning rate can train this.", *health.data, *health.network]))
-    how = Measuring(examples, solver, chunk_size, verify, seed, batch_norm)
-    start = measured_at_the_start(model, data, batches, how)
+    how = Measuring(examples, solver, chunk_size, verify, seed, batch_norm, require_products(products))
+    start = measured_at_the_start(model, data, batches, how, class_weight)
     with short_runs(model, batches) as runs:
         finding = search_rate(runs.losses, _begin(model, start.facts), steps, budget)
         curves = {rate: tuple(runs.losses(rate, count).tolist()) for rate, (count, _) in finding.ends.items()}

@@ -13,7 +13,9 @@ from sharpness_phases.training.startup import import_tensorflow
 if TYPE_CHECKING:
     import keras
 
+    from sharpness_phases.curvature.gradient_differences import Products
     from sharpness_phases.training.batches import Data
+    from sharpness_phases.training.measurement_set import ClassWeight
     from sharpness_phases.training.right_derivatives import BatchNorm
 
 STEPS = 32
@@ -33,6 +35,8 @@ def explain_learning_rate(
     verify: bool = True,
     seed: int = 0,
     batch_norm: BatchNorm = "batch",
+    class_weight: ClassWeight | None = None,
+    products: Products = "exact",
 ) -> Verdict:
     """Tell why training goes wrong: the learning rate, the data, or the network.
 
@@ -49,6 +53,9 @@ def explain_learning_rate(
         verify: Check the model's second derivatives first.
         seed: Fixes the order of arrays.
         batch_norm: Which statistics batch normalisation uses while the sharpness is measured.
+        class_weight: Weights of the examples by class, as of `fit`.
+        products: "exact" products with the Hessian, or by "differences" of the gradient; see `SharpnessModel`. Another
+            word is a `ValueError`.
 
     Returns:
         The cause with its reasons; printed, it tells them.
@@ -67,7 +74,8 @@ def explain_learning_rate(
     """
     import_tensorflow()
     require_counts(batch_size=batch_size, steps=steps)
-    batches = training_batches(model, data, max(steps, BATCHES), batch_size, seed)
+    batches = training_batches(model, data, max(steps, BATCHES), batch_size, seed, class_weight)
+    from sharpness_phases.curvature.gradient_differences import require_products
     from sharpness_phases.training.health import first_fault, look_at
     from sharpness_phases.training.short_runs import short_runs
 
@@ -77,7 +85,8 @@ def explain_learning_rate(
     health = look_at(model, batches[0])
     if health.hopeless:
         return Verdict("the data" if health.data else "the network", (), None, health.data + health.network)
-    start = measured_at_the_start(model, data, batches, Measuring(verify=verify, seed=seed, batch_norm=batch_norm))
+    how = Measuring(verify=verify, seed=seed, batch_norm=batch_norm, products=require_products(products))
+    start = measured_at_the_start(model, data, batches, how, class_weight)
     slow = min([rate, *start.facts.safe_rates]) / SLOWER
     with short_runs(model, batches) as runs:
         curves = {each: runs.losses(each, steps).tolist() for each in (slow, rate / 4, rate)}

@@ -11,9 +11,11 @@ from sharpness_phases.errors import UserError
 if TYPE_CHECKING:
     import keras
 
+    from sharpness_phases.curvature.gradient_differences import Products
     from sharpness_phases.curvature.operator import Solver
     from sharpness_phases.training.batches import Data
     from sharpness_phases.training.critical import CriticalLearningRate
+    from sharpness_phases.training.measurement_set import ClassWeight
     from sharpness_phases.training.right_derivatives import BatchNorm
     from sharpness_phases.training.training_batches import TrainingBatches
 
@@ -34,6 +36,7 @@ class Measuring(NamedTuple):
     verify: bool = True
     seed: int = 0
     batch_norm: BatchNorm = "batch"
+    products: Products = "exact"
 
 
 class Start(NamedTuple):
@@ -62,7 +65,9 @@ def require_counts(**counts: int | None) -> None:
             raise UserError(f"{name} must be an integer of at least 1; got {value!r}")
 
 
-def training_batches(model: keras.Model, data: Data, count: int, batch_size: int, seed: int) -> TrainingBatches:
+def training_batches(
+    model: keras.Model, data: Data, count: int, batch_size: int, seed: int, class_weight: ClassWeight | None = None
+) -> TrainingBatches:
     """The batches of a training of a model that can be trained.
 
     Args:
@@ -71,12 +76,13 @@ def training_batches(model: keras.Model, data: Data, count: int, batch_size: int
         count: Number of batches.
         batch_size: Examples in a batch of arrays.
         seed: Fixes the order of arrays.
+        class_weight: Weights of the examples by class, as of `fit`.
 
     Returns:
         The batches; the model is built on the first.
 
     Raises:
-        UserError: If the model is not compiled with a loss, or the data are none.
+        UserError: If the model is not compiled with a loss, or the data are none or cannot be weighted by class.
     """
     from sharpness_phases.training.critical import has_loss
     from sharpness_phases.training.own_methods import has_own_step
@@ -88,7 +94,7 @@ def training_batches(model: keras.Model, data: Data, count: int, batch_size: int
             "model.compile(optimizer=..., loss=...) first"
         )
     try:
-        batches = TrainingBatches(data, count, batch_size, seed)
+        batches = TrainingBatches(data, count, batch_size, seed, class_weight)
         first = batches[0]
     except ValueError as error:
         raise UserError(str(error)) from None
@@ -96,7 +102,13 @@ def training_batches(model: keras.Model, data: Data, count: int, batch_size: int
     return batches
 
 
-def measured_at_the_start(model: keras.Model, data: Data, batches: TrainingBatches, how: Measuring) -> Start:
+def measured_at_the_start(
+    model: keras.Model,
+    data: Data,
+    batches: TrainingBatches,
+    how: Measuring,
+    class_weight: ClassWeight | None = None,
+) -> Start:
     """Measure the next step and the stability edge; all state is as before.
 
     Args:
@@ -104,18 +116,20 @@ def measured_at_the_start(model: keras.Model, data: Data, batches: TrainingBatch
         data: Where the examples for the sharpness are from, if another number of them is asked for than a batch.
         batches: The first of them are those of the next step.
         how: How the sharpness is measured.
+        class_weight: Weights of the examples by class, as of `fit`.
 
     Returns:
         What is known.
     """
     from sharpness_phases.training.batches import one_batch
     from sharpness_phases.training.edge_rate import edge_rate
+    from sharpness_phases.training.measurement_set import weighted_by_class
     from sharpness_phases.training.own_methods import has_own_step
     from sharpness_phases.training.saved_state import state_put_back
     from sharpness_phases.training.training_batches import examples_of
 
     steps = [] if has_own_step(model) else _next_steps(model, batches)
-    measured = one_batch(data, how.examples) if how.examples else batches[0]
+    measured = weighted_by_class(one_batch(data, how.examples), class_weight) if how.examples else batches[0]
     with state_put_back(model):
         edge = edge_rate(model, measured, *how[1:])
     facts = Facts(edge.learning_rate, edge.sharpness, edge.words, tuple(step.eta_c for step in steps))

@@ -53,6 +53,9 @@ def measurement_data(
 ) -> Batch:
     """A measurement set, from whatever Keras trains on.
 
+    A `ValueError` is raised if there are no examples, their numbers differ, their shapes do (ragged batches), or both
+    kinds of weights are given.
+
     Args:
         data: (x,), (x, y) or (x, y, sample_weight) of arrays, nested as the model takes them, or a `tf.data.Dataset` or
             `keras.utils.PyDataset` of batches of these, whose first examples are taken.
@@ -64,22 +67,36 @@ def measurement_data(
 
     Returns:
         Inputs, targets (or None) and weights (or None), as tensors, nested as given.
-
-    Raises:
-        ValueError: If there are no examples, their numbers differ, their shapes do (ragged batches), or both kinds of
-            weights are given.
     """
     if examples is None and is_data_set(data):
         examples = FROM_A_DATA_SET
     precision = None if network is None else _precision_of(network)
-    x, y, sample_weight = one_batch(data, examples, name, precision == "float64")
-    if class_weight is not None:
-        if sample_weight is not None:
-            raise ValueError(f"`{name}` has sample weights already: give these or `class_weight`.")
-        sample_weight = tf.constant(_weights_of_classes(y, class_weight), keras.backend.floatx())
+    x, y, sample_weight = weighted_by_class(one_batch(data, examples, name, precision == "float64"), class_weight, name)
     if precision is not None:
         x = map_arrays(lambda array: _as_input(array, precision), x)
     return Batch(x, y, sample_weight)
+
+
+def weighted_by_class(batch: Batch, class_weight: ClassWeight | None, name: str = "data") -> Batch:
+    """A batch whose examples have the weights of their classes, as `fit` gives them.
+
+    Args:
+        batch: Of any data.
+        class_weight: Weights by class; None for the batch as it is.
+        name: What messages call the data.
+
+    Returns:
+        The batch, with weights of shape (M,).
+
+    Raises:
+        ValueError: If it has weights already, or its targets are no labels, (M,) or one-hot (M, K).
+    """
+    if class_weight is None:
+        return batch
+    if batch.sample_weight is not None:
+        raise ValueError(f"`{name}` has sample weights already: give these or `class_weight`.")
+    weights = tf.constant(_weights_of_classes(batch.y, class_weight), keras.backend.floatx())
+    return batch._replace(sample_weight=weights)
 
 
 def _precision_of(network: keras.Model) -> str:

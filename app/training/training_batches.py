@@ -12,6 +12,7 @@ import tensorflow as tf
 from sharpness_phases.curvature.examples import Nested, count_of, map_arrays
 from sharpness_phases.data.preprocessing import batch_indices
 from sharpness_phases.training.batches import Batch, Data, examples_in, is_data_set, one_batch
+from sharpness_phases.training.measurement_set import ClassWeight, weighted_by_class
 
 
 class TrainingBatches(Sequence[Batch]):
@@ -24,13 +25,16 @@ class TrainingBatches(Sequence[Batch]):
         count: Number of batches.
         batch_size: Examples in a batch of arrays, or all that there are if they are fewer.
         seed: Fixes the order of arrays.
+        class_weight: Weights of the examples by class, as of `fit`.
 
     Raises:
-        ValueError: If `data` is of another kind or holds nothing.
+        ValueError: If `data` is of another kind or holds nothing, or cannot be weighted by class.
     """
 
-    def __init__(self, data: Data, count: int, batch_size: int = 32, seed: int = 0) -> None:
-        self._count, self._kept = count, list[Batch]()
+    def __init__(
+        self, data: Data, count: int, batch_size: int = 32, seed: int = 0, class_weight: ClassWeight | None = None
+    ) -> None:
+        self._count, self._kept, self._class_weight = count, list[Batch](), class_weight
         if is_data_set(data):
             self._more = _of_data_set(data)
         else:
@@ -53,7 +57,7 @@ class TrainingBatches(Sequence[Batch]):
         if not 0 <= index < self._count:
             raise IndexError(index)
         while len(self._kept) <= index:
-            self._kept.append(next(self._more))
+            self._kept.append(weighted_by_class(next(self._more), self._class_weight))
         return self._kept[index]
 
 

@@ -168,6 +168,26 @@ def test_weights_of_examples_count():
 
 
 @pytest.mark.slow
+def test_weights_by_class_are_those_of_their_examples():
+    by_class = {0: 5.0, 1: 1.0, 2: 0.5}
+    weights = np.array([by_class[label] for label in Y.argmax(axis=1)], np.float32)
+    by_example = recommend_learning_rate(compiled(), (X, Y, weights), batch_size=32, examples=64)
+    found = recommend_learning_rate(compiled(), (X, Y), batch_size=32, examples=64, class_weight=by_class)
+    assert (found.learning_rate, found.runs) == (by_example.learning_rate, by_example.runs)
+    assert found.edge_rate == by_example.edge_rate
+    with pytest.raises(UserError, match="sample weights already"):
+        recommend_learning_rate(compiled(), (X, Y, weights), class_weight=by_class)
+
+
+@pytest.mark.slow
+def test_what_has_no_second_derivative_gets_its_edge_by_differences_of_the_gradient(advice):
+    found = recommend_learning_rate(compiled(), (X, Y), batch_size=64, products="differences")
+    assert found.edge_rate == pytest.approx(advice.edge_rate, rel=1e-2)
+    with pytest.raises(ValueError, match="products"):
+        recommend_learning_rate(compiled(), (X, Y), products="guesses")
+
+
+@pytest.mark.slow
 def test_mixed_precision_gets_the_rate_of_float32():
     found = []
     for policy in ("float32", "mixed_float16"):
