@@ -27,6 +27,8 @@ def plan(
 
     experiment = experiment_of(config, overrides, None, allow_custom_code)
     estimates = experiment.plan(None if tflops is None else tflops * 1e12)
+    from sharpness_phases.sweep.cost import around_the_runs  # which imports TensorFlow: quietly, by now
+
     values = [each.value for each in variants(experiment.config)]
     along = [value for value in values for _ in range(len(estimates) // len(values))]
     rows = [
@@ -40,16 +42,32 @@ def plan(
             f"{e.hvps}",
             f"{e.flops:.1e}",
             f"{e.seconds:.0f} s",
+            e.basis,
         ]
         for at, e in enumerate(estimates)
     ]
-    names = (*experiment.config.sweep.over, "depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
+    names = (
+        *experiment.config.sweep.over,
+        "depth",
+        "width",
+        "parameters",
+        "seeds",
+        "runs",
+        "HVPs",
+        "FLOPs",
+        "time",
+        "from",
+    )
     out.print(plain_table(f"Plan of {experiment.config.name} (estimated)", names, rows))
-    total = {name: sum(getattr(e, name) for e in estimates) for name in ("runs", "hvps", "flops", "seconds")}
+    names = ("runs", "hvps", "flops", "seconds", "low", "high")
+    total = {name: sum(getattr(e, name) for e in estimates) for name in names}
+    around = around_the_runs(experiment.config)
+    total |= {name: total[name] + around for name in ("seconds", "low", "high")}
     where = "on this machine" if tflops is None else f"at {tflops:g} TFLOP/s"
     out.print(
-        f"In all: {total['runs']} runs, {total['hvps']} Hessian-vector products, "
-        f"{total['flops']:.1e} FLOPs, about {duration(total['seconds'])} {where}."
+        f"In all: {total['runs']} runs, {total['hvps']} Hessian-vector products, {total['flops']:.1e} FLOPs, "
+        f"about {duration(total['seconds'])} {where} ({duration(total['low'])} to {duration(total['high'])}), "
+        f"{around:.0f} s of them to start, to load data and to draw."
     )
     named = {"name": experiment.config.name, "tflops": tflops}
     places = [{key: value for key in experiment.config.sweep.over} for value in along] or [{} for _ in estimates]

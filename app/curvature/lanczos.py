@@ -121,8 +121,13 @@ class _LanczosIteration:
         self._aim = aim
         self._tolerance = tolerance
         self._size = size
-        overlaps = (aim.least_overlap, aim.side_overlap)
-        self._enough_growth = [-math.log(overlap) if overlap > 0 else math.inf for overlap in overlaps]
+        self._enough_growth = tuple(
+            [
+                -math.log(share * overlap) if overlap > 0 else math.inf
+                for overlap in (aim.least_overlap, aim.side_overlap)
+            ]
+            for share in (0.5, 1.0)
+        )
 
     def init(self, start: Vector) -> _State:
         zero, none, nothing = (tf.zeros(shape, start.dtype) for shape in ([], [self._size], [2]))
@@ -171,7 +176,8 @@ class _LanczosIteration:
     def _excludes(self, state: _State) -> Vector:
         """Whether no eigenvalue lies above each of the two bounds."""
         growth = state.carried + state.basis.log_growth(state.ritz, self._bounds(state))
-        return growth >= self._enough_growth
+        half, whole = (tf.constant(enough, growth.dtype) for enough in self._enough_growth)
+        return growth >= tf.where(self._aim.halved, half, whole)
 
     def _bounds(self, state: _State) -> Vector:
         """The two bounds x, shape (2,): just above theta, and the threshold."""

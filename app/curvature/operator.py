@@ -63,11 +63,13 @@ class Aim(NamedTuple):
             such as the top eigenvector: see `sharpness_phases.curvature.starts.least_overlap`. 0 where nothing is known
             of it: then an eigenvector that the start lacks can hide a larger eigenvalue.
         side_overlap: The same for what is said of the threshold; larger where more risk is taken.
+        halved: Whether the start vector has half of these shares only.
     """
 
     threshold: Scalar | float = float("nan")
     least_overlap: float = 0.0
     side_overlap: float = 0.0
+    halved: Scalar | bool = False
 
 
 TO_TOLERANCE = Aim()

@@ -153,7 +153,8 @@ class SharpnessTracker:
             Loss, accuracy and sharpness, of scalar tensors.
         """
         index, threshold = tf.cast(index, tf.int64), tf.cast(threshold, self.operator.dtype)
-        return self._solve(index, threshold, tf.zeros([0], self.operator.dtype) if towards is None else towards)
+        nowhere = tf.zeros([self.operator.size], self.operator.dtype)  # one trace serves both
+        return self._solve(index, threshold, nowhere if towards is None else towards, tf.constant(towards is not None))
 
     def measure_sample(self, index: Scalar | int, before: Vector) -> EigenResult:
         """Measure on the sample, to `SAMPLE_TOLERANCE`; callable inside a `tf.function`.
@@ -172,11 +173,9 @@ class SharpnessTracker:
         loss, accuracy = self._evaluate()
         return loss, tf.cast(accuracy, self.operator.dtype)
 
-    def _solve_at(self, index: Scalar, threshold: Scalar, towards: Vector) -> Measurement:
-        here, start, share = self.operator.linearize(), self._starts[index], 1.0
-        if towards.shape[0]:
-            start, share = start + towards, 0.5  # ||z + v|| <= 2
-        aim = Aim(threshold, share * self._overlap, share * self._side_overlap)
+    def _solve_at(self, index: Scalar, threshold: Scalar, towards: Vector, is_sum: Scalar) -> Measurement:
+        here, start = self.operator.linearize(), self._starts[index] + towards
+        aim = Aim(threshold, self._overlap, self._side_overlap, halved=is_sum)  # as ||z + v|| <= 2
         result = self._solver.solve(here.matvec, start, aim)
         if here.doubt is not None:
             tolerance = getattr(self._solver, "tolerance", None) or NOISE
