@@ -12,8 +12,8 @@ from sharpness_phases.sweep.learned import Stored, nearest
 from sharpness_phases.sweep.pace import Pace, pace_of
 
 _START_AND_DRAW_SECONDS = 7.0
-"""Seconds of an experiment beside its runs: 5 to import TensorFlow and what draws, 2 to draw; of processor time, measured
-on configs/quickstart.yaml (docs/performance.md, "What is not arithmetic")."""
+"""Seconds of an experiment beside its runs: 5 to import TensorFlow and what draws, 2 to draw. In processor time of
+configs/quickstart.yaml (docs/performance.md, "What is not arithmetic")."""
 
 _LOADING_SECONDS = 3e-8
 """Seconds to load a number of a data set of TensorFlow Datasets; chosen by order of magnitude."""

@@ -110,14 +110,14 @@ def _networks(folder: Path, same_runs: bool) -> Iterator[Stored]:
     runs = RunStore(folder / RUNS_FOLDER).table()
     cells = dict(list(runs.groupby(["depth", "width", "seed"])))
     whole: dict[tuple[int, int], list[Taken]] = {}
-    for taken in read_times(folder):
-        of_cell = cells.get((taken.depth, taken.width, taken.seed))
-        if of_cell is not None and of_cell["run_id"].nunique() == taken.runs:
-            whole.setdefault((taken.depth, taken.width), []).append(taken)
+    for each in read_times(folder):
+        of_cell = cells.get((each.depth, each.width, each.seed))
+        if of_cell is not None and of_cell["run_id"].nunique() == each.runs:
+            whole.setdefault((each.depth, each.width), []).append(each)
     for (depth, width), taken in whole.items():
         works = [_work(cells[depth, width, seed]) for seed in {each.seed for each in taken}]
         mean = Work(*(statistics.fmean(values) for values in zip(*works, strict=True)))
-        first, later = (_median([t.seconds for t in taken if t.begins == begins]) for begins in (1, 0))
+        first, later = (_median([each.seconds for each in taken if each.begins == begins]) for begins in (1, 0))
         yield Stored(folder, depth, width, mean, first, later, same_runs)
 
 

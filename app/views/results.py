@@ -91,8 +91,9 @@ def _draw(findings: Findings, folder: Path) -> dict[str, list[Path]]:
     drawn = {}
     for kind in PICTURES:
         for file in kind.drawn(findings):
-            paths = file.paths(folder)
-            kind.draw(findings, file.choice).save_all(paths[::-1])
+            shown, paths = kind.draw(findings, file.choice), file.paths(folder)
+            for path in reversed(paths):
+                shown.save(path)
             drawn[file.name] = paths
     return drawn
 

@@ -6,7 +6,7 @@ import abc
 import logging
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -228,31 +228,16 @@ class Picture(abc.ABC):
         Returns:
             The path.
         """
-        return self.save_all([path], style)[0]
-
-    def save_all(self, paths: Sequence[str | Path], style: Style | None = None) -> list[Path]:
-        """Draw it once, and write it in several formats.
-
-        Args:
-            paths: Where, as for `save`.
-            style: How it looks; as on a screen by default.
-
-        Returns:
-            The paths.
-        """
-        found, begin = [Path(path) for path in paths], time.perf_counter()
+        path, begin = Path(path), time.perf_counter()
         dates: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with house_style(style):
+        with house_style(style), atomic_file(path) as unfinished:
             figure, style = self.draw(), _style.get()
             _finish(figure, style)
             # What is printed has exactly the width that it is to have.
             box = "tight" if style.width is None else None
-            for path in found:
-                with atomic_file(path) as unfinished:
-                    figure.savefig(unfinished, bbox_inches=box, metadata=dates.get(path.suffix.lower()))
-                figure.set_layout_engine("none")  # all parts have their places now, in every format the same
-        logger.debug("Drew %s in %.1f s", ", ".join(map(str, found)), time.perf_counter() - begin)
-        return found
+            figure.savefig(unfinished, bbox_inches=box, metadata=dates.get(path.suffix.lower()))
+        logger.debug("Drew %s in %.1f s", path, time.perf_counter() - begin)
+        return path
 
 
 def _finish(figure: Figure, style: Style) -> None:
