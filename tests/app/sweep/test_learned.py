@@ -59,7 +59,7 @@ def test_more_initialisations_take_longer_and_building_is_not_multiplied(mine):
 
 def test_of_another_network_or_machine_the_stored_counts_are_taken(mine, outputs):
     ours, _ = estimates_of(mine)  # on "a machine", which is not where they were made
-    other = experiment(outputs / "other", "sweep.widths=[12]")
+    other = experiment(outputs / "other", "sweep.widths=[9]")
     (beside,) = estimates_of(other)
     assert ours.basis == beside.basis == STORED_COUNTS.words
     assert beside.hvps == ours.hvps
