@@ -26,6 +26,11 @@ _MOST_FOLDERS = 20
 """Experiments that are looked at, the latest; chosen so: the runs of one are read in a fraction of a second."""
 
 
+_FARTHEST = 2.0
+"""Octaves of width and depth together up to which a network tells of another; chosen so: constants, and with them the
+runs of a search, move with both."""
+
+
 class Stored(NamedTuple):
     """What the stored initialisations of one network took.
 
@@ -72,12 +77,22 @@ def learned(config: ExperimentConfig, folder: Path, device: str) -> list[Stored]
 
 
 def nearest(stored: Sequence[Stored], depth: int, width: int) -> Stored | None:
-    """The network most like one of this shape, among those whose runs are most like those asked for."""
+    """The network most like one of this shape, among those whose runs are most like those asked for.
 
-    def distance(each: Stored) -> tuple[bool, float]:
-        return not each.same_runs, abs(math.log2(each.width / width)) + abs(math.log2(each.depth / depth))
+    Args:
+        stored: What is known.
+        depth: Depth of the network that is to be estimated.
+        width: Its width.
 
-    return min(stored, key=distance, default=None)
+    Returns:
+        The entry; None if none is within `_FARTHEST`.
+    """
+
+    def octaves(each: Stored) -> float:
+        return abs(math.log2(each.width / width)) + abs(math.log2(each.depth / depth))
+
+    near = [each for each in stored if octaves(each) <= _FARTHEST]
+    return min(near, key=lambda each: (not each.same_runs, octaves(each)), default=None)
 
 
 def _folders(folder: Path) -> list[Path]:
