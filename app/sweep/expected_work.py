@@ -78,7 +78,7 @@ class _Search(NamedTuple):
 
 _SEARCHES = {
     "mse": _Search(14, 0.55, 15, 6, 42),
-    "xent": _Search(49, 0.87, 195, 28, 207),
+    "xent": _Search(40, 0.87, 140, 22, 160),
     "zero": _Search(27, 0.67, 38, 8, 100),
     "preconditioned": _Search(22, 0.65, 40, 0, 0),
 }

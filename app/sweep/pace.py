@@ -39,7 +39,7 @@ _OPERATION_SECONDS = 2e-6
 """Seconds that an operation of a graph takes beside its arithmetic, at least: 70 operations of the uv model on a single
 example take 0.09 ms."""
 
-_SOLVER_SECONDS = 1.1
+_SOLVER_SECONDS = 1.25
 """Seconds to trace and compile the loop of a solver and the loop of steps around it, whatever the network; there is one
 solver for the measurement set and one for its sample. Fitted, with the next, to the first initialisations of fully
 connected networks (d = 4), with and without a sample, and of a decoder (docs/performance.md, "What a plan says")."""
