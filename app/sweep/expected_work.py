@@ -85,6 +85,10 @@ _SEARCHES = {
 """By the loss; where the network's output is zero before training (mse); and where the optimizer has a preconditioner,
 whose measurements have no sample. Counted, as docs/performance.md says ("What a plan says")."""
 
+_MOST_LOOKS_WITHOUT_SAMPLE = 40
+"""Looks at most where there is no sample: between the 30 and 98 counted with Adam and those of a decoder with
+cross-entropy, all of whose 24 products are fewer."""
+
 _PRODUCTS_OF_A_LOOK = 3.3
 """Products of a measurement that only decides about a threshold: 2.4 to 4.2, counted there."""
 
@@ -109,8 +113,8 @@ def _adaptive_search(config: ExperimentConfig) -> Work:
     steps, by_power = found.runs * found.steps * config.transient_steps, config.sharpness.solver == "power"
     if sample_size(config.sharpness.examples) and not by_power and not preconditioned:
         return Work(found.runs, steps, found.measurements, found.looks, found.products)
-    each = _POWER_PRODUCTS if by_power else _PRODUCTS_OF_A_LOOK
-    return Work(found.runs, steps, 1 + found.looks, 0, _COLD_PRODUCTS + found.looks * each)
+    each, looks = _POWER_PRODUCTS if by_power else _PRODUCTS_OF_A_LOOK, min(found.looks, _MOST_LOOKS_WITHOUT_SAMPLE)
+    return Work(found.runs, steps, 1 + looks, 0, _COLD_PRODUCTS + looks * each)
 
 
 def _kind_of(config: ExperimentConfig) -> str:
