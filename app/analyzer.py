@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sharpness_phases.analysis.findings import Findings
 from sharpness_phases.analysis.over import OverFindings
@@ -15,11 +16,13 @@ from sharpness_phases.runs.identity import belonging
 from sharpness_phases.store.folder import RUNS_FOLDER, errors_with_advice, stored_config
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.views import pictures
-from sharpness_phases.views.diagram import ComparisonSheet, Over, PhaseDiagram
-from sharpness_phases.views.final_loss import FinalLossMap
-from sharpness_phases.views.regimes import RegimeFigure
-from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
-from sharpness_phases.views.trajectories import TrajectoryFigure
+
+if TYPE_CHECKING:  # what draws is imported when something is drawn: Matplotlib takes long
+    from sharpness_phases.views.diagram import PhaseDiagram
+    from sharpness_phases.views.final_loss import FinalLossMap
+    from sharpness_phases.views.regimes import RegimeFigure
+    from sharpness_phases.views.saturation import SaturationDiagram, SaturationFigure
+    from sharpness_phases.views.trajectories import TrajectoryFigure
 
 
 class PhaseAnalyzer(Findings):
@@ -178,6 +181,8 @@ def compare(folders: Sequence[str | Path], path: str | Path, over: str = "ratio"
     Raises:
         UserError: If a folder holds no experiment, or one whose constants are not known.
     """
+    from sharpness_phases.views.diagram import ComparisonSheet, Over
+
     summaries, axes = [], []
     for folder in folders:
         with errors_with_advice(Path(folder)):

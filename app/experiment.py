@@ -34,12 +34,11 @@ from sharpness_phases.store.folder import (
     work_folder,
 )
 from sharpness_phases.store.runs import RunStore
+from sharpness_phases.store.times import TIMES_FILE, Stopwatch
 from sharpness_phases.sweep.executors import build_executor
 from sharpness_phases.sweep.missing import MissingWork, missing_work
 from sharpness_phases.training.environment import environment
 from sharpness_phases.training.startup import import_tensorflow
-from sharpness_phases.views.bifurcation import BifurcationFigure
-from sharpness_phases.views.diagram import PhaseDiagram
 from sharpness_phases.views.results import write_results, write_results_over
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ class Experiment:
         with self._at_work() as claims:
             store = self._compute(cells(self.config), progress, claims, fresh, foretell)
             with claims.holding("analysis"):
-                return self._analyze(PhaseAnalyzer.from_store(store, self.config))
+                return self._analyze(PhaseAnalyzer.from_store(store, self.config), anew=False)
 
     def run_shard(
         self, shard: tuple[int, int], progress: Progress | None = None, foretell: Foretell | None = None
@@ -173,7 +172,7 @@ class Experiment:
         return len(todo)
 
     def analyze(self) -> PhaseAnalyzer:
-        """Redo the analysis and the pictures from stored runs only; none at all are a `UserError`.
+        """Redo the analysis and all pictures from stored runs only; no runs at all are a `UserError`.
 
         Returns:
             The analyzer.
@@ -206,6 +205,8 @@ class Experiment:
         known = table[(table["c_loss_exact"] > 0) & np.isfinite(table["c_loss_exact"])]
         exact = known[["width", "c_loss_exact"]].rename(columns={"c_loss_exact": "c_loss"}).assign(depth=2)
         with errors_with_advice(self.folder):
+            from sharpness_phases.views.diagram import PhaseDiagram
+
             for ending in ("png", "svg"):
                 PhaseDiagram(analyzer.summary, analyzer.title, exact).save(self.folder / f"phase_diagram.{ending}")
         return table
@@ -214,18 +215,22 @@ class Experiment:
         """Estimate what all runs cost; nothing is run.
 
         Args:
-            rate: Floating-point operations per second of the device; measured on this machine by default.
+            rate: Floating-point operations per second of a device. None: that of this machine, on which some passes
+                through each network are timed, and whose stored runs, in the experiment's folder and in those beside
+                it, tell what they took.
 
         Returns:
             An entry for every (depth, width); with `sweep.over` for each of its values in turn.
         """
         import_tensorflow()
         from sharpness_phases.sweep.cost import estimate
-        from sharpness_phases.training.device import matrix_product_rate
+        from sharpness_phases.sweep.learned import learned
+        from sharpness_phases.training.device import describe_device, share_memory
 
-        rate = matrix_product_rate() if rate is None else rate
-        configs = [each.config for each in variants(self.config)] or [self.config]
-        return [found for config in configs for found in estimate(config, rate)]
+        share_memory()
+        device = describe_device(self.config.device.xla)
+        each = list(self._variants().values()) or [self]
+        return [found for one in each for found in estimate(one.config, rate, learned(one.config, one.folder, device))]
 
     def long_work(self, shard: tuple[int, int] | None = None, fresh: bool = False) -> float | None:
         """Tell before `run` or `run_shard` whether what is missing will take long; nothing is imported if nothing is.
@@ -342,12 +347,16 @@ class Experiment:
             store, missing = self._begin(todo, claims, fresh, foretell)
         if progress is not None:
             progress.started(missing.cells)
+        watch = Stopwatch(self.folder)
         for cell, computed in build_executor(self.config).run(self.config, missing.cells, store, claims):
+            if self.config.executor.kind == "serial":
+                watch.stop(cell, computed)
             if computed and claims.claim("packing"):
                 store.pack()
                 claims.release("packing")
             if progress is not None:
                 progress.finished(cell, computed)
+            watch.start()
         return store
 
     def _begin(
@@ -365,8 +374,8 @@ class Experiment:
         write_config(self.config, self.folder, now)
         return store, missing
 
-    def _analyze(self, analyzer: PhaseAnalyzer) -> PhaseAnalyzer:
-        write_results(analyzer, self.folder)
+    def _analyze(self, analyzer: PhaseAnalyzer, anew: bool = True) -> PhaseAnalyzer:
+        write_results(analyzer, self.folder, anew)
         return analyzer
 
     def _store(self, writable: bool = False) -> RunStore:
@@ -378,7 +387,7 @@ class Experiment:
                 raise UserError(
                     f"{self.folder}: another process is running this experiment; --fresh has to wait for it"
                 )
-            old = set_aside(self.folder / RUNS_FOLDER, self.folder / CONFIG_FILE)
+            old = set_aside(self.folder / RUNS_FOLDER, self.folder / CONFIG_FILE, self.folder / TIMES_FILE)
         if old is not None:
             logger.info("Old runs are kept in %s", old)
 
@@ -422,6 +431,7 @@ def run_uv_target(
     with work_folder(folder, keep=lambda: False):
         import_tensorflow()
         from sharpness_phases.sweep.uv_target import VALUES_OF_G, TargetRuns
+        from sharpness_phases.views.bifurcation import BifurcationFigure
 
         runs = TargetRuns(target)
         orbits = [runs.orbit(g) for g in shown(VALUES_OF_G)]

@@ -29,8 +29,8 @@ from sharpness_phases.runs.axis import optimizer_in_words
 from sharpness_phases.runs.spec import Cell, cells, criteria
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep
-from sharpness_phases.sweep.cost import forward_flops, product_flops
 from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.sweep.pace import forward_flops, product_flops
 from sharpness_phases.sweep.simulator import Simulator
 from sharpness_phases.training.objective import Objective
 from sharpness_phases.training.tracker import sample_size

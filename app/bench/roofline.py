@@ -11,7 +11,7 @@ import tensorflow as tf
 from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.lanczos import Lanczos
 from sharpness_phases.curvature.operator import Scalar
-from sharpness_phases.sweep.cost import product_flops
+from sharpness_phases.sweep.pace import product_flops
 from sharpness_phases.training.device import matrix_product_rate
 
 _FEW, _MANY = 2, 12

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sharpness_phases.commands.options import AllowCode, Config, JsonFile, Overrides, experiment_of
 from sharpness_phases.commands.output import out, write_json
+
+if TYPE_CHECKING:
+    from sharpness_phases.config.schema import ExperimentConfig
+    from sharpness_phases.sweep.cost import Estimate
 
 
 def plan(
@@ -22,39 +27,52 @@ def plan(
     allow_custom_code: AllowCode = False,
 ) -> None:
     """Print the runs, products, FLOPs and time of an experiment; run nothing."""
-    from sharpness_phases.commands.console import duration, plain_table
+    from sharpness_phases.commands.console import duration
     from sharpness_phases.config.schema import variants
 
     experiment = experiment_of(config, overrides, None, allow_custom_code)
     estimates = experiment.plan(None if tflops is None else tflops * 1e12)
+    from sharpness_phases.sweep.cost import around_the_runs  # which imports TensorFlow: quietly, by now
+
     values = [each.value for each in variants(experiment.config)]
     along = [value for value in values for _ in range(len(estimates) // len(values))]
-    rows = [
-        [
-            *(f"{value:g}" for value in along[at : at + 1]),
-            f"{e.depth}",
-            f"{e.width}",
-            f"{e.parameters:,}",
-            f"{e.initialisations}",
-            f"{e.runs}",
-            f"{e.hvps}",
-            f"{e.flops:.1e}",
-            f"{e.seconds:.0f} s",
-        ]
-        for at, e in enumerate(estimates)
-    ]
-    names = (*experiment.config.sweep.over, "depth", "width", "parameters", "seeds", "runs", "HVPs", "FLOPs", "time")
-    out.print(plain_table(f"Plan of {experiment.config.name} (estimated)", names, rows))
-    total = {name: sum(getattr(e, name) for e in estimates) for name in ("runs", "hvps", "flops", "seconds")}
+    _print_networks(experiment.config, estimates, along)
+    parts = ("runs", "hvps", "flops", "seconds", "low", "high")
+    total = {name: sum(getattr(e, name) for e in estimates) for name in parts}
+    around = around_the_runs(experiment.config, estimates)
+    total |= {name: total[name] + around for name in ("seconds", "low", "high")}
     where = "on this machine" if tflops is None else f"at {tflops:g} TFLOP/s"
     out.print(
-        f"In all: {total['runs']} runs, {total['hvps']} Hessian-vector products, "
-        f"{total['flops']:.1e} FLOPs, about {duration(total['seconds'])} {where}."
+        f"In all: {total['runs']} runs, {total['hvps']} Hessian-vector products, {total['flops']:.1e} FLOPs, "
+        f"about {duration(total['seconds'])} {where} ({duration(total['low'])} to {duration(total['high'])}), "
+        f"{around:.0f} s of them to start, to load data and to draw."
     )
     named = {"name": experiment.config.name, "tflops": tflops}
     places = [{key: value for key in experiment.config.sweep.over} for value in along] or [{} for _ in estimates]
     networks = [place | e._asdict() for place, e in zip(places, estimates, strict=True)]
     write_json(json_file, named | total | {"networks": networks})
+
+
+def _print_networks(config: ExperimentConfig, estimates: Sequence[Estimate], along: Sequence[float]) -> None:
+    """A row for each network, at each value of `sweep.over` where there are any."""
+    from sharpness_phases.commands.console import plain_table
+
+    columns: dict[str, Callable[[Estimate], str]] = {
+        "depth": lambda e: f"{e.depth}",
+        "width": lambda e: f"{e.width}",
+        "parameters": lambda e: f"{e.parameters:,}",
+        "seeds": lambda e: f"{e.initialisations}",
+        "runs": lambda e: f"{e.runs}",
+        "HVPs": lambda e: f"{e.hvps}",
+        "FLOPs": lambda e: f"{e.flops:.1e}",
+        "time": lambda e: f"{e.seconds:.0f} s",
+        "from": lambda e: e.basis,
+    }
+    rows = [
+        [*(f"{value:g}" for value in along[at : at + 1]), *(text(e) for text in columns.values())]
+        for at, e in enumerate(estimates)
+    ]
+    out.print(plain_table(f"Plan of {config.name} (estimated)", (*config.sweep.over, *columns), rows))
 
 
 def sharpness(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.runs.spec import Cell
 from sharpness_phases.sweep.cost import Estimate, estimate
-from sharpness_phases.training.device import matrix_product_rate, share_memory
+from sharpness_phases.training.device import share_memory
 
 LONG = 3600.0
 """Seconds from which on the work is long."""
@@ -25,7 +25,7 @@ def long_work(config: ExperimentConfig, todo: Sequence[Cell]) -> float | None:
     """How long cells take, if that is long.
 
     Two upper bounds come first, as they cost less than an estimate of every network: every cell is taken for one of the
-    largest network, first on a machine of `_SLOW` operations per second, so that nothing has to be measured, then on
+    largest network, first on a machine of `_SLOW` operations per second, so that nothing has to be timed, then on
     this one. If either bound is below `LONG`, the work is not long, and no other network is built.
 
     Args:
@@ -37,15 +37,12 @@ def long_work(config: ExperimentConfig, todo: Sequence[Cell]) -> float | None:
     """
     share_memory()  # before anything computes: the experiment itself would come too late
     network = {"depths": [max(c.depth for c in todo)], "widths": [max(c.width for c in todo)]}
-    largest = estimate(config.changed(sweep=network), _SLOW)[0]
-    if _seconds_each(largest) * len(todo) < LONG:
-        return None
-    rate = matrix_product_rate()
-    beside = largest.seconds - largest.flops / _SLOW
-    if (beside + largest.flops / rate) / largest.initialisations * len(todo) < LONG:
-        return None
+    largest = config.changed(sweep=network)
+    for rate in (_SLOW, None):
+        if _seconds_each(estimate(largest, rate)[0]) * len(todo) < LONG:
+            return None
     count = Counter((cell.depth, cell.width) for cell in todo)
-    seconds = sum(_seconds_each(e) * count[e.depth, e.width] for e in estimate(config, rate))
+    seconds = sum(_seconds_each(e) * count[e.depth, e.width] for e in estimate(config))
     return seconds if seconds >= LONG else None
 
 

@@ -76,8 +76,8 @@ class Simulator:
     def runner(self, cell: Cell) -> TrajectoryRunner:
         """The compiled runner of a cell's architecture, traced once for all its seeds and learning rates."""
         if self._runner is None or self._architecture != (cell.depth, cell.width):
-            self._runner = None
-            keras.backend.clear_session()
+            there_was_one, self._runner = self._runner is not None, None
+            keras.backend.clear_session(free_memory=there_was_one)  # which looks through all objects there are
             self._runner = TrajectoryRunner(self.model(cell), self.data.x, self.data.y)
             self._architecture = (cell.depth, cell.width)
         return self._runner

@@ -136,7 +136,11 @@ def counted_flops(function: Callable[..., tf.Tensor], *specs: tf.TensorSpec) -> 
     Returns:
         The number of operations.
     """
-    graph = traced(function).get_concrete_function(*specs).graph
+    return flops_of_graph(traced(function).get_concrete_function(*specs).graph)
+
+
+def flops_of_graph(graph: tf.Graph) -> float:
+    """Floating-point operations of a graph without loops, as TensorFlow's profiler counts them."""
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
     return float(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)
 

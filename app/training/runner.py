@@ -87,6 +87,7 @@ class TrajectoryRunner:
         self._shared: tuple[InitialState, np.ndarray, list[Tensor]] | None = None
         self._loop = traced(self._take_steps, input_signature=[_LOOP_ARGUMENT])
         self._scouting = traced(self._take_estimated_steps, input_signature=[_LOOP_ARGUMENT])
+        self._plain = traced(self._take_plain_steps, input_signature=[_LOOP_ARGUMENT])
         self._nearest: NearestWeights | None = None
         self._line = LineFromStart(model)
         self._beginning = Beginning(model)
@@ -248,9 +249,11 @@ class TrajectoryRunner:
     def traces(self) -> dict[str, int]:
         """How often each compiled function was traced: 1 for all runs together, 0 where it was not needed.
 
-        The loop is one function for runs that measure and another for runs that estimate.
+        The loop is one function for steps that are measured, another for those that are estimated, and a third for
+        those that are neither.
         """
-        functions = {"step": [self._step], "gradient": [self._gradient], "loop": [self._loop, self._scouting]}
+        loops = [self._loop, self._scouting, self._plain]
+        functions = {"step": [self._step], "gradient": [self._gradient], "loop": loops}
         return {name: sum(f.experimental_get_tracing_count() for f in parts) for name, parts in functions.items()}
 
     def _carry_out(
@@ -272,7 +275,8 @@ class TrajectoryRunner:
             tf.constant(begun),
         )
         estimates = np.isfinite(limits[1]) and self.model.tracker.sample is not None
-        table, steps, stopped = (part.numpy() for part in (self._scouting if estimates else self._loop)(plan))
+        loop = self._plain if not measured.any() else self._scouting if estimates else self._loop
+        table, steps, stopped = (part.numpy() for part in loop(plan))
         return table[:steps], bool(stopped)
 
     def _take_shared_step(self, initial: InitialState, batch: np.ndarray) -> bool:
@@ -300,13 +304,17 @@ class TrajectoryRunner:
             plan, lambda step: measured_row(self.model.tracker.measure(step, limit), at_floor=self._at_floor())
         )
 
+    def _take_plain_steps(self, plan: StepPlan) -> tuple[Tensor, Scalar, Scalar]:
+        """As `_take_steps`, where the sharpness is asked for nowhere: no solver is compiled for it."""
+        return self._steps(plan, None)
+
     def _take_estimated_steps(self, plan: StepPlan) -> tuple[Tensor, Scalar, Scalar]:
         """As `_take_steps`; the sharpness is estimated, and measured only where the estimate exceeds the limit."""
         tracker, limit = self.model.tracker, plan.limits[1]
         nearest = cast(NearestWeights, self._nearest)  # made where there is a sample, and this is called there only
 
         def look(step: Scalar) -> Tensor:
-            of_sample = tracker.measure_sample(step, nearest.top)
+            of_sample = tracker.measure_sample(step, nearest.top.value())  # a variable would be traced apart
             nearest.top.assign(_if_finite(of_sample))
             value = tf.cast(of_sample.eigenvalue, tf.float64)
             estimate = nearest.scale * value
@@ -325,8 +333,8 @@ class TrajectoryRunner:
 
         return self._steps(plan, look)
 
-    def _steps(self, plan: StepPlan, look: Callable[[Scalar], Tensor]) -> tuple[Tensor, Scalar, Scalar]:
-        """Take steps until a limit is exceeded; `look` gives the row where the sharpness is asked for."""
+    def _steps(self, plan: StepPlan, look: Callable[[Scalar], Tensor] | None) -> tuple[Tensor, Scalar, Scalar]:
+        """Take steps until a limit is exceeded; `look` gives the row where the sharpness is asked for, if it is."""
         loss_limit, sharpness_limit = tf.unstack(plan.limits)
 
         def evaluated() -> Tensor:
@@ -336,7 +344,8 @@ class TrajectoryRunner:
             rate = self.model.optimizer.learning_rate
             rate.assign(tf.cast(plan.rates[step], rate.dtype))
             tf.cond(tf.logical_and(plan.begun, step == 0), lambda: None, lambda: self._step(plan.batches[step]))
-            row = tf.cond(plan.measured[step], lambda: look(plan.taken + step + 1), evaluated)
+            here = plan.taken + step + 1
+            row = evaluated() if look is None else tf.cond(plan.measured[step], lambda: look(here), evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
             exceeded = [tf.math.is_nan(row[0]), row[0] > loss_limit, row[2] > sharpness_limit]
             return step + 1, tf.reduce_any(exceeded), rows.write(step, row)

@@ -152,7 +152,8 @@ class SharpnessTracker:
             Loss, accuracy and sharpness, of scalar tensors.
         """
         index, threshold = tf.cast(index, tf.int64), tf.cast(threshold, self.operator.dtype)
-        return self._solve(index, threshold, tf.zeros([0], self.operator.dtype) if towards is None else towards)
+        nowhere = tf.zeros([self.operator.size], self.operator.dtype)  # one trace serves both
+        return self._solve(index, threshold, nowhere if towards is None else towards)
 
     def measure_sample(self, index: Scalar | int, before: Vector) -> EigenResult:
         """Measure on the sample, to `SAMPLE_TOLERANCE`; callable inside a `tf.function`.
@@ -172,11 +173,9 @@ class SharpnessTracker:
         return loss, tf.cast(accuracy, self.operator.dtype)
 
     def _solve_at(self, index: Scalar, threshold: Scalar, towards: Vector) -> Measurement:
-        here, start, overlap = self.operator.linearize(), self._starts[index], self._overlap
-        if towards.shape[0]:
-            start += towards  # (z + v).u is near 0 no more often than z.u, the density of which is largest there
-            overlap /= length(start)
-        result = self._solver.solve(here.matvec, start, Aim(threshold, overlap))
+        here, start = self.operator.linearize(), self._starts[index] + towards
+        # (z + v).u is near 0 no more often than z.u, the density of which is largest there
+        result = self._solver.solve(here.matvec, start, Aim(threshold, self._overlap / length(start)))
         if here.doubt is not None:
             tolerance = getattr(self._solver, "tolerance", None) or NOISE
             result = with_doubt(result, here.doubt(result.eigenvector), max(tolerance, NOISE))

@@ -12,13 +12,12 @@ from sharpness_phases.analysis.over import OverFindings
 from sharpness_phases.store.files import write_text
 from sharpness_phases.store.folder import stored_config
 from sharpness_phases.views.pictures import PICTURES
-from sharpness_phases.views.report.page import Report, write_report
-from sharpness_phases.views.tensorboard import write_tensorboard
+from sharpness_phases.views.up_to_date import REPORT_FILE, drawn_from, is_up_to_date
 
 logger = logging.getLogger(__name__)
 
 
-def write_results(findings: Findings, folder: Path) -> None:
+def write_results(findings: Findings, folder: Path, anew: bool = True) -> None:
     """Write everything that follows from the runs; each file but TensorBoard's whole or not at all.
 
     What an earlier config of the same folder had to show, and this one has not, is removed. An `OSError` if a file
@@ -27,19 +26,32 @@ def write_results(findings: Findings, folder: Path) -> None:
     Args:
         findings: What the runs say.
         folder: The experiment's folder, with its config.yaml.
+        anew: Whether to draw what is there already, and was drawn from the same runs in the same way, too.
     """
     tables = _write_tables(findings, folder)
     _warn_of_violations(findings)
-    pictures = _draw(findings, folder)
-    _remove_what_is_out_of_date(folder, {*tables, *(path for paths in pictures.values() for path in paths)})
-    shown = {name: paths[0] for name, paths in pictures.items()}
+    source, board = drawn_from(findings, folder), folder / "tensorboard"
+    drawn = [path for kind in PICTURES for file in kind.drawn(findings) for path in file.paths(folder)]
+    _remove_what_is_out_of_date(folder, {*tables, *drawn})
+    if not findings.config.tensorboard:
+        shutil.rmtree(board, ignore_errors=True)  # of an earlier config
+    if anew or not is_up_to_date(folder, source, [*drawn, *([board] if findings.config.tensorboard else [])]):
+        _draw_all(findings, folder, source)
+
+
+def _draw_all(findings: Findings, folder: Path, source: str) -> None:
+    """Draw the pictures, TensorBoard's files and the report, which comes last."""
+    from sharpness_phases.views.report.page import Report, write_report
+
+    shown = {name: paths[0] for name, paths in _draw(findings, folder).items()}
     if findings.config.tensorboard:
+        from sharpness_phases.views.tensorboard import write_tensorboard
+
         constants = findings.critical_constants()
         edge = findings.axis.rate_times_edge
         write_tensorboard(folder / "tensorboard", findings.trajectories(), constants, shown, edge)
-    else:
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # of an earlier config
-    write_report(folder / "report.html", Report(findings, shown, stored_config(folder).environment or {}))
+    environment = stored_config(folder).environment or {}
+    write_report(folder / REPORT_FILE, Report(findings, shown, environment, source))
 
 
 def write_results_over(findings: OverFindings, folder: Path) -> None:

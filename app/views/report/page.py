@@ -40,11 +40,13 @@ class Report:
         findings: What the runs say.
         pictures: PNG files of the pictures by name, as `views.pictures.PICTURES` has them.
         environment: Versions and device the runs were computed with.
+        source: What it is drawn from, as `views.up_to_date.drawn_from` names it; "" where nobody asks.
     """
 
     findings: Findings
     pictures: Mapping[str, Path]
     environment: Mapping[str, str]
+    source: str = ""
 
 
 def write_report(path: Path, report: Report) -> Path:
@@ -72,6 +74,7 @@ def _page(report: Report) -> str:
     findings = report.findings
     config = findings.config
     texts = {
+        "source": report.source,
         "name": escape(config.name),
         "title": escape(findings.title),
         "description": escape(description(config)),

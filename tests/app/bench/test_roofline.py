@@ -4,8 +4,8 @@ from problems import classification, operator_of
 
 from sharpness_phases.bench.roofline import Roofline, measure_roofline
 from sharpness_phases.models import FCN
-from sharpness_phases.sweep.cost import product_flops
 from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.sweep.pace import product_flops
 
 
 def operator():

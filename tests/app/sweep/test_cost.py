@@ -4,8 +4,9 @@ from problems import operator_of
 
 from sharpness_phases.config.loading import load_config
 from sharpness_phases.models import FCN
-from sharpness_phases.sweep.cost import estimate, forward_flops, product_flops
+from sharpness_phases.sweep.cost import estimate
 from sharpness_phases.sweep.losses import build_loss
+from sharpness_phases.sweep.pace import forward_flops, product_flops
 
 EXAMPLES, INPUTS, WIDTH, CLASSES = 64, 50, 32, 10
 RATE = 1e11

@@ -14,15 +14,15 @@ def experiment(folder, *overrides):
     return Experiment.from_config("quickstart", [*TINY, "sweep.widths=[8]", "tensorboard=false", *overrides], folder)
 
 
-def test_short_work_is_not_told_of_and_the_machine_is_not_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(forecast, "matrix_product_rate", lambda: pytest.fail("measured"))
+def test_short_work_is_not_told_of_and_nothing_is_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "estimate", lambda config, rate: estimate(config, rate or pytest.fail("timed")))
     assert experiment(tmp_path).long_work() is None
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_long_work_takes_what_the_plan_says(tmp_path, monkeypatch):
-    monkeypatch.setattr(forecast, "matrix_product_rate", lambda: 1e11)
+    monkeypatch.setattr(forecast, "estimate", lambda config, rate=None: estimate(config, 1e11))
     long = experiment(tmp_path, "sweep.seeds=80000")
     planned = sum(cost.seconds for cost in estimate(long.config, 1e11))
     assert long.long_work() == pytest.approx(planned)

@@ -142,7 +142,8 @@ def test_momentum_starts_from_zero_in_every_run(initial):
 def test_nothing_is_retraced_per_learning_rate(runner, initial):
     for rate in (0.1, 0.2, 0.3):
         runner.run(initial, rate, BATCHES)
-    assert runner.traces == {"step": 1, "gradient": 1, "loop": 1}
+        runner.run(initial, rate, BATCHES, measure=NEVER)
+    assert runner.traces == {"step": 1, "gradient": 1, "loop": 2}  # with a solver in it, and without
 
 
 def test_the_barrier_is_the_largest_loss_on_the_line_from_the_first_weights_to_the_last(runner, initial):

@@ -22,10 +22,10 @@ SHORT = [*LONG[1:3], "sweep.depths=[2]", "tensorboard=false"]
 def write(tmp_path):
     """Write the results of made-up runs into one folder; the names in it."""
 
-    def written(overrides, depths, **shape):
+    def written(overrides, depths, anew=True, **shape):
         config = load_config("quickstart", overrides)
         (tmp_path / "config.yaml").write_text(dump_config(config))
-        write_results(Findings(tables.runs(depths=depths, widths=(8,), **shape), config), tmp_path)
+        write_results(Findings(tables.runs(depths=depths, widths=(8,), **shape), config), tmp_path, anew)
         return {path.name for path in tmp_path.iterdir()}
 
     return written
@@ -57,3 +57,16 @@ def test_an_unusual_order_of_constants_is_warned_of(write, caplog):
     assert "usual order" not in caplog.text
     write(SHORT, depths=(2,), c_sharp=0)
     assert "3 of 3 initialisations: the usual order" in caplog.text
+
+
+@pytest.mark.slow
+def test_what_is_up_to_date_is_drawn_anew_only_where_that_is_asked_for(write, tmp_path):
+    def times():
+        return [(tmp_path / name).stat().st_mtime_ns for name in ("phase_diagram.svg", "report.html")]
+
+    write(SHORT, depths=(2,))
+    first = times()
+    write(SHORT, depths=(2,), anew=False)
+    assert times() == first
+    write(SHORT, depths=(2,))
+    assert all(later > before for later, before in zip(times(), first, strict=True))
