@@ -18,7 +18,7 @@ from sharpness_phases.analysis.phases import BOUNDARIES
 from sharpness_phases.analysis.tables import constants_table
 from sharpness_phases.bench.comparison import Comparison, Way
 from sharpness_phases.bench.protocol import ReferenceProtocol
-from sharpness_phases.bench.roofline import measure_roofline
+from sharpness_phases.bench.roofline import hessian_of, measure_roofline
 from sharpness_phases.bench.work import Cost, Prices, Work, timed
 from sharpness_phases.config.optimizer import OptimizerConfig
 from sharpness_phases.config.over import require_one_value
@@ -29,10 +29,8 @@ from sharpness_phases.runs.axis import optimizer_in_words
 from sharpness_phases.runs.spec import Cell, cells, criteria
 from sharpness_phases.store.runs import RunStore
 from sharpness_phases.sweep.cell_sweep import CellSweep
-from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.pace import forward_flops, product_flops
 from sharpness_phases.sweep.simulator import Simulator
-from sharpness_phases.training.objective import Objective
 from sharpness_phases.training.tracker import sample_size
 
 
@@ -70,7 +68,7 @@ def compare(config: ExperimentConfig, repeats: int = 3) -> Iterator[Comparison]:
 def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats: int) -> Comparison:
     network = simulator.network(cell)
     weights = network.get_weights()
-    operator = _hessian(config, network, simulator)
+    operator = hessian_of(config, network, simulator)
     prices = _prices(config, network, operator)
     protocol = ReferenceProtocol(config, network, simulator.data, simulator.measurement)
 
@@ -99,15 +97,10 @@ def _compare(config: ExperimentConfig, cell: Cell, simulator: Simulator, repeats
         power_seconds=initial.power_seconds,
         matrix_rate=roofline.matrix_rate,
         roofline=roofline.share,
+        core_roofline=roofline.core_share,
         vector_share=roofline.vector_share,
         overhead_seconds=roofline.overhead_seconds,
     )
-
-
-def _hessian(config: ExperimentConfig, network: keras.Model, simulator: Simulator) -> HessianOperator:
-    """The Hessian of the loss on the measurement set at the network's weights."""
-    loss = build_loss(config.loss, of_labels=config.data.info.has_labels)
-    return Objective(network, loss, config.sharpness.batch_norm).hessian(*simulator.measurement)
 
 
 def _prices(config: ExperimentConfig, network: keras.Model, operator: HessianOperator) -> Prices:

@@ -48,6 +48,8 @@ class Comparison:
         power_seconds: Time of the protocol's 21 products.
         matrix_rate: Floating-point operations per second of a large float32 matrix product.
         roofline: Rate inside the products over the matrix product's.
+        core_roofline: The same by processor time instead of the clock, so that other programs on the machine hardly
+            matter.
         vector_share: Vector work of Lanczos over the time of its products.
         overhead_seconds: Time of a product within Lanczos beyond its arithmetic at the matrix product's rate.
     """
@@ -66,6 +68,7 @@ class Comparison:
     power_seconds: float
     matrix_rate: float
     roofline: float
+    core_roofline: float
     vector_share: float
     overhead_seconds: float
 

@@ -47,7 +47,8 @@ def remarks(comparison: Comparison) -> list[str]:
         f"Constants differ by grid steps: {steps}.",
         f"lambda_0: {comparison.lambda_0_products} products, {comparison.lambda_0_seconds:.3f} s, against 21 products, "
         f"{comparison.power_seconds:.3f} s: {comparison.lambda_0_seconds / comparison.power_seconds:.2f} of the time.",
-        f"Products reach {comparison.roofline:.2f} of a matrix product's {comparison.matrix_rate / 1e9:.0f} GFLOP/s; "
+        f"Products reach {comparison.roofline:.2f} of a matrix product's {comparison.matrix_rate / 1e9:.0f} GFLOP/s "
+        f"({comparison.core_roofline:.2f} by processor time); "
         f"vector work of Lanczos adds {comparison.vector_share:.0%}; a product takes "
         f"{comparison.overhead_seconds * 1e3:.2f} ms beyond its arithmetic.",
     ]

@@ -14,8 +14,9 @@ def operator():
 
 
 def test_rates_follow_from_times_and_counts():
-    rates = Roofline(matrix_rate=4e11, product_flops=2e9, product_seconds=0.01, lanczos_seconds=0.012)
+    rates = Roofline(4e11, 2e9, 0.01, 0.012, matrix_core_rate=2e11, product_core_seconds=0.016)
     assert rates.share == pytest.approx(0.5)
+    assert rates.core_share == pytest.approx(0.625)
     assert rates.vector_share == pytest.approx(0.2)
     assert rates.overhead_seconds == pytest.approx(0.007)
 
@@ -25,4 +26,5 @@ def test_every_part_is_measured():
     rates = measure_roofline(operator())
     assert rates.matrix_rate > 1e8
     assert rates.product_flops == product_flops(operator())
-    assert np.isfinite([rates.product_seconds, rates.lanczos_seconds]).all()
+    assert rates.matrix_core_rate > 1e8
+    assert np.isfinite([rates.product_seconds, rates.lanczos_seconds, rates.product_core_seconds]).all()
