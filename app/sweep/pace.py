@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -30,6 +30,12 @@ _TIMED_FLOPS = 1e10
 
 Chosen so: a tenth of a second on a machine of 1e11 operations per second, well above what a pass costs beside them.
 """
+
+_TIMED_EXAMPLES, _FEWER = 128, 4
+"""Examples that are timed at least, and by how much fewer for a second time, which tells what does not grow with them.
+
+Chosen so: the weights of 31 million parameters are read and written in a time in which two cores multiply 100 examples,
+so that the time of 26 examples, taken for that of their arithmetic, made a plan four times too long."""
 
 _REPEATS, _SECONDS = 3, 0.1
 """Passes that are timed at least, and how long at least; chosen so."""
@@ -154,13 +160,14 @@ def pace_of(config: ExperimentConfig, depth: int, width: int, rate: float | None
     if rate is not None:
         lines = Line(overheads[0], GRADIENT * forward / rate), Line(overheads[1], product / rate)
         return Pace(parameters, forward, product, _setup(config, operations[1] * _OPERATION_SETUP_SECONDS), *lines)
-    vector = tf.ones([hessian.size], hessian.dtype)
     gradient()
-    both(vector)
+    both(tf.ones([parameters], hessian.dtype))
     setup = _setup(config, time.perf_counter() - begin)
-    times = _median_time(lambda: gradient()), _median_time(lambda: both(vector))
-    of_product = times[1] - (0 if redone else (1 - _PRUNED) * times[0])
-    lines = _line(times[0], overheads[0], examples), _line(max(of_product, times[0] / GRADIENT), overheads[1], examples)
+    timed = [(examples, _times(gradient, both, redone))]
+    if examples < config.sharpness.examples:
+        fewer = examples // _FEWER
+        timed.append((fewer, _times(*_passes(_hessian(config, network, fewer), compiled), redone)))
+    lines = [_line([(n, times[i]) for n, times in timed], overheads[i]) for i in range(2)]
     return Pace(parameters, forward, product, setup, *lines)
 
 
@@ -198,7 +205,7 @@ def _setup(config: ExperimentConfig, once: float) -> float:
 
 def _enough(forward: float, most: int) -> int:
     """Examples to be timed."""
-    return min(most, max(1, round(_TIMED_FLOPS / (2 * GRADIENT * max(forward, 1.0)))))
+    return min(most, max(_TIMED_EXAMPLES, round(_TIMED_FLOPS / (2 * GRADIENT * max(forward, 1.0)))))
 
 
 def _hessian(config: ExperimentConfig, network: keras.Model, examples: int) -> HessianOperator:
@@ -221,8 +228,30 @@ def _passes(
     return gradient.get_concrete_function(), both.get_concrete_function(spec)
 
 
-def _line(seconds: float, overhead: float, examples: int) -> Line:
-    """The line through a time at some examples, with an overhead that is at most this time."""
+def _times(
+    gradient: tf.types.experimental.ConcreteFunction, both: tf.types.experimental.ConcreteFunction, redone: bool
+) -> tuple[float, float]:
+    """Seconds of a gradient, and of a product at a gradient that is there, or with it where it is `redone`."""
+    vector = tf.ones(both.structured_input_signature[0][0].shape, both.structured_input_signature[0][0].dtype)
+    alone, together = _median_time(lambda: gradient()), _median_time(lambda: both(vector))
+    return alone, max(together - (0 if redone else (1 - _PRUNED) * alone), alone / GRADIENT)
+
+
+def _line(timed: Sequence[tuple[int, float]], least: float) -> Line:
+    """The line through the times of some numbers of examples.
+
+    Args:
+        timed: Examples and seconds: the most first, and where that is not all that there are, fewer.
+        least: What is known to be overhead.
+
+    Returns:
+        The line through the first, with an overhead that is at least this, and at most all of the time.
+    """
+    examples, seconds = timed[0]
+    overhead = least
+    if len(timed) > 1:
+        fewer, sooner = timed[1]
+        overhead = max(least, (examples * sooner - fewer * seconds) / (examples - fewer))
     overhead = min(overhead, seconds)
     return Line(overhead, (seconds - overhead) / examples)
 

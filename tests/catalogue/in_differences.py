@@ -14,24 +14,36 @@ import tensorflow as tf
 from catalogue.architecture import Problem, built
 from catalogue.spectrum import largest_of
 
-STEP = 1e-6
-"""Of the differences, along unit vectors: rounding leaves 1e-10 of a gradient, and kinks are rarely that near."""
+STEPS = (1e-7, 1e-8, 1e-9)
+"""Of the differences, along unit vectors: two in turn whose eigenvalues agree to `AGREEMENT` are small enough for the
+curvature and the kinks around, and large enough for rounding. A MobileNet whose batch statistics are of 6 numbers, and
+whose sharpness is 1,015,875, has 5,816,425 with 1e-6, 1,015,875.3 with 1e-8 and 1e-9; rounding leaves 1e-7 of a
+gradient with 1e-9."""
+
+AGREEMENT = 1e-4
+"""A tenth of what an entry must hold."""
 
 
 def largest_eigenvalue(name: str, weights: list[np.ndarray]) -> tuple[float, float]:
-    """Loss and largest eigenvalue of the Hessian of an entry, built anew in float64, at the given weights."""
+    """Loss and largest eigenvalue of the Hessian of an entry, built anew in float64, at the given weights; else NaN."""
     with _in_double_precision(), _batch_statistics(), _resizing_by_matrices():
         problem = built(name)
         problem.network.set_weights(weights)
         loss, gradient, size = _gradient_of(problem)
         theta = np.concatenate([v.numpy().ravel() for v in problem.network.trainable_variables])
 
-        def product(vector: np.ndarray) -> np.ndarray:
-            unit = STEP * vector / np.linalg.norm(vector)
+        def product(vector: np.ndarray, step: float) -> np.ndarray:
+            unit = step * vector / np.linalg.norm(vector)
             ahead, behind = (gradient(theta + sign * unit) for sign in (1, -1))
-            return (ahead - behind) * (np.linalg.norm(vector) / (2 * STEP))
+            return (ahead - behind) * (np.linalg.norm(vector) / (2 * step))
 
-        return loss(), largest_of(product, size)
+        before = float("nan")
+        for step in STEPS:
+            found = largest_of(lambda vector, step=step: product(vector, step), size)
+            if abs(found - before) <= AGREEMENT * abs(found):
+                return loss(), found
+            before = found
+        return loss(), float("nan")
 
 
 def _gradient_of(problem: Problem):
