@@ -27,13 +27,7 @@ from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
 from sharpness_phases.sweep.optimizers import build_optimizer
 from sharpness_phases.training.beginning import InitialState
-from sharpness_phases.training.device import (
-    give_memory_back,
-    set_determinism,
-    set_precision,
-    share_memory,
-    uses_xla,
-)
+from sharpness_phases.training.device import set_determinism, set_precision, share_memory, uses_xla
 from sharpness_phases.training.right_derivatives import trained_batch_normalization
 from sharpness_phases.training.runner import TrajectoryRunner
 from sharpness_phases.training.sharpness_model import SharpnessModel
@@ -84,7 +78,6 @@ class Simulator:
         if self._runner is None or self._architecture != (cell.depth, cell.width):
             there_was_one, self._runner = self._runner is not None, None
             keras.backend.clear_session(free_memory=there_was_one)  # which looks through all objects there are
-            give_memory_back()
             self._runner = TrajectoryRunner(self.model(cell), self.data.x, self.data.y)
             self._architecture = (cell.depth, cell.width)
         return self._runner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import time
@@ -61,13 +60,6 @@ def share_memory() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:  # "Physical devices cannot be modified after being initialized"
             return
-
-
-def give_memory_back() -> None:
-    """Return freed memory to the system where the C library keeps it (glibc): 2 GB after networks of w = 1024."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)
 
 
 def limit_threads(count: int) -> None:
