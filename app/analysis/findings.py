@@ -22,6 +22,7 @@ from sharpness_phases.analysis.tables import (
 )
 from sharpness_phases.config.optimizer import OptimizerConfig
 from sharpness_phases.config.schema import ExperimentConfig
+from sharpness_phases.config.sections import ModelConfig
 from sharpness_phases.data.catalogue import in_words
 from sharpness_phases.runs.axis import Axis, axis_of, optimizer_in_words
 from sharpness_phases.runs.edge import Rate
@@ -39,6 +40,17 @@ _FAMILY_TITLES = {
 }
 _TITLES = {"relu": "ReLU", "mse": "MSE", "xent": "cross-entropy"}
 """How papers write what the config writes otherwise; all else is its own title."""
+
+
+def _output_in_words(model: ModelConfig) -> list[str]:
+    """What is unusual about a network's output before training."""
+    told = {
+        "zero output": model.output_layer == "zero",
+        "initial output subtracted": model.subtract_initial,
+        f"output x {model.output_scale:g}": model.output_scale != 1,
+        f"output x width^{-model.output_power:g}": model.output_power != 0,
+    }
+    return [words for words, holds in told.items() if holds]
 
 
 class _LongRun(NamedTuple):
@@ -85,6 +97,7 @@ class Findings:
             model += f" with {self.config.model.normalization} normalization"
         if activation != "linear":
             model += f", {_TITLES.get(activation, activation)}"
+        model += "".join(f", {words}" for words in _output_in_words(self.config.model))
         optimizer = self.config.optimizer
         by = "" if optimizer == OptimizerConfig() else f", {optimizer_in_words(optimizer)}"
         data = in_words(self.config.data.info, self.config.train_examples)

@@ -123,6 +123,8 @@ def test_the_title_says_what_was_trained_on_what(findings):
         Findings(tables.runs(), normalized).title
         == "FCN with batch normalization, ReLU, MSE on Fashion-MNIST, 4096 images"
     )
+    zero = findings.config.changed(model={"output_layer": "zero", "output_scale": 0.3})
+    assert Findings(tables.runs(), zero).title.startswith("FCN, ReLU, zero output, output x 0.3, MSE on")
     linear = load_config("quickstart", ["model={family: linear_fcn}", "loss=xent"])
     assert Findings(tables.runs(), linear).title == "linear FCN, cross-entropy on Fashion-MNIST, 4096 images"
 
