@@ -167,8 +167,8 @@ def pace_of(config: ExperimentConfig, depth: int, width: int, rate: float | None
     if examples < config.sharpness.examples:
         fewer = examples // _FEWER
         timed.append((fewer, _times(*_passes(_hessian(config, network, fewer), compiled), redone)))
-    lines = [_line([(n, times[i]) for n, times in timed], overheads[i]) for i in range(2)]
-    return Pace(parameters, forward, product, setup, *lines)
+    of_gradient, of_product = (_line([(n, times[i]) for n, times in timed], overheads[i]) for i in range(2))
+    return Pace(parameters, forward, product, setup, of_gradient, of_product)
 
 
 def forward_flops(network: keras.Model) -> float:
