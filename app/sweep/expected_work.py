@@ -110,7 +110,7 @@ def expected_work(config: ExperimentConfig) -> Work:
 
 def _adaptive_search(config: ExperimentConfig) -> Work:
     found, preconditioned = _SEARCHES[_kind_of(config)], preconditions(config.trained_by)
-    steps, by_power = found.runs * found.steps * config.transient_steps, config.sharpness.solver == "power"
+    steps, by_power = found.runs * found.steps * config.transient_steps, _by_power_iteration(config)
     if sample_size(config.sharpness.examples) and not by_power and not preconditioned:
         return Work(found.runs, steps, found.measurements, found.looks, found.products)
     each, looks = _POWER_PRODUCTS if by_power else _PRODUCTS_OF_A_LOOK, min(found.looks, _MOST_LOOKS_WITHOUT_SAMPLE)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from sharpness_phases.config.schema import ExperimentConfig
 from sharpness_phases.curvature.hessian import HessianOperator
+from sharpness_phases.curvature.operator import Vector
 from sharpness_phases.runs.axis import preconditions
 from sharpness_phases.runs.spec import Cell
 from sharpness_phases.sweep.expected_work import Work
@@ -160,13 +161,14 @@ def pace_of(config: ExperimentConfig, depth: int, width: int, rate: float | None
     if rate is not None:
         lines = Line(overheads[0], GRADIENT * forward / rate), Line(overheads[1], product / rate)
         return Pace(parameters, forward, product, _setup(config, operations[1] * _OPERATION_SETUP_SECONDS), *lines)
+    vector = tf.ones([parameters], hessian.dtype)
     gradient()
-    both(tf.ones([parameters], hessian.dtype))
+    both(vector)
     setup = _setup(config, time.perf_counter() - begin)
-    timed = [(examples, _times(gradient, both, redone))]
+    timed = [(examples, _times(gradient, both, vector, redone))]
     if examples < config.sharpness.examples:
         fewer = examples // _FEWER
-        timed.append((fewer, _times(*_passes(_hessian(config, network, fewer), compiled), redone)))
+        timed.append((fewer, _times(*_passes(_hessian(config, network, fewer), compiled), vector, redone)))
     of_gradient, of_product = (_line([(n, times[i]) for n, times in timed], overheads[i]) for i in range(2))
     return Pace(parameters, forward, product, setup, of_gradient, of_product)
 
@@ -229,10 +231,12 @@ def _passes(
 
 
 def _times(
-    gradient: tf.types.experimental.ConcreteFunction, both: tf.types.experimental.ConcreteFunction, redone: bool
+    gradient: tf.types.experimental.ConcreteFunction,
+    both: tf.types.experimental.ConcreteFunction,
+    vector: Vector,
+    redone: bool,
 ) -> tuple[float, float]:
     """Seconds of a gradient, and of a product at a gradient that is there, or with it where it is `redone`."""
-    vector = tf.ones(both.structured_input_signature[0][0].shape, both.structured_input_signature[0][0].dtype)
     alone, together = _median_time(lambda: gradient()), _median_time(lambda: both(vector))
     return alone, max(together - (0 if redone else (1 - _PRUNED) * alone), alone / GRADIENT)
 
