@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -67,6 +68,7 @@ class EdgeSearch:
         known: What is known beforehand, at no cost.
         split: Where an enclosing gap is divided, as a share of it. The dearer a no is than a yes, the more it pays to
             ask near the upper end.
+        grid: The c of every index, increasing and positive; 2^(index / 10) by default.
 
     Attributes:
         high: Last index.
@@ -79,8 +81,10 @@ class EdgeSearch:
         doubts: Sequence[Doubt] = RISE_DOUBTS,
         known: Callable[[int], Answer | None] = lambda index: None,
         split: float = 0.5,
+        grid: Sequence[float] | None = None,
     ) -> None:
         self._ask, self.high, self._doubts, self._split = ask, high, doubts, split
+        self._grid = [2 ** (index / 10) for index in range(high + 1)] if grid is None else grid
         self._answers = {index: answer for index in range(high + 1) if (answer := known(index)) is not None}
 
     @property
@@ -206,10 +210,10 @@ class EdgeSearch:
             stride += (stride + 1) // 2
 
     def _foot_of_rise(self) -> int | None:
-        """Where the straight line through the lowest two yeses meets the threshold, at an excess of 1.
+        """Where the parabola through the lowest two yeses falls to the threshold.
 
-        What rises is convex in the index, so that the line meets the threshold at a yes, which is cheap, until the edge
-        is reached.
+        To second order in the learning rate, loss and sharpness are 1 - a c + b c^2 of their initial value after a step
+        (Taylor; c is the rate up to a factor), which is 1 again at c = a / b.
 
         Returns:
             The index, below `above`; None if the two do not tell.
@@ -218,10 +222,13 @@ class EdgeSearch:
         following = min((i for i, answer in self._answers.items() if i > above and answer.holds), default=None)
         if following is None:
             return None
-        excess, slope = self._answers[above].excess, self._answers[following].excess - self._answers[above].excess
-        if not (excess > 1 and slope > 0):
+        near, far = self._grid[above], self._grid[following]
+        rise = (self._answers[above].excess - 1) / near
+        curvature = ((self._answers[following].excess - 1) / far - rise) / (far - near)
+        if not (rise > 0 and curvature > 0):
             return None
-        return min(above - 1, math.ceil(above - (excess - 1) * (following - above) / slope))
+        foot = bisect.bisect_left(self._grid, near - rise / curvature)
+        return min(above - 1, foot)
 
     def _doubtful(self) -> int | None:
         """Where to look for a yes below `above`.

@@ -90,17 +90,17 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     def known_of_sharpness(index: int) -> Answer | None:
         return oracle.known(index, Question.SHARPNESS) or (low_end if index == 0 else None)
 
-    divergence = _search(Question.DIVERGENCE, len(grid) - 1, oracle)
+    divergence = _search(Question.DIVERGENCE, grid, len(grid) - 1, oracle)
     divergence.enclose(_usual_index(Question.DIVERGENCE, grid))
 
     def below_divergence() -> tuple[EdgeSearch, EdgeSearch, EdgeSearch]:
         end = len(grid) - 1 if divergence.edge is None else divergence.edge
-        loss = _search(Question.LOSS, end, oracle)
+        loss = _search(Question.LOSS, grid, end, oracle)
         loss.enclose(_usual_index(Question.LOSS, grid))
         start = end if loss.edge is None else loss.edge + round(USUAL_SHARE_OF_C_SHARP * (end - loss.edge))
-        sharpness = _search(Question.SHARPNESS, end, oracle, known_of_sharpness)
+        sharpness = _search(Question.SHARPNESS, grid, end, oracle, known_of_sharpness)
         sharpness.enclose(start)
-        return loss, sharpness, _search(Question.BARRIER, end, oracle)
+        return loss, sharpness, _search(Question.BARRIER, grid, end, oracle)
 
     def foot_of_climb() -> int:
         return line.high if loss.edge is None else max(0, loss.edge - 1)
@@ -142,11 +142,15 @@ def edge_of(question: Question, grid: Sequence[float], high: int, oracle: Oracle
     Returns:
         The index; None if the condition holds at no index asked.
     """
-    return _search(question, high, oracle).first(_usual_index(question, grid))
+    return _search(question, grid, high, oracle).first(_usual_index(question, grid))
 
 
 def _search(
-    question: Question, high: int, oracle: Oracle, known: Callable[[int], Answer | None] | None = None
+    question: Question,
+    grid: Sequence[float],
+    high: int,
+    oracle: Oracle,
+    known: Callable[[int], Answer | None] | None = None,
 ) -> EdgeSearch:
     """The search for the edge of a question; `known` instead of what the oracle knows."""
     doubts, split = _MANNERS[question]
@@ -156,6 +160,7 @@ def _search(
         doubts,
         known or (lambda index: oracle.known(index, question)),
         split,
+        grid,
     )
 
 
