@@ -93,6 +93,22 @@ class Criteria:
             return self._meets_a_barrier(run)
         return self._sharpness_rises(run, only_ends=question is Question.ONSET)
 
+    def ended_in_a_late_rise(self, run: Trajectory) -> bool:
+        """Whether the run ended before it told of divergence, at a loss above L_0 to which it had risen again.
+
+        Where the loss rises in the first step it does so at every larger c; where it rises after it has fallen, it may
+        do so at this c only, and go on to diverge there.
+
+        Args:
+            run: A trajectory, possibly ended early.
+
+        Returns:
+            Whether so, for its first T steps.
+        """
+        if self._has_ended(run) or run.steps < 2:
+            return False
+        return float(run.loss[-1]) > float(run.loss[0]) > float(np.min(run.loss[1:-1]))
+
     def closeness(self, question: Question, run: Trajectory) -> float:
         """How near the run came to its threshold while it was rising.
 

@@ -175,8 +175,10 @@ def _until_the_loss_rises(config: ExperimentConfig, exponent: float, loss_0: flo
 
 
 def _until_the_sharpness_rises(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
-    steps = config.transient_steps
-    return RunLimits(steps, ~_none(steps), sharpness_limit=criteria(config).sharpness_threshold(lambda_0))
+    """A run that goes to its end tells of the line, too: where one is in doubt, the other often is."""
+    steps, limit = config.transient_steps, criteria(config).sharpness_threshold(lambda_0)
+    barrier_after = steps if config.analysis.barrier else None
+    return RunLimits(steps, ~_none(steps), sharpness_limit=limit, barrier_after=barrier_after)
 
 
 def _first_and_last(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:

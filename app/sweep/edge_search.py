@@ -172,19 +172,24 @@ class EdgeSearch:
                 return
 
     def settle_doubts(
-        self, goes_on: Callable[[], bool] = lambda: True, before: Callable[[int], None] = lambda index: None
+        self, goes_on: Callable[[int], bool] = lambda runs: True, before: Callable[[int], None] = lambda index: None
     ) -> None:
         """Look into the gaps below the edge wherever a run came close to the threshold (see `Doubt`).
 
         With cross-entropy the sharpness rises again late in the run, and the condition holds on islands of c.
 
         Args:
-            goes_on: Whether another run may be asked.
+            goes_on: Whether so many runs may be asked: one, and those that it may take to enclose the edge then.
             before: Called with an index before it is asked.
         """
-        while (doubtful := self._doubtful()) is not None and goes_on():
+        while (doubtful := self._doubtful()) is not None and goes_on(1 + self._runs_then(doubtful)):
             before(doubtful)
             self.holds(doubtful)
+
+    def _runs_then(self, index: int) -> int:
+        """How many more indices it takes at most to enclose the edge, once this one is asked and whatever it says."""
+        below = max((i for i, answer in self._answers.items() if i < index and not answer.holds), default=-1)
+        return max(self.runs_to_enclose, math.ceil(math.log2(index - below)))
 
     def _is_open(self) -> bool:
         """Whether indices lie between `below` and `above`."""

@@ -10,6 +10,7 @@ class Asked:
 
     def __init__(self, holds, closeness=0.0):
         self.holds, self.closeness, self.asked = holds, closeness, []
+        self.late_rises = set()
 
     @property
     def count(self):
@@ -17,6 +18,7 @@ class Asked:
 
     def known(self, index, question):
         told = question in (Question.DIVERGENCE, Question.LOSS) and (index, Question.BARRIER) in self.asked
+        told = told or (index, question) in self.asked
         return self.answer(index, question) if told else None
 
     def ask(self, index, question):
@@ -131,3 +133,17 @@ def test_the_sharpness_is_asked_on_the_island_where_the_loss_first_rises():
 
     found = adaptive(grid, NearTheIsland(holds))
     assert (found[Question.LOSS], found[Question.SHARPNESS], found[Question.DIVERGENCE]) == (38, 38, 68)
+
+
+def test_a_run_that_ended_in_a_late_rise_of_the_loss_is_asked_for_divergence():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+    edges = {Question.LOSS: 44, Question.SHARPNESS: 36, Question.ONSET: 36}
+
+    def holds(index, question):
+        return index in (37, *range(45, 71)) if question is Question.DIVERGENCE else index >= edges[question]
+
+    oracle = Asked(holds)
+    oracle.late_rises = {37}
+    assert adaptive(grid, oracle)[Question.DIVERGENCE] == 37
+    oracle = Asked(holds)
+    assert adaptive(grid, oracle)[Question.DIVERGENCE] == 45
