@@ -92,11 +92,16 @@ class Comparison(NamedTuple):
     Attributes:
         agreement: An entry for every constant.
         shares: For every initialisation, the runs of the adaptive search over those of the whole grid.
+        decisions: Sides of the threshold of the sharpness that the adaptive search measured, and that the whole grid
+            knows better.
+        wrong: How many of them are the other side.
         verdict: The audit of the whole grid's sharpnesses; None if none was asked for.
     """
 
     agreement: list[Agreement]
     shares: pd.Series
+    decisions: int
+    wrong: int
     verdict: Verdict | None
 
 
@@ -118,7 +123,35 @@ def compare(config: ExperimentConfig, folder: Path, share: float = 0.0) -> Compa
     shares = _runs_of_cells(its_runs) / _runs_of_cells(all_runs)
     audited = pd.DataFrame(audit(whole, all_runs, chosen_rows(all_runs, share))) if share else None
     result = agreement(found, exact, config.sweep.lr_exponents.step)
-    return Comparison(result, shares, None if audited is None else verdict(audited, config.sharpness.tolerance))
+    decisions, wrong = wrong_sides(its_runs, all_runs, config)
+    judged = None if audited is None else verdict(audited, config.sharpness.tolerance)
+    return Comparison(result, shares, decisions, wrong, judged)
+
+
+def wrong_sides(its_runs: pd.DataFrame, all_runs: pd.DataFrame, config: ExperimentConfig) -> tuple[int, int]:
+    """Compare the sides of the threshold on which the sharpness was proved to lie with the whole grid's sharpnesses.
+
+    A sharpness within its tolerance of the threshold has no side; an estimate from a sample answers nothing.
+
+    Args:
+        its_runs: The runs of the adaptive search.
+        all_runs: Those of the whole grid, measured to the tolerance.
+        config: The experiment.
+
+    Returns:
+        The number of sides, and of wrong ones.
+    """
+    at = ["depth", "width", "seed", "lr_exponent", "step"]
+    asked = its_runs["question"].isin([Purpose.SHARPNESS.value, Purpose.ONSET.value])
+    sides = its_runs[asked & (its_runs["step"] > 0) & np.isfinite(its_runs["residual"])]
+    lambda_0 = all_runs[all_runs["step"] == 0].groupby(at[:3])["sharpness"].first()
+    both = sides.merge(all_runs[[*at, "sharpness"]], on=at, suffixes=("", "_whole"))
+    both = both.merge(lambda_0.rename("lambda_0").reset_index(), on=at[:3])
+    both = both[np.isfinite(both["sharpness_whole"])]
+    threshold = criteria(config).sharpness_threshold(both["lambda_0"])
+    told = abs(both["sharpness_whole"] - threshold) > config.sharpness.tolerance * threshold
+    wrong = told & ((both["sharpness"] > threshold) != (both["sharpness_whole"] > threshold))
+    return int(told.sum()), int(wrong.sum())
 
 
 def _carried_out(config: ExperimentConfig, simulator: Simulator, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -155,21 +188,26 @@ def main() -> None:
 
 def _compare_all(wanted: argparse.Namespace, folder: Path) -> None:
     in_all: dict[str, list[Agreement]] = {name: [] for name in OF_THE_TRANSIENT}
+    all_sides: list[tuple[int, int]] = []
     for network in wanted.only:
         for loss in LOSSES:
             settings = [f"sweep.seeds={wanted.seeds}", f"data.seed={wanted.data_seed}", f"name={network}_{loss}"]
             config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *settings, f"loss={loss}"])
-            found, shares, judged = compare(config, folder, wanted.audit)
+            found, shares, sides, wrong, judged = compare(config, folder, wanted.audit)
             words = ", ".join(f"{each.name} {each.equal}/{each.compared} ({each.farthest:g})" for each in found)
             print(f"{network}, {loss}: {words}; {shares.mean():.2f} of its runs, at most {shares.max():.2f}")
+            print(f"    sides of the threshold: {sides}, of which {wrong} wrong")
             if judged is not None:
                 errors = judged.errors[0]
                 print(f"    audit: {errors.number} converged, largest error {errors.largest:.1e}")
             for each in found:
                 in_all[each.name].append(each)
+            all_sides.append((sides, wrong))
     for constant, rows in in_all.items():
         compared, equal = sum(each.compared for each in rows), sum(each.equal for each in rows)
         print(f"{constant}: {equal} of {compared} equal, farthest {max(each.farthest for each in rows):g} grid steps")
+    sides, wrong = np.sum(all_sides, axis=0)
+    print(f"sides of the threshold: {sides}, of which {wrong} wrong")
 
 
 if __name__ == "__main__":
