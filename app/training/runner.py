@@ -11,6 +11,7 @@ import tensorflow as tf
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Vector
 from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.runs.edge import Rate
+from sharpness_phases.runs.questions import ESTIMATE_WOBBLE
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 from sharpness_phases.training.beginning import Beginning, InitialState
 from sharpness_phases.training.line import Line, LineFromStart
@@ -23,6 +24,10 @@ from sharpness_phases.training.tracing import traced
 _STEPS_AT_ONCE = 64
 """Steps of one compiled loop, between two looks from outside, such as for Ctrl-C. Chosen: a step of a small network
 takes about a millisecond, so that Ctrl-C is heard within a fraction of a second, and entering the loop costs little."""
+
+LEAST_ESTIMATE = 0.5
+"""Share of the limit from which on a rising estimate of the last step is measured. Chosen so: with cross-entropy,
+estimates of deep networks were as low as half of the truth (`docs/performance.md`)."""
 
 Tensor: TypeAlias = tf.Tensor
 """A tensor of any shape."""
@@ -184,7 +189,7 @@ class TrajectoryRunner:
                 line = self._line.look(initial.weights, initial.loss)
         table = Row(*np.concatenate(rows).T)
         if not np.any(table.sharpness[1:] > sharpness_limit):
-            self._confirm_the_nearest(table, sharpness_limit)
+            self._confirm(table, sharpness_limit)
         diverged = has_diverged(float(table.loss[-1]))
         return Trajectory(
             table.loss,
@@ -228,16 +233,26 @@ class TrajectoryRunner:
             done = step
             yield self.model.network.get_weights()
 
-    def _confirm_the_nearest(self, table: Row, sharpness_limit: float) -> None:
-        """Measure on the whole set where the run came nearest to the limit by its estimates, and put it in the table.
+    def _confirm(self, table: Row, sharpness_limit: float) -> None:
+        """Measure on the whole set what the run's estimates leave open, and put it in the table.
 
-        What the sample says has no bound; an answer is not left to it.
+        What the sample says has no bound; an answer is not left to it. Measured are the last step, where the estimates
+        rise towards the limit (with cross-entropy they fall behind then), and the one nearest to the limit.
         """
         if self._nearest is None or (step := int(self._nearest.step.numpy())) < 0:
             return
-        if np.nanmax(table.sharpness[1:][np.isfinite(table.residual[1:])], initial=-np.inf) >= self._nearest.estimate:
+        last, estimates = len(table.loss) - 1, table.sharpness[1:]
+        rises = estimates[-1] > (1 + ESTIMATE_WOBBLE) * np.nanmin(estimates)
+        if np.isnan(table.residual[last]) and rises and estimates[-1] > LEAST_ESTIMATE * sharpness_limit:
+            self._measure_into(table, last, sharpness_limit)
+        known = table.sharpness[1:][np.isfinite(table.residual[1:])]
+        if np.nanmax(known, initial=-np.inf) >= min(self._nearest.estimate.numpy(), sharpness_limit):
             return  # that was where it came nearest
         self.model.network.set_weights([weight.numpy() for weight in self._nearest.weights])
+        self._measure_into(table, step, sharpness_limit)
+
+    def _measure_into(self, table: Row, step: int, sharpness_limit: float) -> None:
+        """Measure at the present weights, those after a step, and put it in the table."""
         found = self.model.tracker.measure(tf.constant(step), tf.constant(sharpness_limit, self._dtype))
         result = found.sharpness.to_python()
         table.sharpness[step], table.residual[step] = result.eigenvalue, result.residual
