@@ -3,6 +3,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from problems import classification
 
 from sharpness_phases.models import FCN
@@ -189,3 +190,33 @@ def test_noise_does_not_depend_on_earlier_runs_but_on_the_initialisation():
     np.testing.assert_array_equal(first.loss, again.loss)
     assert first.loss[0] == other.loss[0]
     assert (first.loss[1:] != other.loss[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("shares", "measured"),
+    [
+        ([0.9, 0.3, 0.3, 0.6], [1, 4]),
+        ([0.9, 0.3, 0.3, 0.4], [1]),
+        ([0.9, 0.8, 0.7, 0.6], [1]),
+        ([0.3, 0.2, 0.8, 0.9], [4]),
+    ],
+    ids=["rises again", "stays far", "falls", "nearest at the end"],
+)
+def test_the_whole_set_is_asked_where_the_estimates_come_nearest_and_where_they_rise_at_the_end(shares, measured):
+    x, y = classification(128, dtype=np.float32)
+    model = SharpnessModel(FCN(width=6, depth=3).build((6,), 3, seed=0), measurement=(x, y), every=0)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=HalfMeanSquaredError(), jit_compile=False)
+    runner, tracker = TrajectoryRunner(model, x, y), model.tracker
+    initial = runner.initial_state(model.network.get_weights())
+    limit, of_sample = 10 * initial.sharpness, tracker.measure_sample
+
+    def told(step, before):
+        values = tf.constant([0.0, *shares]) * limit / initial.sample_scale
+        return of_sample(step, before)._replace(eigenvalue=tf.gather(values, step))
+
+    tracker.measure_sample = told
+    run = runner.run(initial, 0.01, BATCHES, sharpness_limit=limit)
+    assert [step for step in range(1, STEPS + 1) if np.isfinite(run.residual[step])] == measured
+    exact = runner.run(initial, 0.01, BATCHES)
+    for step in measured:  # as far as the side of the limit needs
+        assert run.sharpness[step] <= exact.sharpness[step] * (1 + 1e-5)
