@@ -158,7 +158,12 @@ class EdgeSearch:
         """Ask between `below` and `above`, along the rise or where the gap is split, until they are neighbours."""
         while self._is_open():
             foot, split = self._followed_foot(), self.below + math.ceil(self._split * (self.above - self.below))
-            self.holds(self._between(split if foot is None else foot))
+            self.holds(self._between(split if foot is None or foot < self.below else foot))
+
+    def halve(self) -> None:
+        """Ask in the middle between `below` and `above` until they are neighbours: `runs_to_enclose` runs at most."""
+        while self._is_open():
+            self.holds((self.below + self.above) // 2)
 
     def climb(self, start: int, goes_on: Callable[[], bool] = lambda: True) -> None:
         """Ask one index after the other, up to the first yes.

@@ -122,6 +122,7 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     def ask_late_rises() -> None:
         for index in sorted(oracle.late_rises):
             if index < divergence.above and whole_grid_takes_more():
+                ask_the_line_too(index)
                 divergence.holds(index)
 
     known_runs = -1
@@ -132,15 +133,15 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         if divergence.above < loss.high:  # nothing beyond it counts
             continue
         loss.settle_doubts(whole_grid_takes_more, ask_the_sharpness_too)
-        loss.narrow_down()
+        loss.halve()
         if loss.has_islands and loss.above < sharpness.above and whole_grid_takes_more():
             sharpness.holds(loss.above)
         sharpness.settle_doubts(whole_grid_takes_more)
-        sharpness.narrow_down()
+        sharpness.halve()
     edges = {Question.DIVERGENCE: divergence.edge, Question.LOSS: loss.edge, Question.SHARPNESS: sharpness.edge}
     if barrier:
         line.climb(foot_of_climb(), whole_grid_takes_more)
-        line.narrow_down()
+        line.halve()
         line.settle_doubts(whole_grid_takes_more)
         edges[Question.BARRIER] = line.edge
     return edges
