@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ class EdgeSearch:
     Args:
         ask: Answers at an index; each index is asked once.
         high: Last index.
-        doubts: Which answers cast doubt on the gaps beside them.
+        doubts: Which answers cast doubt on the gaps beside them, the closest first.
         known: What is known beforehand, at no cost.
         split: Where an enclosing gap is divided, as a share of it. The dearer a no is than a yes, the more it pays to
             ask near the upper end.
@@ -187,7 +187,10 @@ class EdgeSearch:
             goes_on: Whether so many runs may be asked: one, and those that it may take to enclose the edge then.
             before: Called with an index before it is asked.
         """
-        while (doubtful := self._doubtful()) is not None and goes_on(1 + self._runs_then(doubtful)):
+        while True:
+            affordable = (index for index in self._doubtful() if goes_on(1 + self._runs_then(index)))
+            if (doubtful := next(affordable, None)) is None:
+                return
             before(doubtful)
             self.holds(doubtful)
 
@@ -253,24 +256,22 @@ class EdgeSearch:
             return None
         return min(above - 1, bisect.bisect_left(self._grid, near - rise / curvature))
 
-    def _doubtful(self) -> int | None:
-        """Where to look for a yes below `above`.
+    def _doubtful(self) -> Iterator[int]:
+        """Where to look for a yes below `above`, what is most in doubt first.
 
-        Returns:
-            An index next to a run that said no but came close, or in the gap just below a yes that was found on an
-            island; None if nothing casts doubt on `above`.
+        Yields:
+            The middle of a gap just below a yes that was found on an island; then indices next to runs that said no but
+            came close, the closest kind of them first.
         """
         asked = sorted(index for index in self._answers if index <= self.above)
-        for left, right in pairwise(asked):
-            width, middle = right - left, (left + right) // 2
-            for doubt in self._doubts:
-                if width > doubt.gap and self._came_close(left, doubt):
-                    return min(left + doubt.gap, middle)
-                if width > doubt.gap and self._came_close(right, doubt):
-                    return max(right - doubt.gap, middle)
-            if width > 1 and self._answers[right].holds:
-                return middle
-        return None
+        gaps = [(left, right) for left, right in pairwise(asked) if right - left > 1]
+        yield from ((left + right) // 2 for left, right in gaps if self._answers[right].holds)
+        for doubt in self._doubts:
+            for left, right in gaps:
+                if right - left > doubt.gap and self._came_close(left, doubt):
+                    yield min(left + doubt.gap, (left + right) // 2)
+                elif right - left > doubt.gap and self._came_close(right, doubt):
+                    yield max(right - doubt.gap, (left + right) // 2)
 
     def _came_close(self, index: int, doubt: Doubt) -> bool:
         answer = self._answers[index]
