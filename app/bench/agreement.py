@@ -160,7 +160,8 @@ def _carried_out(config: ExperimentConfig, simulator: Simulator, folder: Path) -
     for cell in cells(config):
         CellSweep(config, cell, store, simulator).complete()
     store.pack()
-    runs = store.table()
+    table, wanted = store.table(), {(cell.depth, cell.width, cell.seed) for cell in cells(config)}
+    runs = table[[of in wanted for of in zip(table["depth"], table["width"], table["seed"], strict=True)]]
     return constants_table(runs, config.sweep.lr_exponents.exponents(), criteria(config)), runs
 
 
