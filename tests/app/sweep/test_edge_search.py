@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,3 +110,29 @@ def test_a_run_that_just_survives_between_diverging_ones_is_not_taken_for_the_ed
 
     survivor = Condition(diverges, lambda i: 0.1 if i in (26, 27, 29) else 0.0)
     assert EdgeSearch(survivor, 70, DIVERGENCE_DOUBTS, split=0.6).first(36) == 28
+
+
+@pytest.mark.parametrize(("runs", "first"), [(7, 39), (3, 2)])
+def test_the_strongest_doubt_is_looked_into_first_whose_gap_could_still_be_closed_after_a_yes(runs, first):
+    asked = []
+
+    def ask(index):
+        asked.append(index)
+        return Answer(False, 0.0)
+
+    known = {0: Answer(False, 0.0), 5: Answer(False, 0.6), 40: Answer(False, 0.9), 41: Answer(True, 0.0)}
+    EdgeSearch(ask, 99, known=known.get).settle_doubts(goes_on=lambda wanted: len(asked) + wanted <= runs)
+    assert asked[0] == first
+
+
+def test_a_gap_is_halved_in_the_runs_that_were_kept_back():
+    def ask(index):
+        asked.append(index)
+        return Answer(index >= 23, 0.0, 1.5)
+
+    asked = []
+    search = EdgeSearch(ask, 60, known={0: Answer(False, 0.0), 30: Answer(True, 0.0, 9.0)}.get)
+    most = search.runs_to_enclose
+    search.halve()
+    assert search.edge == 23
+    assert len(asked) <= most == 5
