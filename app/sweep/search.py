@@ -119,16 +119,10 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
             sharpness.holds(index)
         ask_the_line_too(index)
 
-    def ask_late_rises() -> None:
-        for index in sorted(oracle.late_rises):
-            if index < divergence.above and whole_grid_takes_more():
-                ask_the_line_too(index)
-                divergence.holds(index)
-
     known_runs = -1
     while known_runs != (known_runs := oracle.count):  # what runs told beside their question is known in the next pass
         loss, sharpness, line = below_divergence()
-        ask_late_rises()
+        _ask_late_rises(oracle, divergence, whole_grid_takes_more, ask_the_line_too)
         divergence.settle_doubts(whole_grid_takes_more, ask_the_line_too)
         if divergence.above < loss.high:  # nothing beyond it counts
             continue
@@ -145,6 +139,16 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         line.settle_doubts(whole_grid_takes_more)
         edges[Question.BARRIER] = line.edge
     return edges
+
+
+def _ask_late_rises(
+    oracle: Oracle, divergence: EdgeSearch, goes_on: Callable[[], bool], before: Callable[[int], None]
+) -> None:
+    """Ask for divergence where a run ended in a late rise of the loss."""
+    for index in sorted(oracle.late_rises):
+        if index < divergence.above and goes_on():
+            before(index)
+            divergence.holds(index)
 
 
 def edge_of(question: Question, grid: Sequence[float], high: int, oracle: Oracle) -> int | None:
