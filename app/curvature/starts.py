@@ -12,7 +12,7 @@ FAILURE = 0.02
 """Probability with which a random start may lack the top eigenvector, so that a larger eigenvalue stays hidden.
 
 Chosen so. It is a bound for the worst spectrum, one with an eigenvalue just above what is proved; of 1,747 measurements
-to the tolerance two were too low by more than that (`docs/reliability.md`, with what else they have in common).
+to the tolerance none was too low for that reason (`docs/reliability.md`).
 A decision, which ends after half as many products,
 comes near the bound: one of 452 on networks of w = 16 without a sample was wrong. So decisions do not begin from the
 random vector alone: see `sharpness_phases.training.tracker.GRADIENT_SHARE`."""
