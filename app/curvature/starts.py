@@ -12,10 +12,10 @@ FAILURE = 0.02
 """Probability with which a random start may lack the top eigenvector, so that a larger eigenvalue stays hidden.
 
 Chosen so. It is a bound for the worst spectrum, one with an eigenvalue just above what is proved; of 1,747 measurements
-to the tolerance none was too low for that reason (`docs/reliability.md`).
-A decision, which ends after half as many products,
-comes near the bound: one of 452 on networks of w = 16 without a sample was wrong. So decisions do not begin from the
-random vector alone: see `sharpness_phases.training.tracker.GRADIENT_SHARE`."""
+to the tolerance none was too low for that reason (`docs/reliability.md`). A decision, which ends after half as many
+products, comes near the bound: one of 452 on networks of w = 16 without a sample was wrong. So decisions do not begin
+from the random vector alone: see `sharpness_phases.training.tracker.GRADIENT_SHARE`.
+"""
 
 _STRIDE = 7919  # a prime: the places from which the numbers of one start after the other are read are far apart
 
