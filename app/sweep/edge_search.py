@@ -104,8 +104,7 @@ class EdgeSearch:
     @property
     def below(self) -> int:
         """The largest index below `above` known to say no; -1 if there is none."""
-        above = self.above
-        return max((index for index, answer in self._answers.items() if index < above and not answer.holds), default=-1)
+        return self._no_below(self.above)
 
     def holds(self, index: int) -> bool:
         """Whether the condition holds at an index; asked if it is not known."""
@@ -121,7 +120,7 @@ class EdgeSearch:
     @property
     def runs_to_enclose(self) -> int:
         """How many more indices it takes to enclose the edge by halves, at most."""
-        return math.ceil(math.log2(max(1, self.above - self.below)))
+        return _halvings(self.above - self.below)
 
     @property
     def edge(self) -> int | None:
@@ -196,8 +195,11 @@ class EdgeSearch:
 
     def _runs_then(self, index: int) -> int:
         """How many more indices it takes at most to enclose the edge, once this one is asked and whatever it says."""
-        below = max((i for i, answer in self._answers.items() if i < index and not answer.holds), default=-1)
-        return max(self.runs_to_enclose, math.ceil(math.log2(index - below)))
+        return max(self.runs_to_enclose, _halvings(index - self._no_below(index)))
+
+    def _no_below(self, index: int) -> int:
+        """The largest index below this one known to say no; -1 if there is none."""
+        return max((i for i, answer in self._answers.items() if i < index and not answer.holds), default=-1)
 
     def _is_open(self) -> bool:
         """Whether indices lie between `below` and `above`."""
@@ -276,3 +278,8 @@ class EdgeSearch:
     def _came_close(self, index: int, doubt: Doubt) -> bool:
         answer = self._answers[index]
         return not answer.holds and answer.closeness > doubt.closeness
+
+
+def _halvings(gap: int) -> int:
+    """How many questions it takes at most to halve a gap until it is closed."""
+    return math.ceil(math.log2(max(1, gap)))
