@@ -3,8 +3,9 @@
 `tf.nn.moments`, from which Keras' normalisation layers take mean and variance, stops a gradient that only first-order
 derivatives may drop; the gradient of bilinear resizing is treated as a constant; softsign, the other ways to resize,
 local response normalisation, pooling that tells where the maxima are and the CTC loss have gradients without a
-gradient. The substitutes have the same values and first derivatives. They stand in only while this project computes a
-loss (`measured`), and in the thread that does; what was traced before is traced anew.
+gradient; where tanh and the logistic function saturate, their derivatives are lost in rounding (`saturated`). The
+substitutes have the same values and first derivatives. They stand in only while this project computes a loss
+(`measured`), and in the thread that does; what was traced before is traced anew.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tensorflow as tf
 from tensorflow.python.ops import gen_image_ops, nn_impl
 
 from sharpness_phases.training.right_ctc import right_ctc_loss, right_ctc_loss_of_version_1
+from sharpness_phases.training.saturated import ACCURATE
 from sharpness_phases.training.substitution import AnyFunction, Substitution, substituted
 
 BatchNorm: TypeAlias = Literal["batch", "inference"]
@@ -247,6 +249,7 @@ def _with_batch_statistics(
 _RIGHT = (
     Substitution(nn_impl, "moments", _moments),
     Substitution(tf.nn, "softsign", _right_softsign),
+    *ACCURATE,
     *(Substitution(gen_image_ops, kind, _right_resize(kind)) for kind in _resize),
     Substitution(gen_image_ops, "scale_and_translate", _right_scale),
     Substitution(tf.nn, "local_response_normalization", _right_local_response_normalization),
