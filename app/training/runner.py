@@ -11,23 +11,19 @@ import tensorflow as tf
 from sharpness_phases.curvature.operator import EigenResult, Scalar, Vector
 from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.runs.edge import Rate
-from sharpness_phases.runs.questions import ESTIMATE_WOBBLE
 from sharpness_phases.runs.trajectory import DIVERGENCE_LOSS, Trajectory, has_diverged
 from sharpness_phases.training.beginning import Beginning, InitialState
 from sharpness_phases.training.line import Line, LineFromStart
 from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.nearest_weights import NearestWeights
 from sharpness_phases.training.rows import COLUMNS, Row, measured_row
+from sharpness_phases.training.second_look import confirm_estimates, doubt_far_sharpnesses
 from sharpness_phases.training.sharpness_model import SharpnessModel
 from sharpness_phases.training.tracing import traced
 
 _STEPS_AT_ONCE = 64
 """Steps of one compiled loop, between two looks from outside, such as for Ctrl-C. Chosen: a step of a small network
 takes about a millisecond, so that Ctrl-C is heard within a fraction of a second, and entering the loop costs little."""
-
-LEAST_ESTIMATE = 0.5
-"""Share of the limit from which on a rising estimate of the last step is measured. Chosen so: with cross-entropy,
-estimates of deep networks were as low as half of the truth (`docs/performance.md`)."""
 
 Tensor: TypeAlias = tf.Tensor
 """A tensor of any shape."""
@@ -188,8 +184,10 @@ class TrajectoryRunner:
             if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
                 line = self._line.look(initial.weights, initial.loss)
         table = Row(*np.concatenate(rows).T)
-        if not np.any(table.sharpness[1:] > sharpness_limit):
-            self._confirm(table, sharpness_limit)
+        if np.isnan(sharpness_limit):
+            doubt_far_sharpnesses(table, self.model, lambda steps: self.weights_after(initial, rates, batches, steps))
+        elif self._nearest is not None and not np.any(table.sharpness[1:] > sharpness_limit):
+            confirm_estimates(table, self.model, self._nearest, sharpness_limit)
         diverged = has_diverged(float(table.loss[-1]))
         return Trajectory(
             table.loss,
@@ -232,33 +230,6 @@ class TrajectoryRunner:
                 self._carry_out(*here, no_limits, part.start, begun and part.start == 0)
             done = step
             yield self.model.network.get_weights()
-
-    def _confirm(self, table: Row, sharpness_limit: float) -> None:
-        """Measure on the whole set what the run's estimates leave open, and put it in the table.
-
-        What the sample says has no bound; an answer is not left to it. Measured are the last step, where the estimates
-        rise towards the limit (with cross-entropy they fall behind then), and the one nearest to the limit.
-        """
-        if self._nearest is None or (step := int(self._nearest.step.numpy())) < 0:
-            return
-        last, estimates = len(table.loss) - 1, table.sharpness[1:]
-        rises = estimates[-1] > (1 + ESTIMATE_WOBBLE) * np.nanmin(estimates)
-        if np.isnan(table.residual[last]) and rises and estimates[-1] > LEAST_ESTIMATE * sharpness_limit:
-            self._measure_into(table, last, sharpness_limit)
-        known = table.sharpness[1:][np.isfinite(table.residual[1:])]
-        if np.nanmax(known, initial=-np.inf) >= min(self._nearest.estimate.numpy(), sharpness_limit):
-            return  # that was where it came nearest
-        self.model.network.set_weights([weight.numpy() for weight in self._nearest.weights])
-        self._measure_into(table, step, sharpness_limit)
-
-    def _measure_into(self, table: Row, step: int, sharpness_limit: float) -> None:
-        """Measure at the present weights, those after a step, and put it in the table."""
-        found = self.model.tracker.measure(tf.constant(step), tf.constant(sharpness_limit, self._dtype))
-        result = found.sharpness.to_python()
-        table.sharpness[step], table.residual[step] = result.eigenvalue, result.residual
-        table.converged[step] = result.converged
-        table.products[step] += result.hvps
-        table.participation[step] = participation_ratio(result.eigenvector)
 
     @property
     def traces(self) -> dict[str, int]:

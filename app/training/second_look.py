@@ -1,0 +1,105 @@
+"""What a run looks at again when it has ended: what an estimate left open, and what rounding may have decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from sharpness_phases.curvature.lanczos import NOISE
+from sharpness_phases.curvature.operator import EigenResult
+from sharpness_phases.curvature.preconditioned import participation_ratio
+from sharpness_phases.runs.questions import ESTIMATE_WOBBLE
+from sharpness_phases.training.nearest_weights import NearestWeights
+from sharpness_phases.training.rows import Row
+from sharpness_phases.training.sharpness_model import SharpnessModel
+
+LEAST_ESTIMATE = 0.5
+"""Share of the limit from which on a rising estimate of the last step is measured. Chosen so: with cross-entropy,
+estimates of deep networks were as low as half of the truth (`docs/performance.md`)."""
+
+FAR_LOSS, FAR_SHARPNESS = 4.0, 30.0
+"""Times the initial loss and lambda_0 above which a sharpness is measured again, at shaken weights. Chosen below what
+was seen: where rounding decided, one of them was exceeded at least three times over (`docs/reliability.md`)."""
+
+SHAKE = 2.0**-18
+"""Relative size of the shake of every weight: 32 units in the last place of float32, as the rounding errors of a
+forward pass through eight layers add up to. Chosen so: of 13 sharpnesses that rounding had made wrong by more than
+1e-3, shakes of 8, 16 and 32 units found 12, 12 and all, and called 23, 30 and 43 of 545 right ones into question."""
+
+WeightsAfter: TypeAlias = Callable[[Sequence[int]], Iterable[object]]
+"""Function of some steps' numbers that puts the weights after each of them into the network, one after the other."""
+
+
+def confirm_estimates(table: Row, model: SharpnessModel, nearest: NearestWeights, sharpness_limit: float) -> None:
+    """Measure on the whole set what a run's estimates leave open, and put it in the table.
+
+    What the sample says has no bound; an answer is not left to it. Measured are the last step, where the estimates
+    rise towards the limit (with cross-entropy they fall behind then), and the one nearest to the limit.
+
+    Args:
+        table: The run's rows, changed in place.
+        model: Its model, with the weights of the last step.
+        nearest: The weights of the step that came nearest to the limit.
+        sharpness_limit: The limit.
+    """
+    if (step := int(nearest.step.numpy())) < 0:
+        return
+    last, estimates = len(table.loss) - 1, table.sharpness[1:]
+    rises = estimates[-1] > (1 + ESTIMATE_WOBBLE) * np.nanmin(estimates)
+    if np.isnan(table.residual[last]) and rises and estimates[-1] > LEAST_ESTIMATE * sharpness_limit:
+        _measure_into(table, model, last, sharpness_limit)
+    known = table.sharpness[1:][np.isfinite(table.residual[1:])]
+    if np.nanmax(known, initial=-np.inf) >= min(nearest.estimate.numpy(), sharpness_limit):
+        return  # that was where it came nearest
+    model.network.set_weights([weight.numpy() for weight in nearest.weights])
+    _measure_into(table, model, step, sharpness_limit)
+
+
+def doubt_far_sharpnesses(table: Row, model: SharpnessModel, weights_after: WeightsAfter) -> None:
+    """Take back the word "converged" of a sharpness that a shake of the weights by some rounding errors changes.
+
+    Where a network has been driven far, as shortly before it diverges, rounding may move its outputs by as much as the
+    curvature needs to be another: the eigenpair is exact, the Hessian is not.
+
+    Args:
+        table: The run's rows, changed in place: `converged`, and `products` by what this took.
+        model: Its model.
+        weights_after: Trains it again.
+    """
+    loss, sharpness = table.loss, table.sharpness
+    far = (loss[1:] > FAR_LOSS * loss[0]) | (sharpness[1:] > FAR_SHARPNESS * sharpness[0])
+    steps = (1 + np.flatnonzero(far & (table.converged[1:] > 0))).tolist()
+    tolerance = max(getattr(model.solver, "tolerance", None) or NOISE, NOISE)
+    for step, _ in zip(steps, weights_after(steps), strict=True):
+        weights = model.network.get_weights()
+        _shake(model.trainable_variables)
+        found = _measure(model, step, float("nan"))
+        model.network.set_weights(weights)  # from which training goes on
+        table.products[step] += found.hvps
+        table.converged[step] = abs(found.eigenvalue - sharpness[step]) <= tolerance * abs(sharpness[step])
+
+
+def _shake(variables: Iterable[tf.Variable]) -> None:
+    """Multiply each weight by 1 + `SHAKE` or 1 - `SHAKE`, the same ones every time."""
+    signs = np.random.default_rng(0)
+    for variable in variables:
+        factor = 1 + SHAKE * signs.choice([-1.0, 1.0], variable.shape)
+        variable.assign(variable * tf.cast(factor, variable.dtype))
+
+
+def _measure_into(table: Row, model: SharpnessModel, step: int, sharpness_limit: float) -> None:
+    """Measure at the present weights, those after a step, and put it in the table."""
+    result = _measure(model, step, sharpness_limit)
+    table.sharpness[step], table.residual[step] = result.eigenvalue, result.residual
+    table.converged[step] = result.converged
+    table.products[step] += result.hvps
+    table.participation[step] = participation_ratio(result.eigenvector)
+
+
+def _measure(model: SharpnessModel, step: int, sharpness_limit: float) -> EigenResult:
+    tracker = model.tracker
+    found = tracker.measure(tf.constant(step), tf.constant(sharpness_limit, tracker.operator.dtype))
+    return found.sharpness.to_python()

@@ -1,0 +1,85 @@
+"""Sharpnesses of networks driven far, beside the same networks in float64."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from problems import classification
+
+from sharpness_phases.models import FCN
+from sharpness_phases.training import second_look
+from sharpness_phases.training.runner import TrajectoryRunner
+from sharpness_phases.training.sharpness_model import SharpnessModel
+
+STEPS = 8
+BATCHES = np.tile(np.arange(64).reshape(4, 16), (2, 1))
+
+
+@pytest.fixture(scope="module")
+def runner():
+    network = FCN(width=24, depth=8, activation="tanh").build((6,), 3, seed=0)
+    x, y = classification(64, dtype=np.float32)
+    model = SharpnessModel(network, measurement=(x, y), every=0)
+    model.compile(keras.optimizers.SGD(0.0), keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
+    return TrajectoryRunner(model, x, y)
+
+
+def in_float64(runner, weights, vector):
+    """v.Hv in float64."""
+    x, y = (tf.cast(part, tf.float64) for part in runner.model.measurement)
+    matrices = [tf.constant(weight, tf.float64) for weight in weights]
+    sizes = np.cumsum([matrix.shape.num_elements() for matrix in matrices])[:-1]
+    parts = [part.reshape(matrix.shape) for part, matrix in zip(np.split(vector, sizes), matrices, strict=True)]
+    along = tf.Variable(0.0, dtype=tf.float64)
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            hidden = x
+            for index, (matrix, part) in enumerate(zip(matrices, parts, strict=True)):
+                hidden = hidden @ (matrix + along * part)
+                hidden = tf.tanh(hidden) if index < len(matrices) - 1 else hidden
+            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y, hidden))
+        slope = inner.gradient(loss, along)
+    return outer.gradient(slope, along).numpy()
+
+
+def errors(runner, run, initial, rate):
+    """Relative difference of each sharpness that says it converged from that of float64."""
+    found = []
+    steps = [step for step in range(1, len(run.loss)) if run.converged[step]]
+    for step, weights in zip(steps, runner.weights_after(initial, rate, BATCHES, steps), strict=True):
+        vector = runner.model.tracker.measure(step).sharpness.eigenvector.numpy().astype(np.float64)
+        found.append(abs(in_float64(runner, weights, vector / np.linalg.norm(vector)) / run.sharpness[step] - 1))
+    return np.array(found)
+
+
+def far_errors(runner):
+    found = []
+    for seed in (1, 2):
+        initial = runner.initial_state(
+            FCN(width=24, depth=8, activation="tanh").build((6,), 3, seed=seed).get_weights()
+        )
+        for rate in (64 / initial.sharpness, 256 / initial.sharpness):
+            found.append(errors(runner, runner.run(initial, rate, BATCHES), initial, rate))
+    return np.concatenate(found)
+
+
+def test_a_sharpness_that_rounding_decides_does_not_say_that_it_converged(runner, monkeypatch):
+    looked_at = far_errors(runner)
+    monkeypatch.setattr(second_look, "FAR_LOSS", np.inf)
+    monkeypatch.setattr(second_look, "FAR_SHARPNESS", np.inf)
+    assert np.max(far_errors(runner)) > 1e-3
+    assert np.max(looked_at) < 1e-3
+    assert len(looked_at) >= 8
+
+
+def test_looking_again_changes_nothing_else(runner, monkeypatch):
+    initial = runner.initial_state(FCN(width=24, depth=8, activation="tanh").build((6,), 3, seed=1).get_weights())
+    rate = 300 / initial.sharpness
+    ours = runner.run(initial, rate, BATCHES)
+    monkeypatch.setattr(second_look, "FAR_LOSS", np.inf)
+    monkeypatch.setattr(second_look, "FAR_SHARPNESS", np.inf)
+    plain = runner.run(initial, rate, BATCHES)
+    for name in ("loss", "sharpness", "residual"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(plain, name))
+    assert (ours.hvps >= plain.hvps).all() and ours.hvps.sum() > plain.hvps.sum()
+    assert (plain.converged | ~ours.converged).all()
