@@ -112,7 +112,7 @@ class Criteria:
     def closeness(self, question: Question, run: Trajectory) -> float:
         """How near the run came to its threshold while it was rising.
 
-        Only values clearly above the lowest one so far count: at small c a quantity has barely moved, which is close
+        Only values clearly above the lowest one before count: at small c a quantity has barely moved, which is close
         to the initial value without meaning anything, and a value measured loosely wobbles on its way down.
 
         Args:
@@ -120,10 +120,10 @@ class Criteria:
             run: A trajectory.
 
         Returns:
-            The largest share of the threshold at a step t >= 2 with v_t > (1 + `RISE`) min_{1<=s<t} v_s, or 0; for
-            divergence as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale. For a barrier L_T, if
-            the line rises by more than `RISE` of its lowest point: its end is then its highest point but the first, as
-            where the loss is convex along it.
+            The largest share of the threshold at a step t with v_t > (1 + `RISE`) min_{s<t} v_s, or 0; for divergence
+            as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale, with s >= 1: a rise in the first
+            step is no sign of it. For a barrier L_T, if the line rises by more than `RISE` of its lowest point: its end
+            is then its highest point but the first, as where the loss is convex along it.
         """
         loss_0 = float(run.loss[0])
         if not loss_0 > 0:
@@ -166,11 +166,11 @@ class Criteria:
         return run.loss[: self.steps + 1], self.loss_threshold(run.loss[0])
 
     def _highest_rise(self, question: Question, run: Trajectory) -> float:
-        """The largest value at a step t >= 2 that is clearly above the lowest one of steps 1 to t - 1; 0 if none is."""
-        values = self._rising(question, run)[0][1:]
+        """The largest value that is clearly above the lowest one before it; 0 if none is."""
+        values = self._rising(question, run)[0][question is Question.DIVERGENCE :]
         lowest = np.fmin.accumulate(values)
-        clearly = self._clearly_above(question, run, values)
-        rising = values[1:][values[1:] > (1 + clearly[1:]) * lowest[:-1]]
+        clearly = self._clearly_above(question, run, values[1:])
+        rising = values[1:][values[1:] > (1 + clearly) * lowest[:-1]]
         return float(np.max(rising, initial=0.0))
 
     def _clearly_above(self, question: Question, run: Trajectory, values: np.ndarray) -> np.ndarray:
@@ -198,8 +198,8 @@ class Criteria:
         return False if self._has_ended(run) else None
 
     def _meets_a_barrier(self, run: Trajectory) -> bool | None:
-        """A diverged run ends beyond a barrier; of another, the line must have been measured."""
-        if self._has_diverged(run):
+        """A run that diverged, or has risen at its end, ends beyond a barrier; of another, the line must be known."""
+        if self._has_diverged(run) or (run.steps >= self.steps and run.loss[self.steps] > run.loss[0]):
             return True
         return None if np.isnan(run.barrier) else bool(run.barrier > run.loss[0])
 

@@ -14,6 +14,7 @@ from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.runs.questions import ESTIMATE_WOBBLE
 from sharpness_phases.training.nearest_weights import NearestWeights
 from sharpness_phases.training.rows import Row
+from sharpness_phases.training.saved_state import state_put_back
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 LEAST_ESTIMATE = 0.5
@@ -24,10 +25,10 @@ FAR_LOSS, FAR_SHARPNESS = 4.0, 30.0
 """Times the initial loss and lambda_0 above which a sharpness is measured again, at shaken weights. Chosen below what
 was seen: where rounding decided, one of them was exceeded at least three times over (`docs/reliability.md`)."""
 
-SHAKE = 2.0**-18
-"""Relative size of the shake of every weight: 32 units in the last place of float32, as the rounding errors of a
-forward pass through eight layers add up to. Chosen so: of 13 sharpnesses that rounding had made wrong by more than
-1e-3, shakes of 8, 16 and 32 units found 12, 12 and all, and called 23, 30 and 43 of 545 right ones into question."""
+SHAKE = 32
+"""Relative size of the shake of every weight, in units of its last place: as the rounding errors of a forward pass
+through eight layers add up to. Chosen so: of 13 sharpnesses that rounding in float32 had made wrong by more than 1e-3,
+shakes of 8, 16 and 32 units found 12, 12 and all, and called 23, 30 and 43 of 545 right ones into question."""
 
 WeightsAfter: TypeAlias = Callable[[Sequence[int]], Iterable[object]]
 """Function of some steps' numbers that puts the weights after each of them into the network, one after the other."""
@@ -73,20 +74,24 @@ def doubt_far_sharpnesses(table: Row, model: SharpnessModel, weights_after: Weig
     far = (loss[1:] > FAR_LOSS * loss[0]) | (sharpness[1:] > FAR_SHARPNESS * sharpness[0])
     steps = (1 + np.flatnonzero(far & (table.converged[1:] > 0))).tolist()
     tolerance = max(getattr(model.solver, "tolerance", None) or NOISE, NOISE)
-    for step, _ in zip(steps, weights_after(steps), strict=True):
-        weights = model.network.get_weights()
-        _shake(model.trainable_variables)
-        found = _measure(model, step, float("nan"))
-        model.network.set_weights(weights)  # from which training goes on
-        table.products[step] += found.hvps
-        table.converged[step] = abs(found.eigenvalue - sharpness[step]) <= tolerance * abs(sharpness[step])
+    if not steps:
+        return
+    with state_put_back(model):
+        for step, _ in zip(steps, weights_after(steps), strict=True):
+            weights = model.network.get_weights()
+            _shake(model.trainable_variables)
+            found = _measure(model, step, float("nan"))
+            model.network.set_weights(weights)  # from which training goes on
+            table.products[step] += found.hvps
+            table.converged[step] = abs(found.eigenvalue - sharpness[step]) <= tolerance * abs(sharpness[step])
 
 
 def _shake(variables: Iterable[tf.Variable]) -> None:
-    """Multiply each weight by 1 + `SHAKE` or 1 - `SHAKE`, the same ones every time."""
+    """Multiply each weight by 1 plus or minus `SHAKE` units of its last place, the same signs every time."""
     signs = np.random.default_rng(0)
     for variable in variables:
-        factor = 1 + SHAKE * signs.choice([-1.0, 1.0], variable.shape)
+        unit = np.finfo(tf.as_dtype(variable.dtype).as_numpy_dtype).eps
+        factor = 1 + SHAKE * unit * signs.choice([-1.0, 1.0], variable.shape)
         variable.assign(variable * tf.cast(factor, variable.dtype))
 
 

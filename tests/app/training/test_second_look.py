@@ -75,10 +75,12 @@ def test_a_sharpness_that_rounding_decides_does_not_say_that_it_converged(runner
 def test_looking_again_changes_nothing_else(runner, monkeypatch):
     initial = runner.initial_state(FCN(width=24, depth=8, activation="tanh").build((6,), 3, seed=1).get_weights())
     rate = 300 / initial.sharpness
-    ours = runner.run(initial, rate, BATCHES)
+    ours, weights = runner.run(initial, rate, BATCHES), runner.model.network.get_weights()
     monkeypatch.setattr(second_look, "FAR_LOSS", np.inf)
     monkeypatch.setattr(second_look, "FAR_SHARPNESS", np.inf)
     plain = runner.run(initial, rate, BATCHES)
+    for after, before in zip(runner.model.network.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(after, before)
     for name in ("loss", "sharpness", "residual"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(plain, name))
     assert (ours.hvps >= plain.hvps).all() and ours.hvps.sum() > plain.hvps.sum()
