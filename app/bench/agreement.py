@@ -1,9 +1,9 @@
 """How often the adaptive search gives the constants of the whole grid.
 
 `python -m sharpness_phases.bench.agreement` carries out both on networks of many kinds: with both losses, momentum,
-other optimizers, tanh, narrow and deep ones, convolutions. `--data-seed` takes other examples to train on, `--audit`
-measures a share of the whole grid's sharpnesses anew, and `--keep` keeps the runs in a folder, where an interrupted
-comparison goes on.
+other optimizers, tanh, narrow and deep ones, convolutions. `--data-seed` takes half of the examples, others for every
+number, to train on and to measure on, `--audit` measures a share of the whole grid's sharpnesses anew, and `--keep`
+keeps the runs in a folder, where an interrupted comparison goes on.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ NETWORKS = {
 """Overrides of the quickstart; each is run with both losses."""
 
 LOSSES = ("mse", "xent")
+_HALF = 2048
+"""Of the 4,096 examples of the quickstart's data set."""
 _COMMON = ("sharpness.examples=256", "sweep.lr_exponents.stop=8.0", "analysis.barrier=true", "tensorboard=false")
 
 
@@ -175,7 +177,7 @@ def main() -> None:
     """Compare on all networks, and print what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, help="initialisations of each network")
-    parser.add_argument("--data-seed", type=int, default=0, help="fixes the examples that are trained on")
+    parser.add_argument("--data-seed", type=int, help="draws half of the examples; without it all are trained on")
     parser.add_argument("--audit", type=float, default=0.0, metavar="SHARE", help="share to measure anew")
     parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs there")
@@ -187,13 +189,20 @@ def main() -> None:
         _compare_all(wanted, Path(folder))
 
 
+def _drawn(data_seed: int | None) -> list[str]:
+    """Overrides that draw the examples."""
+    if data_seed is None:
+        return []
+    return [f"data.train_examples={_HALF}", f"data.seed={data_seed}", f"sharpness.seed={data_seed}"]
+
+
 def _compare_all(wanted: argparse.Namespace, folder: Path) -> None:
     in_all: dict[str, list[Agreement]] = {name: [] for name in OF_THE_TRANSIENT}
     all_sides: list[tuple[int, int]] = []
     for network in wanted.only:
         for loss in LOSSES:
-            settings = [f"sweep.seeds={wanted.seeds}", f"data.seed={wanted.data_seed}", f"name={network}_{loss}"]
-            config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *settings, f"loss={loss}"])
+            settings = [f"sweep.seeds={wanted.seeds}", f"name={network}_{loss}", f"loss={loss}"]
+            config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *settings, *_drawn(wanted.data_seed)])
             found, shares, sides, wrong, judged = compare(config, folder, wanted.audit)
             words = ", ".join(f"{each.name} {each.equal}/{each.compared} ({each.farthest:g})" for each in found)
             print(f"{network}, {loss}: {words}; {shares.mean():.2f} of its runs, at most {shares.max():.2f}")
