@@ -108,7 +108,8 @@ class RunLimits(NamedTuple):
     Attributes:
         steps: Optimizer steps, unless a limit ends the run before.
         measured: Whether the sharpness is measured after each step, shape (steps,).
-        loss_limit: The run ends when the loss exceeds this.
+        first_loss_limit: The run ends if the loss exceeds this after its first step. Where it rises at once it does so
+            at every larger c; a run in which it rises later goes on, as it may be another one's neighbour.
         sharpness_limit: The run ends when the sharpness exceeds this, which is measured only as well as that takes; NaN
             for a run that is measured to the full tolerance.
         barrier_after: Step after which the line from the initial weights is looked at; None for never.
@@ -116,7 +117,7 @@ class RunLimits(NamedTuple):
 
     steps: int
     measured: np.ndarray
-    loss_limit: float = float("inf")
+    first_loss_limit: float = float("inf")
     sharpness_limit: float = float("nan")
     barrier_after: int | None = None
 
@@ -166,19 +167,24 @@ def _whole(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: f
     """Every step of the early transient is measured, later ones at every `sharpness.every`-th step."""
     step, transient = np.arange(1, config.training.steps + 1), config.transient_steps
     measured = (step <= transient) | (step % config.sharpness.every == 0)
-    return RunLimits(len(step), measured, barrier_after=transient if config.analysis.barrier else None)
+    return RunLimits(len(step), measured, barrier_after=_line_after(config))
 
 
-def _until_the_loss_rises(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
-    steps = config.transient_steps
-    return RunLimits(steps, _none(steps), loss_limit=criteria(config).loss_threshold(loss_0))
+def _line_after(config: ExperimentConfig) -> int | None:
+    """A run that goes to its end tells of the line, too, where that is asked for: where one is in doubt, both are."""
+    return config.transient_steps if config.analysis.barrier else None
+
+
+def _unless_the_loss_rises_at_once(
+    config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float
+) -> RunLimits:
+    steps, limit = config.transient_steps, criteria(config).loss_threshold(loss_0)
+    return RunLimits(steps, _none(steps), first_loss_limit=limit, barrier_after=_line_after(config))
 
 
 def _until_the_sharpness_rises(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
-    """A run that goes to its end tells of the line, too: where one is in doubt, the other often is."""
     steps, limit = config.transient_steps, criteria(config).sharpness_threshold(lambda_0)
-    barrier_after = steps if config.analysis.barrier else None
-    return RunLimits(steps, ~_none(steps), sharpness_limit=limit, barrier_after=barrier_after)
+    return RunLimits(steps, ~_none(steps), sharpness_limit=limit, barrier_after=_line_after(config))
 
 
 def _first_and_last(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
@@ -189,7 +195,7 @@ def _first_and_last(config: ExperimentConfig, exponent: float, loss_0: float, la
 
 
 def _until_divergence(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
-    return RunLimits(config.transient_steps, _none(config.transient_steps))
+    return RunLimits(config.transient_steps, _none(config.transient_steps), barrier_after=_line_after(config))
 
 
 def _with_the_line(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
@@ -213,7 +219,7 @@ def _sharpness_tolerance(config: ExperimentConfig) -> dict[str, float | bool]:
 CONDUCT: dict[Purpose, Conduct] = {
     Purpose.INITIAL: Conduct(_nowhere),
     Purpose.WHOLE: Conduct(_whole, lambda config: {"barrier": True} if config.analysis.barrier else {}),
-    Purpose.LOSS: Conduct(_until_the_loss_rises, _loss_tolerance),
+    Purpose.LOSS: Conduct(_unless_the_loss_rises_at_once, _loss_tolerance),
     Purpose.SHARPNESS: Conduct(_until_the_sharpness_rises, _sharpness_tolerance),
     Purpose.ONSET: Conduct(_first_and_last, _sharpness_tolerance),
     Purpose.DIVERGENCE: Conduct(_until_divergence),

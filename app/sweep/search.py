@@ -70,13 +70,12 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
 
     The low end comes first: a sharpness that grows there grows from the first step to the last, so that two
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
-    costs most, comes late. A run that ended, for its loss or sharpness, in a late rise of the loss may be one that
-    diverges beside others that do not: it is asked. A line has a barrier, but for rare shapes, only where the loss has
+    costs most, comes late. A run that ended, for its sharpness, in a late rise of the loss may be one that diverges
+    beside others that do not: it is asked. A line has a barrier, but for rare shapes, only where the loss has
     risen, and with cross-entropy on single c that nothing around tells of: every c from just below c_loss on is asked,
     up to the first with one, as long as enough runs are left to enclose it by halves; it begins when c_loss and c_sharp
-    are beyond doubt. Doubts are settled as long as the whole grid would take more runs; where the climb will come by, a
-    run for a doubt looks at the line, too. Where the loss rises on an island of c, the sharpness often does near by,
-    and is asked there.
+    are beyond doubt. Doubts are settled as long as the whole grid would take more runs. Where the loss rises on an
+    island of c, the sharpness often does near by, and is asked there.
 
     Args:
         grid: The c of the grid, increasing.
@@ -110,20 +109,15 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         reserve = line.runs_to_enclose if barrier else 0
         return oracle.count + runs + reserve <= (len(grid) if divergence.edge is None else divergence.edge + 1)
 
-    def ask_the_line_too(index: int) -> None:
-        if barrier and foot_of_climb() <= index < line.above:
-            line.holds(index)
-
     def ask_the_sharpness_too(index: int) -> None:
         if index < sharpness.above:
             sharpness.holds(index)
-        ask_the_line_too(index)
 
     known_runs = -1
     while known_runs != (known_runs := oracle.count):  # what runs told beside their question is known in the next pass
         loss, sharpness, line = below_divergence()
-        _ask_late_rises(oracle, divergence, whole_grid_takes_more, ask_the_line_too)
-        divergence.settle_doubts(whole_grid_takes_more, ask_the_line_too)
+        _ask_late_rises(oracle, divergence, whole_grid_takes_more)
+        divergence.settle_doubts(whole_grid_takes_more)
         if divergence.above < loss.high:  # nothing beyond it counts
             continue
         loss.settle_doubts(whole_grid_takes_more, ask_the_sharpness_too)
@@ -141,13 +135,10 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     return edges
 
 
-def _ask_late_rises(
-    oracle: Oracle, divergence: EdgeSearch, goes_on: Callable[[], bool], before: Callable[[int], None]
-) -> None:
+def _ask_late_rises(oracle: Oracle, divergence: EdgeSearch, goes_on: Callable[[], bool]) -> None:
     """Ask for divergence where a run ended in a late rise of the loss."""
     for index in sorted(oracle.late_rises):
         if index < divergence.above and goes_on():
-            before(index)
             divergence.holds(index)
 
 

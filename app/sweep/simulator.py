@@ -259,7 +259,7 @@ class CellRunner:
                 learning_rates(self._config, rate, limits.steps),
                 batches,
                 measure=limits.measured,
-                loss_limit=limits.loss_limit,
+                first_loss_limit=limits.first_loss_limit,
                 sharpness_limit=limits.sharpness_limit,
                 barrier_after=limits.barrier_after,
             )

@@ -36,7 +36,7 @@ class StepPlan(NamedTuple):
         batches: Indices into the training data, shape (steps, batch_size).
         measured: Whether the sharpness is measured after each step, shape (steps,).
         rates: Learning rate of each step, shape (steps,).
-        limits: The loss and the sharpness above which the run ends; a sharpness limit of NaN for none.
+        limits: The loss after the first step, the loss, and the sharpness above which the run ends; NaN for none.
         taken: Number of the run's steps before these.
         begun: Whether the first of these steps has been taken, too.
     """
@@ -53,7 +53,7 @@ _LOOP_ARGUMENT = StepPlan(
     tf.TensorSpec([None, None], tf.int64, name="batches"),
     tf.TensorSpec([None], tf.bool, name="due"),
     tf.TensorSpec([None], tf.float64, name="rates"),
-    tf.TensorSpec([2], tf.float64, name="limits"),
+    tf.TensorSpec([3], tf.float64, name="limits"),
     tf.TensorSpec([], tf.int32, name="taken"),
     tf.TensorSpec([], tf.bool, name="begun"),
 )
@@ -147,7 +147,7 @@ class TrajectoryRunner:
         learning_rate: Rate,
         batches: np.ndarray,
         measure: np.ndarray | None = None,
-        loss_limit: float = float("inf"),
+        first_loss_limit: float = float("inf"),
         sharpness_limit: float = float("nan"),
         barrier_after: int | None = None,
     ) -> Trajectory:
@@ -158,7 +158,7 @@ class TrajectoryRunner:
             learning_rate: Learning rate eta, or one for each step, shape (steps,).
             batches: Indices into the training data, shape (steps, batch_size).
             measure: Whether to measure the sharpness after each step, shape (steps,); after all of them by default.
-            loss_limit: The run ends when the loss exceeds this.
+            first_loss_limit: The run ends if the loss exceeds this after its first step.
             sharpness_limit: The run ends when the sharpness exceeds this, and the sharpness is measured only as well as
                 it takes to tell on which side of it it lies; NaN for neither.
             barrier_after: Step after which to measure the largest loss on the line from the initial weights.
@@ -170,7 +170,7 @@ class TrajectoryRunner:
         self._reset(initial, rates)
         rows = [np.array([initial.row])]
         measured = np.ones(len(batches), bool) if measure is None else measure
-        limits = (min(loss_limit, DIVERGENCE_LOSS), sharpness_limit)
+        limits = (min(first_loss_limit, DIVERGENCE_LOSS), DIVERGENCE_LOSS, sharpness_limit)
         line, ended = Line(), has_diverged(initial.loss)
         begun = not ended and self._take_shared_step(initial, batches[0])
         for begin, end in _blocks(len(batches), barrier_after):
@@ -219,7 +219,7 @@ class TrajectoryRunner:
         """
         rates = np.broadcast_to(learning_rate, len(batches))
         self._reset(initial, rates)
-        nothing, no_limits = np.zeros(len(batches), bool), (float("inf"), float("nan"))
+        nothing, no_limits = np.zeros(len(batches), bool), (float("nan"), float("nan"), float("nan"))
         done, begun = 0, False
         for step in steps:
             if step and not done:
@@ -247,7 +247,7 @@ class TrajectoryRunner:
         batches: np.ndarray,
         measured: np.ndarray,
         rates: np.ndarray,
-        limits: tuple[float, float],
+        limits: tuple[float, float, float],
         taken: int,
         begun: bool,
     ) -> tuple[np.ndarray, bool]:
@@ -260,7 +260,7 @@ class TrajectoryRunner:
             tf.constant(taken),
             tf.constant(begun),
         )
-        estimates = np.isfinite(limits[1]) and self.model.tracker.sample is not None
+        estimates = np.isfinite(limits[2]) and self.model.tracker.sample is not None
         loop = self._plain if not measured.any() else self._scouting if estimates else self._loop
         table, steps, stopped = (part.numpy() for part in loop(plan))
         return table[:steps], bool(stopped)
@@ -285,7 +285,7 @@ class TrajectoryRunner:
         Returns:
             A row for each step of the plan, the number of steps that were taken, and whether a limit was exceeded.
         """
-        limit = plan.limits[1]
+        limit = plan.limits[2]
         return self._steps(
             plan, lambda step: measured_row(self.model.tracker.measure(step, limit), at_floor=self._at_floor())
         )
@@ -296,7 +296,7 @@ class TrajectoryRunner:
 
     def _take_estimated_steps(self, plan: StepPlan) -> tuple[Tensor, Scalar, Scalar]:
         """As `_take_steps`; the sharpness is estimated, and measured only where the estimate exceeds the limit."""
-        tracker, limit = self.model.tracker, plan.limits[1]
+        tracker, limit = self.model.tracker, plan.limits[2]
         nearest = cast(NearestWeights, self._nearest)  # made where there is a sample, and this is called there only
 
         def look(step: Scalar) -> Tensor:
@@ -321,7 +321,7 @@ class TrajectoryRunner:
 
     def _steps(self, plan: StepPlan, look: Callable[[Scalar], Tensor] | None) -> tuple[Tensor, Scalar, Scalar]:
         """Take steps until a limit is exceeded; `look` gives the row where the sharpness is asked for, if it is."""
-        loss_limit, sharpness_limit = tf.unstack(plan.limits)
+        first_loss_limit, loss_limit, sharpness_limit = tf.unstack(plan.limits)
 
         def evaluated() -> Tensor:
             return Row(*self.model.evaluate_measurement()).stacked()
@@ -333,7 +333,11 @@ class TrajectoryRunner:
             here = plan.taken + step + 1
             row = evaluated() if look is None else tf.cond(plan.measured[step], lambda: look(here), evaluated)
             # Grappler makes `not a > b` to `a <= b`, which is wrong for NaN.
-            exceeded = [tf.math.is_nan(row[0]), row[0] > loss_limit, row[2] > sharpness_limit]
+            exceeded = [
+                tf.math.is_nan(row[0]),
+                row[0] > tf.where(here == 1, first_loss_limit, loss_limit),
+                row[2] > sharpness_limit,
+            ]
             return step + 1, tf.reduce_any(exceeded), rows.write(step, row)
 
         count = tf.shape(plan.batches)[0]
