@@ -17,7 +17,7 @@ from sharpness_phases.training.line import Line, LineFromStart
 from sharpness_phases.training.measurement_set import Examples
 from sharpness_phases.training.nearest_weights import NearestWeights
 from sharpness_phases.training.rows import COLUMNS, Row, measured_row
-from sharpness_phases.training.second_look import confirm_estimates, doubt_far_sharpnesses
+from sharpness_phases.training.second_look import WeightsAfter, confirm_estimates, doubt_far_sharpnesses
 from sharpness_phases.training.sharpness_model import SharpnessModel
 from sharpness_phases.training.tracing import traced
 
@@ -184,10 +184,7 @@ class TrajectoryRunner:
             if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
                 line = self._line.look(initial.weights, initial.loss)
         table = Row(*np.concatenate(rows).T)
-        if np.isnan(sharpness_limit):
-            doubt_far_sharpnesses(table, self.model, lambda steps: self.weights_after(initial, rates, batches, steps))
-        elif self._nearest is not None and not np.any(table.sharpness[1:] > sharpness_limit):
-            confirm_estimates(table, self.model, self._nearest, sharpness_limit)
+        self._look_again(table, sharpness_limit, lambda steps: self.weights_after(initial, rates, batches, steps))
         diverged = has_diverged(float(table.loss[-1]))
         return Trajectory(
             table.loss,
@@ -230,6 +227,12 @@ class TrajectoryRunner:
                 self._carry_out(*here, no_limits, part.start, begun and part.start == 0)
             done = step
             yield self.model.network.get_weights()
+
+    def _look_again(self, table: Row, sharpness_limit: float, weights_after: WeightsAfter) -> None:
+        if np.isnan(sharpness_limit):
+            doubt_far_sharpnesses(table, self.model, weights_after)
+        elif self._nearest is not None and not np.any(table.sharpness[1:] > sharpness_limit):
+            confirm_estimates(table, self.model, self._nearest, sharpness_limit, weights_after)
 
     @property
     def traces(self) -> dict[str, int]:

@@ -34,29 +34,43 @@ WeightsAfter: TypeAlias = Callable[[Sequence[int]], Iterable[object]]
 """Function of some steps' numbers that puts the weights after each of them into the network, one after the other."""
 
 
-def confirm_estimates(table: Row, model: SharpnessModel, nearest: NearestWeights, sharpness_limit: float) -> None:
+def confirm_estimates(
+    table: Row, model: SharpnessModel, nearest: NearestWeights, sharpness_limit: float, weights_after: WeightsAfter
+) -> None:
     """Measure on the whole set what a run's estimates leave open, and put it in the table.
 
     What the sample says has no bound; an answer is not left to it. Measured are the last step, where the estimates
-    rise towards the limit (with cross-entropy they fall behind then), and the one nearest to the limit.
+    rise towards the limit (with cross-entropy they fall behind then), the one nearest to the limit, and then every step
+    that may exceed the limit if its estimate is as far below the truth as the farthest of those that were measured; of
+    a run that looks at two steps only, at the low end of the grid where little changes, the nearest is enough.
 
     Args:
         table: The run's rows, changed in place.
         model: Its model, with the weights of the last step.
         nearest: The weights of the step that came nearest to the limit.
         sharpness_limit: The limit.
+        weights_after: Trains it again.
     """
     if (step := int(nearest.step.numpy())) < 0:
         return
-    last, estimates = len(table.loss) - 1, table.sharpness[1:]
-    rises = estimates[-1] > (1 + ESTIMATE_WOBBLE) * np.nanmin(estimates)
+    last, estimates = len(table.loss) - 1, table.sharpness.copy()
+    rises = estimates[-1] > (1 + ESTIMATE_WOBBLE) * np.nanmin(estimates[1:])
     if np.isnan(table.residual[last]) and rises and estimates[-1] > LEAST_ESTIMATE * sharpness_limit:
         _measure_into(table, model, last, sharpness_limit)
     known = table.sharpness[1:][np.isfinite(table.residual[1:])]
-    if np.nanmax(known, initial=-np.inf) >= min(nearest.estimate.numpy(), sharpness_limit):
-        return  # that was where it came nearest
-    model.network.set_weights([weight.numpy() for weight in nearest.weights])
-    _measure_into(table, model, step, sharpness_limit)
+    if np.nanmax(known, initial=-np.inf) < min(nearest.estimate.numpy(), sharpness_limit):
+        model.network.set_weights([weight.numpy() for weight in nearest.weights])
+        _measure_into(table, model, step, sharpness_limit)
+    few = np.count_nonzero(np.isfinite(estimates[1:])) <= 2
+    while not few and not np.any(table.sharpness[1:] > sharpness_limit):
+        estimated = np.isnan(table.residual) & np.isfinite(estimates)
+        behind = np.nanmax(table.sharpness[1:] / estimates[1:], initial=1.0)
+        left = np.flatnonzero(estimated & (estimates * behind * (1 + ESTIMATE_WOBBLE) > sharpness_limit))
+        if not len(left):
+            return
+        step = int(left[np.argmax(estimates[left])])
+        next(iter(weights_after([step])))
+        _measure_into(table, model, step, sharpness_limit)
 
 
 def doubt_far_sharpnesses(table: Row, model: SharpnessModel, weights_after: WeightsAfter) -> None:
@@ -83,7 +97,7 @@ def doubt_far_sharpnesses(table: Row, model: SharpnessModel, weights_after: Weig
             found = _measure(model, step, float("nan"))
             model.network.set_weights(weights)  # from which training goes on
             table.products[step] += found.hvps
-            table.converged[step] = abs(found.eigenvalue - sharpness[step]) <= tolerance * abs(sharpness[step])
+            table.converged[step] = abs(found.eigenvalue - sharpness[step]) <= tolerance / 2 * abs(sharpness[step])
 
 
 def _shake(variables: Iterable[tf.Variable]) -> None:
