@@ -73,7 +73,7 @@ class EdgeSearch:
         ask: Answers at an index; each index is asked once.
         high: Last index.
         doubts: Which answers cast doubt on the gaps beside them, the closest first.
-        known: What is known beforehand, at no cost.
+        known: What is known at no cost.
         split: Where an enclosing gap is divided, as a share of it. The dearer a no is than a yes, the more it pays to
             ask near the upper end.
         grid: The c of every index, increasing and positive; 2^(index / 10) by default.
@@ -94,7 +94,9 @@ class EdgeSearch:
         self._ask, self.high, self._doubts, self._split = ask, high, doubts, split
         self._feet = 0
         self._grid = [2 ** (index / 10) for index in range(high + 1)] if grid is None else grid
-        self._answers = {index: answer for index in range(high + 1) if (answer := known(index)) is not None}
+        self._known = known
+        self._answers = dict[int, Answer]()
+        self.learn()
 
     @property
     def above(self) -> int:
@@ -105,6 +107,11 @@ class EdgeSearch:
     def below(self) -> int:
         """The largest index below `above` known to say no; -1 if there is none."""
         return self._no_below(self.above)
+
+    def learn(self) -> None:
+        """Look again at what is known at no cost."""
+        known = {index: answer for index in range(self.high + 1) if (answer := self._known(index)) is not None}
+        self._answers |= known
 
     def holds(self, index: int) -> bool:
         """Whether the condition holds at an index; asked if it is not known."""

@@ -93,15 +93,6 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
     divergence = _search(Question.DIVERGENCE, grid, len(grid) - 1, oracle)
     divergence.enclose(_usual_index(Question.DIVERGENCE, grid))
 
-    def below_divergence() -> tuple[EdgeSearch, EdgeSearch, EdgeSearch]:
-        end = len(grid) - 1 if divergence.edge is None else divergence.edge
-        loss = _search(Question.LOSS, grid, end, oracle)
-        loss.enclose(_usual_index(Question.LOSS, grid))
-        start = end if loss.edge is None else loss.edge + round(USUAL_SHARE_OF_C_SHARP * (end - loss.edge))
-        sharpness = _search(Question.SHARPNESS, grid, end, oracle, known_of_sharpness)
-        sharpness.enclose(start)
-        return loss, sharpness, _search(Question.BARRIER, grid, end, oracle)
-
     def foot_of_climb() -> int:
         return line.high if loss.edge is None else max(0, loss.edge - 1)
 
@@ -115,10 +106,20 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
 
     known_runs = -1
     while known_runs != (known_runs := oracle.count):  # what runs told beside their question is known in the next pass
-        loss, sharpness, line = below_divergence()
+        divergence.learn()
+        divergence.narrow_down()
+        end = len(grid) - 1 if divergence.edge is None else divergence.edge
+        loss, line = (_search(question, grid, end, oracle) for question in (Question.LOSS, Question.BARRIER))
+        loss.enclose(_usual_index(Question.LOSS, grid))
+        divergence.learn()
+        if divergence.above < end:  # nothing beyond it counts
+            continue
+        sharpness = _search(Question.SHARPNESS, grid, end, oracle, known_of_sharpness)
+        above = end if loss.edge is None else loss.edge
+        sharpness.enclose(above + round(USUAL_SHARE_OF_C_SHARP * (end - above)))
         _ask_late_rises(oracle, divergence, whole_grid_takes_more)
         divergence.settle_doubts(whole_grid_takes_more)
-        if divergence.above < loss.high:  # nothing beyond it counts
+        if divergence.above < end:
             continue
         loss.settle_doubts(whole_grid_takes_more, ask_the_sharpness_too)
         loss.halve()

@@ -143,6 +143,12 @@ def test_closeness_counts_only_values_clearly_above_the_lowest_one_before(values
         assert CRITERIA.closeness(question, trajectory(values, values)) == pytest.approx(expected)
 
 
+def test_a_sharpness_above_the_initial_one_and_below_its_threshold_comes_close_in_the_first_step_too():
+    tolerant = Criteria(steps=T, sharpness_tolerance=0.05)
+    run = trajectory([1.0, 0.5] + [0.4] * 9, [1.0, 1.04] + [0.2] * 9)
+    assert tolerant.closeness(Question.SHARPNESS, run) == pytest.approx(1.04 / 1.05)
+
+
 @pytest.mark.parametrize(("residual", "expected"), [(0.01, 0.45), (0.23, 0.0)], ids=["well known", "estimated"])
 def test_a_sharpness_rises_again_only_by_more_than_a_quarter_of_its_residual(residual, expected):
     estimated = trajectory(0.5, [1.0, 0.4, 0.45] + [0.3] * 8)
@@ -205,6 +211,12 @@ def test_without_a_barrier_c_barrier_is_c_max():
     constants = critical_constants(GRID, runs, BARRIER)
     assert constants["c_barrier"] == constants["c_max"]
     assert constants["c_barrier"].value == GRID[5]
+
+
+def test_a_run_that_has_risen_at_its_end_has_a_barrier_whether_or_not_the_line_was_looked_at():
+    assert BARRIER.answer(Question.BARRIER, trajectory([1.0] + [0.5] * (T - 1) + [1.01], 1.0)) is True
+    assert BARRIER.answer(Question.BARRIER, trajectory([1.0] + [2.0] * (T - 1) + [0.99], 1.0)) is None
+    assert BARRIER.answer(Question.BARRIER, trajectory([1.0, 0.5, 1.01], 1.0)) is None
 
 
 def test_a_line_that_was_not_measured_is_no_answer():

@@ -73,13 +73,16 @@ def test_a_whole_run_is_measured_at_every_step_of_the_transient_and_at_every_kth
 
 def test_a_question_ends_its_run_at_its_threshold_and_measures_no_more_than_it_needs():
     loss = limits(Purpose.LOSS, "analysis.loss_tolerance=0.5")
-    assert (loss.loss_limit, loss.measured.any()) == (3.0, False)
+    assert (loss.first_loss_limit, loss.measured.any()) == (3.0, False)
     sharpness = limits(Purpose.SHARPNESS, "analysis.sharpness_tolerance=0.1")
     assert (sharpness.sharpness_limit, sharpness.measured.all()) == (11.0, True)
     onset = limits(Purpose.ONSET)
     assert (onset.sharpness_limit, np.flatnonzero(onset.measured).tolist()) == (10.0, [0, 9])
     assert limits(Purpose.BARRIER).barrier_after == 10
-    assert limits(Purpose.DIVERGENCE).loss_limit == float("inf")
+    for purpose in (Purpose.LOSS, Purpose.DIVERGENCE, Purpose.SHARPNESS):
+        assert limits(purpose).barrier_after is None
+        assert limits(purpose, "analysis.barrier=true").barrier_after == 10
+    assert limits(Purpose.DIVERGENCE).first_loss_limit == float("inf")
     saturation = limits(Purpose.SATURATION, exponent=3.0)
     assert (saturation.steps, np.flatnonzero(saturation.measured).tolist()) == (25, [24])
 

@@ -147,3 +147,23 @@ def test_a_run_that_ended_in_a_late_rise_of_the_loss_is_asked_for_divergence():
     assert adaptive(grid, oracle)[Question.DIVERGENCE] == 37
     oracle = Asked(holds)
     assert adaptive(grid, oracle)[Question.DIVERGENCE] == 45
+
+
+def test_what_runs_for_the_loss_tell_of_divergence_is_heeded_before_the_sharpness_is_asked():
+    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
+
+    def holds(index, question):
+        diverges = 31 <= index <= 34 or index >= 46
+        rises = diverges if question is Question.LOSS else index >= 12
+        return diverges if question is Question.DIVERGENCE else rises
+
+    class TellingOfDivergence(Asked):
+        def known(self, index, question):
+            if question is Question.DIVERGENCE and (index, Question.LOSS) in self.asked:
+                return self.answer(index, question)
+            return super().known(index, question)
+
+    oracle = TellingOfDivergence(holds)
+    found = adaptive(grid, oracle)
+    assert (found[Question.DIVERGENCE], found[Question.LOSS], found[Question.SHARPNESS]) == (31, 31, 12)
+    assert max(oracle.indices(Question.SHARPNESS)) <= 31
