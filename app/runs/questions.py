@@ -21,8 +21,8 @@ LOOSE_SHARE = 0.25
 """Share of a sharpness' residual that its rise has to exceed to count; see `RISE`."""
 
 ESTIMATE_WOBBLE = 0.15
-"""Relative rise from which on an estimate from a sample, which has no residual, counts as rising. Chosen so: estimates
-wobble by up to 0.1 as they are solved (`training.tracker.SAMPLE_TOLERANCE`)."""
+"""Relative rise from which on an estimate from a sample, which has no residual, counts as rising, and by which it may
+be below the truth where nothing else is known. Chosen so: a sample's sharpness moves by that beside the whole set's."""
 
 
 class Question(StrEnum):
