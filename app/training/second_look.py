@@ -64,7 +64,8 @@ def confirm_estimates(
     few = np.count_nonzero(np.isfinite(estimates[1:])) <= 2
     while not few and not np.any(table.sharpness[1:] > sharpness_limit):
         estimated = np.isnan(table.residual) & np.isfinite(estimates)
-        behind = np.nanmax(table.sharpness[1:] / estimates[1:], initial=1.0)
+        measured = np.isfinite(table.residual[1:]) & (estimates[1:] > 0)
+        behind = np.max(table.sharpness[1:][measured] / estimates[1:][measured], initial=1.0)
         left = np.flatnonzero(estimated & (estimates * behind * (1 + ESTIMATE_WOBBLE) > sharpness_limit))
         if not len(left):
             return

@@ -38,7 +38,9 @@ def test_derivatives_of_what_is_saturated_have_all_their_digits(name, compiled):
         traced = tf.function(lambda: first_and_second(getattr(keras.ops, name), x), jit_compile=compiled)
         y, slope, curvature = (part.numpy() for part in traced())
     np.testing.assert_allclose(slope, SLOPES[name](SATURATED), rtol=3e-6)
-    np.testing.assert_allclose(curvature, CURVATURES[name](SATURATED), rtol=3e-6)
+    exact, far = CURVATURES[name](SATURATED), np.abs(SATURATED) >= 3
+    np.testing.assert_allclose(curvature[far], exact[far], rtol=3e-6)
+    np.testing.assert_allclose(curvature[~far], exact[~far], atol=1e-6)
     np.testing.assert_allclose(y, {"tanh": _tanh, "sigmoid": _sigmoid}[name](x).numpy(), rtol=1e-6)
 
 
@@ -48,6 +50,20 @@ def test_nothing_stays_replaced(name):
     with measured():
         assert getattr(tf, name) is not original
     assert getattr(tf, name) is getattr(tf.nn, name) is getattr(tf.math, name) is original
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+def test_a_loop_is_differentiated_twice(name):
+    x = tf.constant([0.0, 0.5, -2.0])
+
+    def twice(start):
+        function = getattr(keras.ops, name)
+        return tf.while_loop(lambda i, _: i < 2, lambda i, y: (i + 1, function(y)), (0, start))[1]
+
+    with measured():
+        *_, ours = tf.function(lambda: first_and_second(twice, x))()
+    *_, plain = first_and_second(lambda y: getattr(tf, name)(getattr(tf, name)(y)), x)
+    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-7)
 
 
 def test_other_types_of_numbers_are_those_of_tensorflow():

@@ -69,7 +69,7 @@ def test_a_sharpness_that_rounding_decides_does_not_say_that_it_converged(runner
     monkeypatch.setattr(second_look, "FAR_SHARPNESS", np.inf)
     assert np.max(far_errors(runner)) > 1e-3
     assert np.max(looked_at) < 1e-3
-    assert len(looked_at) >= 8
+    assert len(looked_at) >= 5
 
 
 def test_looking_again_changes_nothing_else(runner, monkeypatch):
