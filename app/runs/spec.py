@@ -36,7 +36,8 @@ class Purpose(StrEnum):
     WHOLE = "whole"
     """A whole trajectory: it answers every yes-or-no question."""
     LOSS = Question.LOSS.value
-    """To answer that question, and to end as soon as the answer is known; so for those below."""
+    """To answer that question, and to end when the answer is known; so for those below. One whose loss rises after its
+    first step goes on, and one that ends of itself looks at the line where a barrier is asked for."""
     SHARPNESS = Question.SHARPNESS.value
     ONSET = Question.ONSET.value
     DIVERGENCE = Question.DIVERGENCE.value
