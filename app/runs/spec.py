@@ -110,7 +110,7 @@ class RunLimits(NamedTuple):
         steps: Optimizer steps, unless a limit ends the run before.
         measured: Whether the sharpness is measured after each step, shape (steps,).
         first_loss_limit: The run ends if the loss exceeds this after its first step. Where it rises at once it does so
-            at every larger c; a run in which it rises later goes on, as it may be another one's neighbour.
+            at every larger c; where it rises later, it may do so at this c only, and diverge there: that run goes on.
         sharpness_limit: The run ends when the sharpness exceeds this, which is measured only as well as that takes; NaN
             for a run that is measured to the full tolerance.
         barrier_after: Step after which the line from the initial weights is looked at; None for never.

@@ -8,7 +8,6 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from sharpness_phases.curvature.lanczos import NOISE
 from sharpness_phases.curvature.operator import EigenResult
 from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.runs.questions import ESTIMATE_WOBBLE
@@ -88,7 +87,6 @@ def doubt_far_sharpnesses(table: Row, model: SharpnessModel, weights_after: Weig
     loss, sharpness = table.loss, table.sharpness
     far = (loss[1:] > FAR_LOSS * loss[0]) | (sharpness[1:] > FAR_SHARPNESS * sharpness[0])
     steps = (1 + np.flatnonzero(far & (table.converged[1:] > 0))).tolist()
-    tolerance = max(getattr(model.solver, "tolerance", None) or NOISE, NOISE)
     if not steps:
         return
     with state_put_back(model):
@@ -98,7 +96,8 @@ def doubt_far_sharpnesses(table: Row, model: SharpnessModel, weights_after: Weig
             found = _measure(model, step, float("nan"))
             model.network.set_weights(weights)  # from which training goes on
             table.products[step] += found.hvps
-            table.converged[step] = abs(found.eigenvalue - sharpness[step]) <= tolerance / 2 * abs(sharpness[step])
+            apart = abs(found.eigenvalue - sharpness[step])
+            table.converged[step] = apart <= model.tracker.tolerance / 2 * abs(sharpness[step])
 
 
 def _shake(variables: Iterable[tf.Variable]) -> None:

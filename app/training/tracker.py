@@ -97,6 +97,8 @@ class SharpnessTracker:
     Attributes:
         hessian: The Hessian on the measurement set.
         operator: What is measured: the Hessian, or the preconditioned one.
+        tolerance: Relative error up to which what is not exact, products or weights, may count as converged: the
+            solver's, but at least `NOISE`.
         sample: The Hessian on the sample; None where there are too few examples, the solver is not `Lanczos`, products
             are differences, or there is a preconditioner, which would have to be put back with the weights to confirm
             what was estimated.
@@ -125,6 +127,7 @@ class SharpnessTracker:
         if diagonal is not None:
             self.operator = PreconditionedOperator(self.hessian, diagonal)
         self._solver = solver
+        self.tolerance = max(getattr(solver, "tolerance", None) or NOISE, NOISE)
         self._starts = RandomStarts(self.operator.size, self.operator.dtype, seed)
         self._overlap = least_overlap(self.operator.size)
         self._solve = traced(self._solve_at, jit_compile=compiled)
@@ -190,8 +193,7 @@ class SharpnessTracker:
         # (z + v).u is near 0 no more often than z.u, the density of which is largest there
         result = self._solver.solve(here.matvec, start, Aim(threshold, self._overlap / length(start)))
         if here.doubt is not None:
-            tolerance = getattr(self._solver, "tolerance", None) or NOISE
-            result = with_doubt(result, here.doubt(result.eigenvector), max(tolerance, NOISE))
+            result = with_doubt(result, here.doubt(result.eigenvector), self.tolerance)
         return Measurement(here.loss, here.accuracy, _where_finite(here.loss, result))
 
     def _towards_gradient(self, gradient: Vector, threshold: Scalar) -> Vector:

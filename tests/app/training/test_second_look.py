@@ -52,12 +52,14 @@ def errors(runner, run, initial, rate):
     return np.array(found)
 
 
+def before_training(runner, seed):
+    return runner.initial_state(FCN(width=24, depth=8, activation="tanh").build((6,), 3, seed=seed).get_weights())
+
+
 def far_errors(runner):
     found = []
     for seed in (1, 2):
-        initial = runner.initial_state(
-            FCN(width=24, depth=8, activation="tanh").build((6,), 3, seed=seed).get_weights()
-        )
+        initial = before_training(runner, seed)
         for rate in (64 / initial.sharpness, 256 / initial.sharpness):
             found.append(errors(runner, runner.run(initial, rate, BATCHES), initial, rate))
     return np.concatenate(found)
@@ -73,7 +75,7 @@ def test_a_sharpness_that_rounding_decides_does_not_say_that_it_converged(runner
 
 
 def test_looking_again_changes_nothing_else(runner, monkeypatch):
-    initial = runner.initial_state(FCN(width=24, depth=8, activation="tanh").build((6,), 3, seed=1).get_weights())
+    initial = before_training(runner, 1)
     rate = 300 / initial.sharpness
     ours, weights = runner.run(initial, rate, BATCHES), runner.model.network.get_weights()
     monkeypatch.setattr(second_look, "FAR_LOSS", np.inf)
