@@ -54,12 +54,14 @@ class Criteria:
         loss_tolerance: The loss rises if L_t > (1 + loss_tolerance) L_0.
         sharpness_tolerance: The sharpness rises if lambda_t > (1 + sharpness_tolerance) lambda_0.
         barrier: Whether c_barrier is asked for.
+        preconditioned: Whether the sharpness is that of P^-1/2 H P^-1/2.
     """
 
     steps: int
     loss_tolerance: float = 0.0
     sharpness_tolerance: float = 0.0
     barrier: bool = False
+    preconditioned: bool = False
 
     @property
     def questions(self) -> tuple[Question, ...]:
@@ -93,22 +95,6 @@ class Criteria:
             return self._meets_a_barrier(run)
         return self._sharpness_rises(run, only_ends=question is Question.ONSET)
 
-    def ended_in_a_late_rise(self, run: Trajectory) -> bool:
-        """Whether the run ended before it told of divergence, at a loss above L_0 to which it had risen again.
-
-        Where the loss rises in the first step it does so at every larger c; where it rises after it has fallen, it may
-        do so at this c only, and go on to diverge there.
-
-        Args:
-            run: A trajectory, possibly ended early.
-
-        Returns:
-            Whether so, for its first T steps.
-        """
-        if self._has_ended(run) or run.steps < 2:
-            return False
-        return float(run.loss[-1]) > float(run.loss[0]) > float(np.min(run.loss[1:-1]))
-
     def closeness(self, question: Question, run: Trajectory) -> float:
         """How near the run came to its threshold while it was rising.
 
@@ -122,8 +108,9 @@ class Criteria:
         Returns:
             The largest share of the threshold at a step t with v_t > (1 + `RISE`) min_{s<t} v_s, or 0; for divergence
             as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale, with s >= 1: a rise in the first
-            step is no sign of it. For a barrier L_T, if the line rises by more than `RISE` of its lowest point: its end
-            is then its highest point but the first, as where the loss is convex along it.
+            step is no sign of it; for the sharpness with a preconditioner, any v_1: as P takes in the second batch
+            then, v_1 is another than v_0 however small c is. For a barrier L_T, if the line rises by more than `RISE`
+            of its lowest point: its end is then its highest point but the first, as where the loss is convex along it.
         """
         loss_0 = float(run.loss[0])
         if not loss_0 > 0:
@@ -170,8 +157,10 @@ class Criteria:
         values = self._rising(question, run)[0][question is Question.DIVERGENCE :]
         lowest = np.fmin.accumulate(values)
         clearly = self._clearly_above(question, run, values[1:])
-        rising = values[1:][values[1:] > (1 + clearly) * lowest[:-1]]
-        return float(np.max(rising, initial=0.0))
+        rises = values[1:] > (1 + clearly) * lowest[:-1]
+        if self.preconditioned and question in _OF_SHARPNESS:
+            rises[:1] = True
+        return float(np.nanmax(values[1:][rises], initial=0.0))
 
     def _clearly_above(self, question: Question, run: Trajectory, values: np.ndarray) -> np.ndarray:
         """The relative rise that is more than how loosely each value is known."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sharpness_phases.config.schema import ExperimentConfig
-from sharpness_phases.runs.axis import axis_of
+from sharpness_phases.runs.axis import axis_of, preconditions
 from sharpness_phases.runs.questions import Criteria, Question
 
 
@@ -36,8 +36,8 @@ class Purpose(StrEnum):
     WHOLE = "whole"
     """A whole trajectory: it answers every yes-or-no question."""
     LOSS = Question.LOSS.value
-    """To answer that question, and to end when the answer is known; so for those below. One whose loss rises after its
-    first step goes on, and one that ends of itself looks at the line where a barrier is asked for."""
+    """To answer that question, and to end where the answer is a rise in the first step, or divergence; so for those
+    below. One that goes to its end tells of divergence, too, and of the line where a barrier is asked for."""
     SHARPNESS = Question.SHARPNESS.value
     ONSET = Question.ONSET.value
     DIVERGENCE = Question.DIVERGENCE.value
@@ -111,8 +111,9 @@ class RunLimits(NamedTuple):
         measured: Whether the sharpness is measured after each step, shape (steps,).
         first_loss_limit: The run ends if the loss exceeds this after its first step. Where it rises at once it does so
             at every larger c; where it rises later, it may do so at this c only, and diverge there: that run goes on.
-        sharpness_limit: The run ends when the sharpness exceeds this, which is measured only as well as that takes; NaN
-            for a run that is measured to the full tolerance.
+        sharpness_limit: The sharpness is measured only as well as it takes to tell on which side of this it lies. If it
+            exceeds it, the run ends after its first step, and goes on unmeasured after a later one, as with the loss.
+            NaN for a run that is measured to the full tolerance.
         barrier_after: Step after which the line from the initial weights is looked at; None for never.
     """
 
@@ -183,7 +184,9 @@ def _unless_the_loss_rises_at_once(
     return RunLimits(steps, _none(steps), first_loss_limit=limit, barrier_after=_line_after(config))
 
 
-def _until_the_sharpness_rises(config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float) -> RunLimits:
+def _unless_the_sharpness_rises_at_once(
+    config: ExperimentConfig, exponent: float, loss_0: float, lambda_0: float
+) -> RunLimits:
     steps, limit = config.transient_steps, criteria(config).sharpness_threshold(lambda_0)
     return RunLimits(steps, ~_none(steps), sharpness_limit=limit, barrier_after=_line_after(config))
 
@@ -221,7 +224,7 @@ CONDUCT: dict[Purpose, Conduct] = {
     Purpose.INITIAL: Conduct(_nowhere),
     Purpose.WHOLE: Conduct(_whole, lambda config: {"barrier": True} if config.analysis.barrier else {}),
     Purpose.LOSS: Conduct(_unless_the_loss_rises_at_once, _loss_tolerance),
-    Purpose.SHARPNESS: Conduct(_until_the_sharpness_rises, _sharpness_tolerance),
+    Purpose.SHARPNESS: Conduct(_unless_the_sharpness_rises_at_once, _sharpness_tolerance),
     Purpose.ONSET: Conduct(_first_and_last, _sharpness_tolerance),
     Purpose.DIVERGENCE: Conduct(_until_divergence),
     Purpose.BARRIER: Conduct(_with_the_line),
@@ -261,6 +264,7 @@ def criteria(config: ExperimentConfig) -> Criteria:
         loss_tolerance=config.analysis.loss_tolerance,
         sharpness_tolerance=config.sharpness_tolerance,
         barrier=config.analysis.barrier,
+        preconditioned=preconditions(config.optimizer),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Protocol
 
 from sharpness_phases.runs.questions import Criteria, Question
@@ -24,11 +24,6 @@ class Oracle(Protocol):
     @property
     def count(self) -> int:
         """How many runs it took so far."""
-        ...
-
-    @property
-    def late_rises(self) -> Collection[int]:
-        """Indices at which a run ended in a late rise of the loss (`Criteria.ended_in_a_late_rise`)."""
         ...
 
 
@@ -64,12 +59,6 @@ class Dialogue:
     def count(self) -> int:
         """How many runs there are so far."""
         return sum(map(len, self.runs.values()))
-
-    @property
-    def late_rises(self) -> set[int]:
-        """Indices at which a run ended in a late rise of the loss (`Criteria.ended_in_a_late_rise`)."""
-        late = self._criteria.ended_in_a_late_rise
-        return {index for index, runs in self.runs.items() if any(map(late, runs))}
 
     def known(self, index: int, question: Question) -> Answer | None:
         """The answer at a grid index that the runs so far give.

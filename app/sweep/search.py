@@ -70,12 +70,11 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
 
     The low end comes first: a sharpness that grows there grows from the first step to the last, so that two
     measurements tell. Then divergence, whose runs often tell where the loss rises. The sharpness, whose measurement
-    costs most, comes late. A run that ended, for its sharpness, in a late rise of the loss may be one that diverges
-    beside others that do not: it is asked. A line has a barrier, but for rare shapes, only where the loss has
-    risen, and with cross-entropy on single c that nothing around tells of: every c from just below c_loss on is asked,
-    up to the first with one, as long as enough runs are left to enclose it by halves; it begins when c_loss and c_sharp
-    are beyond doubt. Doubts are settled as long as the whole grid would take more runs. Where the loss rises on an
-    island of c, the sharpness often does near by, and is asked there.
+    costs most, comes late. A line has a barrier, but for rare shapes, only where the loss has risen, and with
+    cross-entropy on single c that nothing around tells of: every c from just below c_loss on is asked, up to the first
+    with one, as long as enough runs are left to enclose it by halves; it begins when c_loss and c_sharp are beyond
+    doubt. Doubts are settled as long as the whole grid would take more runs. Where the loss rises on an island of c,
+    the sharpness often does near by, and is asked there.
 
     Args:
         grid: The c of the grid, increasing.
@@ -117,7 +116,6 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         sharpness = _search(Question.SHARPNESS, grid, end, oracle, known_of_sharpness)
         above = end if loss.edge is None else loss.edge
         sharpness.enclose(above + round(USUAL_SHARE_OF_C_SHARP * (end - above)))
-        _ask_late_rises(oracle, divergence, whole_grid_takes_more)
         divergence.settle_doubts(whole_grid_takes_more)
         if divergence.above < end:
             continue
@@ -134,13 +132,6 @@ def adaptive(grid: Sequence[float], oracle: Oracle, barrier: bool = False) -> di
         line.settle_doubts(whole_grid_takes_more)
         edges[Question.BARRIER] = line.edge
     return edges
-
-
-def _ask_late_rises(oracle: Oracle, divergence: EdgeSearch, goes_on: Callable[[], bool]) -> None:
-    """Ask for divergence where a run ended in a late rise of the loss."""
-    for index in sorted(oracle.late_rises):
-        if index < divergence.above and goes_on():
-            divergence.holds(index)
 
 
 def edge_of(question: Question, grid: Sequence[float], high: int, oracle: Oracle) -> int | None:

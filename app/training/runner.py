@@ -159,8 +159,9 @@ class TrajectoryRunner:
             batches: Indices into the training data, shape (steps, batch_size).
             measure: Whether to measure the sharpness after each step, shape (steps,); after all of them by default.
             first_loss_limit: The run ends if the loss exceeds this after its first step.
-            sharpness_limit: The run ends when the sharpness exceeds this, and the sharpness is measured only as well as
-                it takes to tell on which side of it it lies; NaN for neither.
+            sharpness_limit: The sharpness is measured only as well as it takes to tell on which side of this it lies.
+                The run ends if that exceeds it after its first step; after a later one it goes on unmeasured. NaN for
+                none of this.
             barrier_after: Step after which to measure the largest loss on the line from the initial weights.
 
         Returns:
@@ -169,19 +170,21 @@ class TrajectoryRunner:
         rates = np.broadcast_to(learning_rate, len(batches))
         self._reset(initial, rates)
         rows = [np.array([initial.row])]
-        measured = np.ones(len(batches), bool) if measure is None else measure
+        measured = np.ones(len(batches), bool) if measure is None else measure.copy()
         limits = (min(first_loss_limit, DIVERGENCE_LOSS), DIVERGENCE_LOSS, sharpness_limit)
-        line, ended = Line(), has_diverged(initial.loss)
+        line, done, ended = Line(), 0, has_diverged(initial.loss)
         begun = not ended and self._take_shared_step(initial, batches[0])
-        for begin, end in _blocks(len(batches), barrier_after):
-            if ended:
-                break
-            part = slice(begin, end)
-            taken, ended = self._carry_out(
-                batches[part], measured[part], rates[part], limits, begin, begun and begin == 0
-            )
-            rows.append(taken)
-            if begin + len(taken) == barrier_after and not has_diverged(taken[-1, 0]):
+        for end in _ends(len(batches), barrier_after):
+            while done < end and not ended:
+                here = slice(done, end)
+                taken, stopped = self._carry_out(
+                    batches[here], measured[here], rates[here], limits, done, begun and done == 0
+                )
+                rows.append(taken)
+                done += len(taken)
+                ended = stopped and (done == 1 or has_diverged(taken[-1, 0]))
+                measured[done:] &= not stopped  # it was the sharpness that exceeded its limit
+            if done == barrier_after and not has_diverged(rows[-1][-1, 0]):
                 line = self._line.look(initial.weights, initial.loss)
         table = Row(*np.concatenate(rows).T)
         self._look_again(table, sharpness_limit, lambda steps: self.weights_after(initial, rates, batches, steps))
@@ -221,11 +224,11 @@ class TrajectoryRunner:
         for step in steps:
             if step and not done:
                 begun = self._take_shared_step(initial, batches[0])
-            for begin, end in _blocks(step - done, None) if step > done else ():
-                part = slice(done + begin, done + end)
-                here = (batches[part], nothing[part], rates[part])
-                self._carry_out(*here, no_limits, part.start, begun and part.start == 0)
-            done = step
+            for end in _ends(step, None):
+                if end > done:
+                    here = slice(done, end)
+                    self._carry_out(batches[here], nothing[here], rates[here], no_limits, done, begun and done == 0)
+                    done = end
             yield self.model.network.get_weights()
 
     def _look_again(self, table: Row, sharpness_limit: float, weights_after: WeightsAfter) -> None:
@@ -396,10 +399,9 @@ class TrajectoryRunner:
         return self.model.tracker.operator.dtype
 
 
-def _blocks(steps: int, cut: int | None) -> Iterator[tuple[int, int]]:
-    """Ranges of steps taken at once; one of them ends at `cut`."""
-    ends = sorted({*range(_STEPS_AT_ONCE, steps, _STEPS_AT_ONCE), steps, *([cut] if cut and cut < steps else [])})
-    yield from zip([0, *ends], ends, strict=False)
+def _ends(steps: int, cut: int | None) -> list[int]:
+    """Where ranges of steps that are taken at once end; one of them at `cut`."""
+    return sorted({*range(_STEPS_AT_ONCE, steps, _STEPS_AT_ONCE), steps, *([cut] if cut and cut < steps else [])})
 
 
 def _if_finite(found: EigenResult) -> Vector:

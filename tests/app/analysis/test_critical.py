@@ -143,6 +143,14 @@ def test_closeness_counts_only_values_clearly_above_the_lowest_one_before(values
         assert CRITERIA.closeness(question, trajectory(values, values)) == pytest.approx(expected)
 
 
+def test_with_a_preconditioner_the_sharpness_of_the_first_step_comes_close_without_having_fallen_before():
+    run = trajectory([1.0, 0.9] + [0.8] * 9, [1.0, 0.9] + [0.2] * 9)
+    assert CRITERIA.closeness(Question.SHARPNESS, run) == 0.0
+    adam = Criteria(steps=T, preconditioned=True)
+    assert adam.closeness(Question.SHARPNESS, run) == pytest.approx(0.9)
+    assert adam.closeness(Question.LOSS, run) == 0.0
+
+
 def test_a_sharpness_above_the_initial_one_and_below_its_threshold_comes_close_in_the_first_step_too():
     tolerant = Criteria(steps=T, sharpness_tolerance=0.05)
     run = trajectory([1.0, 0.5] + [0.4] * 9, [1.0, 1.04] + [0.2] * 9)

@@ -1,5 +1,5 @@
 import pytest
-from made_up import T, run, trajectory
+from made_up import T, run
 
 from sharpness_phases.runs.questions import Criteria, Question
 from sharpness_phases.sweep.dialogue import Dialogue, Unanswered
@@ -28,20 +28,3 @@ def test_a_run_that_does_not_answer_its_own_question_is_told():
     with pytest.raises(Unanswered, match="barrier at index 2") as told:
         dialogue.ask(2, Question.BARRIER)
     assert (told.value.index, told.value.question) == (2, Question.BARRIER)
-
-
-@pytest.mark.parametrize(
-    ("loss", "late"),
-    [
-        ([1.0, 0.9, 0.8, 1.3], True),
-        ([1.0, 1.3], False),
-        ([1.0, 1.2, 1.3], False),
-        ([1.0, 0.9, 0.8, 0.9], False),
-        ([1.0, 0.9, 0.8, 1.3, *[1.2] * (T - 3)], False),
-    ],
-    ids=["fell and rose", "rose at once", "kept rising", "below the start", "went to the end"],
-)
-def test_a_run_ends_in_a_late_rise_where_the_loss_had_fallen_before_it_rose_above_the_start(loss, late):
-    dialogue = Dialogue(lambda index, question: trajectory(loss, [0.5] * (len(loss) - 1) + [2.0]), Criteria(T))
-    dialogue.ask(5, Question.SHARPNESS)
-    assert dialogue.late_rises == ({5} if late else set())

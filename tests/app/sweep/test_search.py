@@ -10,7 +10,6 @@ class Asked:
 
     def __init__(self, holds, closeness=0.0):
         self.holds, self.closeness, self.asked = holds, closeness, []
-        self.late_rises = set()
 
     @property
     def count(self):
@@ -133,20 +132,6 @@ def test_the_sharpness_is_asked_on_the_island_where_the_loss_first_rises():
 
     found = adaptive(grid, NearTheIsland(holds))
     assert (found[Question.LOSS], found[Question.SHARPNESS], found[Question.DIVERGENCE]) == (38, 38, 68)
-
-
-def test_a_run_that_ended_in_a_late_rise_of_the_loss_is_asked_for_divergence():
-    grid = [2 ** (-1 + 0.1 * i) for i in range(71)]
-    edges = {Question.LOSS: 44, Question.SHARPNESS: 36, Question.ONSET: 36}
-
-    def holds(index, question):
-        return index in (37, *range(45, 71)) if question is Question.DIVERGENCE else index >= edges[question]
-
-    oracle = Asked(holds)
-    oracle.late_rises = {37}
-    assert adaptive(grid, oracle)[Question.DIVERGENCE] == 37
-    oracle = Asked(holds)
-    assert adaptive(grid, oracle)[Question.DIVERGENCE] == 45
 
 
 def test_what_runs_for_the_loss_tell_of_divergence_is_heeded_before_the_sharpness_is_asked():

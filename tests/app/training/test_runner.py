@@ -108,6 +108,18 @@ def test_a_run_whose_loss_rises_after_its_first_step_goes_on(runner, initial):
     np.testing.assert_array_equal(asked.loss, whole.loss)
 
 
+def test_a_run_whose_sharpness_rises_after_its_first_step_goes_on_unmeasured(runner, initial):
+    whole = runner.run(initial, 2.0, BATCHES, barrier_after=STEPS)
+    limit = np.mean(whole.sharpness[1:3])
+    assert whole.sharpness[1] < limit < whole.sharpness[2]
+    asked = runner.run(initial, 2.0, BATCHES, sharpness_limit=limit, barrier_after=STEPS)
+    np.testing.assert_array_equal(asked.loss, whole.loss)
+    assert (asked.sharpness[1:3] > limit).tolist() == [False, True]
+    assert np.isnan(asked.sharpness[3:]).all()
+    assert asked.hvps[3:].sum() == 0
+    assert asked.barrier == whole.barrier
+
+
 def test_a_long_run_is_taken_in_blocks_that_leave_no_trace(runner, initial, monkeypatch):
     whole = runner.run(initial, 0.3, BATCHES)
     monkeypatch.setattr("sharpness_phases.training.runner._STEPS_AT_ONCE", 3)
