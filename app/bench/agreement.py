@@ -94,8 +94,8 @@ class Comparison(NamedTuple):
     Attributes:
         agreement: An entry for every constant.
         shares: For every initialisation, the runs of the adaptive search over those of the whole grid.
-        decisions: Sides of the threshold of the sharpness that the adaptive search measured, and that the whole grid
-            knows better.
+        decisions: Sides of the threshold of the sharpness that the adaptive search told, and that the whole grid knows
+            better.
         wrong: How many of them are the other side.
         verdict: The audit of the whole grid's sharpnesses; None if none was asked for.
     """
@@ -131,9 +131,10 @@ def compare(config: ExperimentConfig, folder: Path, share: float = 0.0) -> Compa
 
 
 def wrong_sides(its_runs: pd.DataFrame, all_runs: pd.DataFrame, config: ExperimentConfig) -> tuple[int, int]:
-    """Compare the sides of the threshold on which the sharpness was proved to lie with the whole grid's sharpnesses.
+    """Compare the sides of the threshold on which the sharpness was taken to lie with the whole grid's sharpnesses.
 
-    A sharpness within its tolerance of the threshold has no side; an estimate from a sample answers nothing.
+    A run that says no says it of each of its steps, whether it measured there or trusted an estimate from a sample; an
+    estimate of a run that says yes answers nothing. A sharpness within its tolerance of the threshold has no side.
 
     Args:
         its_runs: The runs of the adaptive search.
@@ -145,13 +146,15 @@ def wrong_sides(its_runs: pd.DataFrame, all_runs: pd.DataFrame, config: Experime
     """
     at = ["depth", "width", "seed", "lr_exponent", "step"]
     asked = its_runs["question"].isin([Purpose.SHARPNESS.value, Purpose.ONSET.value])
-    sides = its_runs[asked & (its_runs["step"] > 0) & np.isfinite(its_runs["residual"])]
+    sides = its_runs[asked & (its_runs["step"] > 0) & np.isfinite(its_runs["sharpness"])]
     lambda_0 = all_runs[all_runs["step"] == 0].groupby(at[:3])["sharpness"].first()
     both = sides.merge(all_runs[[*at, "sharpness"]], on=at, suffixes=("", "_whole"))
     both = both.merge(lambda_0.rename("lambda_0").reset_index(), on=at[:3])
     both = both[np.isfinite(both["sharpness_whole"])]
     threshold = criteria(config).sharpness_threshold(both["lambda_0"])
-    told = abs(both["sharpness_whole"] - threshold) > config.sharpness.tolerance * threshold
+    says_no = (both["sharpness"] <= threshold).groupby([both[name] for name in (*at[:4], "question")]).transform("all")
+    answers = says_no | np.isfinite(both["residual"])
+    told = answers & (abs(both["sharpness_whole"] - threshold) > config.sharpness.tolerance * threshold)
     wrong = told & ((both["sharpness"] > threshold) != (both["sharpness_whole"] > threshold))
     return int(told.sum()), int(wrong.sum())
 

@@ -17,8 +17,8 @@ from sharpness_phases.training.saved_state import state_put_back
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 LEAST_ESTIMATE = 0.5
-"""Share of the limit from which on a rising estimate of the last step is measured. Chosen so: with cross-entropy,
-estimates of deep networks were as low as half of the truth (`docs/performance.md`)."""
+"""Share of the limit from which on an estimate that has risen again is measured. Chosen so: late in runs of deep
+networks with cross-entropy, estimates were as low as half of the truth (`docs/performance.md`)."""
 
 FAR_LOSS, FAR_SHARPNESS = 4.0, 30.0
 """Times the initial loss and lambda_0 above which a sharpness is measured again, at shaken weights. Chosen below what
@@ -38,39 +38,43 @@ def confirm_estimates(
 ) -> None:
     """Measure on the whole set what a run's estimates leave open, and put it in the table.
 
-    What the sample says has no bound; an answer is not left to it. Measured are the last step, where the estimates
-    rise towards the limit (with cross-entropy they fall behind then), the one nearest to the limit, and then every step
-    that may exceed the limit if its estimate is as far below the truth as the farthest of those that were measured; of
-    a run that looks at two steps only, at the low end of the grid where little changes, the nearest is enough.
+    What the sample says has no bound; an answer is not left to it. Measured are the step nearest to the limit, every
+    one at which the estimates had risen again towards it (with cross-entropy they fall behind then), and every one that
+    may exceed it if its estimate is as far below the truth as the farthest of those that were measured; of a run that
+    looks at two steps only, at the low end of the grid where little changes, the last is not needed.
 
     Args:
         table: The run's rows, changed in place.
-        model: Its model, with the weights of the last step.
+        model: Its model.
         nearest: The weights of the step that came nearest to the limit.
         sharpness_limit: The limit.
         weights_after: Trains it again.
     """
     if (step := int(nearest.step.numpy())) < 0:
         return
-    last, estimates = len(table.loss) - 1, table.sharpness.copy()
-    rises = estimates[-1] > (1 + ESTIMATE_WOBBLE) * np.nanmin(estimates[1:])
-    if np.isnan(table.residual[last]) and rises and estimates[-1] > LEAST_ESTIMATE * sharpness_limit:
-        _measure_into(table, model, last, sharpness_limit)
+    estimates = table.sharpness.copy()
     known = table.sharpness[1:][np.isfinite(table.residual[1:])]
     if np.nanmax(known, initial=-np.inf) < min(nearest.estimate.numpy(), sharpness_limit):
         model.network.set_weights([weight.numpy() for weight in nearest.weights])
         _measure_into(table, model, step, sharpness_limit)
-    few = np.count_nonzero(np.isfinite(estimates[1:])) <= 2
-    while not few and not np.any(table.sharpness[1:] > sharpness_limit):
-        estimated = np.isnan(table.residual) & np.isfinite(estimates)
-        measured = np.isfinite(table.residual[1:]) & (estimates[1:] > 0)
-        behind = np.max(table.sharpness[1:][measured] / estimates[1:][measured], initial=1.0)
-        left = np.flatnonzero(estimated & (estimates * behind * (1 + ESTIMATE_WOBBLE) > sharpness_limit))
-        if not len(left):
-            return
-        step = int(left[np.argmax(estimates[left])])
-        next(iter(weights_after([step])))
-        _measure_into(table, model, step, sharpness_limit)
+    while steps := _open_steps(table, estimates, sharpness_limit):
+        for step, _ in zip(steps, weights_after(steps), strict=True):
+            _measure_into(table, model, step, sharpness_limit)
+
+
+def _open_steps(table: Row, estimates: np.ndarray, sharpness_limit: float) -> list[int]:
+    """The steps whose estimates leave open whether the sharpness exceeds the limit; none if it does elsewhere."""
+    if np.any(table.sharpness[1:] > sharpness_limit):
+        return []
+    known = np.isfinite(table.residual[1:]) & (estimates[1:] > 0)
+    behind = np.max(table.sharpness[1:][known] / estimates[1:][known], initial=1.0)
+    lowest = np.fmin.accumulate(estimates[1:])
+    highest = estimates[1:] * (1 + ESTIMATE_WOBBLE) * behind
+    looks_at_few = np.count_nonzero(np.isfinite(estimates[1:])) <= 2
+    exceeds = highest > np.where(looks_at_few, np.inf, sharpness_limit)
+    rises = (estimates[1:] > (1 + ESTIMATE_WOBBLE) * lowest) & (estimates[1:] > LEAST_ESTIMATE * sharpness_limit)
+    estimated = np.isnan(table.residual[1:]) & np.isfinite(estimates[1:])
+    return (1 + np.flatnonzero(estimated & (exceeds | rises))).tolist()
 
 
 def doubt_far_sharpnesses(table: Row, model: SharpnessModel, weights_after: WeightsAfter) -> None:

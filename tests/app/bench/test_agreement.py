@@ -22,9 +22,14 @@ def test_a_side_of_the_threshold_is_wrong_where_the_whole_grid_measured_the_othe
     assert wrong_sides(asked, whole, CONFIG) == (3, 1)
 
 
-def test_estimates_and_runs_that_measured_nothing_have_no_side():
+def test_an_estimate_is_wrong_where_a_run_trusted_it_to_say_no():
+    whole = runs("whole", [(1.0, 0, 10.0, 0.0), (1.0, 1, 12.0, 0.0), (1.0, 2, 12.0, 0.0)])
+    assert wrong_sides(runs("sharpness", [(1.0, 1, 7.0, np.nan)]), whole, CONFIG) == (1, 1)
+    assert wrong_sides(runs("sharpness", [(1.0, 1, 7.0, np.nan), (1.0, 2, 11.0, 0.1)]), whole, CONFIG) == (1, 0)
+
+
+def test_runs_that_measured_nothing_have_no_side():
     whole = runs("whole", [(1.0, 0, 10.0, 0.0), (1.0, 1, 12.0, 0.0)])
-    assert wrong_sides(runs("sharpness", [(1.0, 1, 7.0, np.nan)]), whole, CONFIG) == (0, 0)
     assert wrong_sides(runs("loss", [(1.0, 1, np.nan, np.nan)]), whole, CONFIG) == (0, 0)
 
 

@@ -217,12 +217,13 @@ def test_noise_does_not_depend_on_earlier_runs_but_on_the_initialisation():
         ([0.9, 0.3, 0.3, 0.6], [1, 4]),
         ([0.9, 0.3, 0.3, 0.4], [1]),
         ([0.9, 0.8, 0.7, 0.6], [1]),
-        ([0.3, 0.2, 0.8, 0.9], [4]),
+        ([0.9, 0.3, 0.6, 0.4], [1, 3]),
+        ([0.3, 0.2, 0.8, 0.9], [3, 4]),
         ([0.9, 0.88, 0.3, 0.4], [1, 2]),
     ],
-    ids=["rises again", "stays far", "falls", "nearest at the end", "two near"],
+    ids=["rises again", "stays far", "falls", "rises in between", "nearest at the end", "two near"],
 )
-def test_the_whole_set_is_asked_where_the_estimates_come_nearest_and_where_they_rise_at_the_end(shares, measured):
+def test_the_whole_set_is_asked_where_the_estimates_come_nearest_and_where_they_rise_again(shares, measured):
     run, exact = estimated_run(shares, 10)
     assert [step for step in range(1, STEPS + 1) if np.isfinite(run.residual[step])] == measured
     for step in measured:  # as far as the side of the limit needs
