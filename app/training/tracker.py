@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -43,9 +44,10 @@ so: 3 products each in configs/quickstart.yaml."""
 
 GRADIENT_SHARE = 0.1
 """Length of the gradient's part beside the random vector of length 1, where a decision starts without a sample's
-eigenvector. The gradient of a network lies mostly along the top eigenvectors (Gur-Ari, Roberts & Dyer 2018), of which
-the random vector of n entries holds some 1 / sqrt(n). Chosen so: with 0, 0.1, 0.3 and 1 one, none, none and none of
-some 400 decisions were wrong with MSE, and 1,334, 1,077, 1,123 and 1,206 products taken (`docs/performance.md`)."""
+eigenvector; with one it is 1 / sqrt(n), as much as the random vector has along any direction. The gradient of a network
+lies mostly along the top eigenvectors (Gur-Ari, Roberts & Dyer 2018), of which the random vector of n entries holds
+some 1 / sqrt(n). Chosen so: with 0, 0.1, 0.3 and 1 one, none, none and none of some 400 decisions were wrong with MSE,
+and 1,334, 1,077, 1,123 and 1,206 products taken (`docs/performance.md`)."""
 
 NO_THRESHOLD = float("nan")
 
@@ -75,8 +77,9 @@ class SharpnessTracker:
     The sharpness on a sample of the measurement set costs a fraction. Times the quotient of both at the last
     measurement it is an *estimate*, without a bound: it says where to measure, and answers nothing.
 
-    Where only the side of a threshold is asked for, the random vector has a companion: a sample has been looked at
-    before, or the start leans towards the gradient. The answer is wrong only if both miss the top eigenvector.
+    Where only the side of a threshold is asked for, the random vector has companions: the gradient, which lies along
+    the direction in which training has just become unstable, and the eigenvector of the sample, if there is one. The
+    answer is wrong only if all miss the top eigenvector.
 
     Args:
         loss_and_accuracy: Function (x, y) -> (mean loss, another scalar mean).
@@ -130,6 +133,7 @@ class SharpnessTracker:
         self.tolerance = max(getattr(solver, "tolerance", None) or NOISE, NOISE)
         self._starts = RandomStarts(self.operator.size, self.operator.dtype, seed)
         self._overlap = least_overlap(self.operator.size)
+        self._gradient_share = GRADIENT_SHARE
         self._solve = traced(self._solve_at, jit_compile=compiled)
         self._evaluate = traced(lambda: (of_chunks or loss_and_accuracy)(x, y), jit_compile=compiled)
         self.sample: HessianOperator | None = None
@@ -147,6 +151,7 @@ class SharpnessTracker:
                 mean_of_chunks=of_chunks is not None,
             )
             self.sample_share = few / examples
+            self._gradient_share = 1 / math.sqrt(self.operator.size)
             self._sample_solver = Lanczos(SAMPLE_TOLERANCE, basis_size=solver.basis_size)
             self._solve_sample = traced(self._solve_sample_at, jit_compile=compiled)
 
@@ -187,9 +192,7 @@ class SharpnessTracker:
 
     def _solve_at(self, index: Scalar, threshold: Scalar, towards: Vector) -> Measurement:
         here = self.operator.linearize()
-        start = self._starts[index] + towards
-        if self.sample is None:
-            start += self._towards_gradient(here.gradient, threshold)
+        start = self._starts[index] + towards + self._towards_gradient(here.gradient, threshold)
         # (z + v).u is near 0 no more often than z.u, the density of which is largest there
         result = self._solver.solve(here.matvec, start, Aim(threshold, self._overlap / length(start)))
         if here.doubt is not None:
@@ -201,7 +204,7 @@ class SharpnessTracker:
         return tf.cond(
             tf.math.is_nan(threshold),
             lambda: tf.zeros_like(gradient),
-            lambda: tf.math.divide_no_nan(GRADIENT_SHARE * gradient, length(gradient)),
+            lambda: tf.math.divide_no_nan(self._gradient_share * gradient, length(gradient)),
         )
 
     def _solve_sample_at(self, index: Scalar, before: Vector) -> EigenResult:

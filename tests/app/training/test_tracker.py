@@ -62,10 +62,10 @@ def test_every_measurement_along_a_run_is_the_largest_eigenvalue_of_the_dense_he
 class Overtaken:
     """L = sum_i a_i theta_i^2 / 2 with curvatures a that change places between two measurements."""
 
-    def __init__(self, size=300):
+    def __init__(self, size=300, examples=40):
         self.curvatures = tf.Variable(np.linspace(0, 0.3, size, dtype=np.float32))
         self.theta = tf.Variable(tf.ones(size))
-        x = np.zeros((40, 1), np.float32)
+        x = np.zeros((examples, 1), np.float32)
         self.tracker = SharpnessTracker(self.loss, [self.theta], x, x, Lanczos())
 
     def loss(self, x, y):
@@ -91,6 +91,20 @@ def test_an_eigenvector_that_overtakes_another_is_seen_at_once():
 def at_rest():
     """A network that is not moved."""
     return Problem()
+
+
+@pytest.mark.parametrize("examples", [40, 160], ids=["without a sample", "with one"])
+def test_an_eigenvector_that_the_random_start_misses_is_seen_by_the_gradient(examples, monkeypatch):
+    problem, n = Overtaken(examples=examples), 300
+    problem.top(1.06)
+    tracker, dtype = problem.tracker, problem.tracker.operator.dtype
+    assert (tracker.sample is None) == (examples == 40)
+    without_top = 1 - tf.one_hot(0, n, dtype=dtype)
+    monkeypatch.setattr(tracker, "_starts", without_top[None] / np.sqrt(n - 1))
+    of_sample = tf.one_hot(3, n, dtype=dtype)
+    assert tracker.measure(0, 0.9, of_sample).sharpness.eigenvalue > 0.9
+    problem.theta.assign(tf.cast(without_top, tf.float32))  # where the gradient misses it, too
+    assert tracker.measure(0, 0.9, of_sample).sharpness.eigenvalue < 0.9
 
 
 def test_of_the_same_index_a_measurement_has_the_same_bits_and_of_another_another_start(at_rest):
