@@ -73,7 +73,7 @@ def _open_steps(table: Row, estimates: np.ndarray, sharpness_limit: float) -> li
     looks_at_few = np.count_nonzero(np.isfinite(estimates[1:])) <= 2
     exceeds = highest > np.where(looks_at_few, np.inf, sharpness_limit)
     rises = (estimates[1:] > (1 + ESTIMATE_WOBBLE) * lowest) & (estimates[1:] > LEAST_ESTIMATE * sharpness_limit)
-    estimated = np.isnan(table.residual[1:]) & np.isfinite(estimates[1:])
+    estimated = np.isnan(table.residual[1:]) & (table.sharpness[1:] == estimates[1:])  # not once measured, as NaN
     return (1 + np.flatnonzero(estimated & (exceeds | rises))).tolist()
 
 

@@ -8,6 +8,7 @@ from problems import classification
 
 from sharpness_phases.models import FCN
 from sharpness_phases.training import second_look
+from sharpness_phases.training.rows import Row
 from sharpness_phases.training.runner import TrajectoryRunner
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
@@ -87,3 +88,11 @@ def test_looking_again_changes_nothing_else(runner, monkeypatch):
         np.testing.assert_array_equal(getattr(ours, name), getattr(plain, name))
     assert (ours.hvps >= plain.hvps).all() and ours.hvps.sum() > plain.hvps.sum()
     assert (plain.converged | ~ours.converged).all()
+
+
+def test_a_step_that_could_not_be_measured_is_not_open_again():
+    estimates = np.array([1.0, 0.3, 0.8])
+    table = Row(*np.ones((3, len(Row._fields))).T)._replace(sharpness=estimates.copy(), residual=np.full(3, np.nan))
+    assert second_look._open_steps(table, estimates, 1.0) == [2]
+    table.sharpness[2] = np.nan
+    assert second_look._open_steps(table, estimates, 1.0) == []
