@@ -17,6 +17,10 @@ larger of that quarter and `RISE` counts. 0.03 is well above the 3e-5 that measu
 Chosen with `sweep.edge_search.RISE_DOUBTS`, with which 118 of 120 constants are those of the whole grid
 (`docs/performance.md`); a smaller one asks more runs, a larger one misses islands."""
 
+GROWTH = 0.25
+"""Relative rise of the loss from which on it is a sign of divergence. Chosen as the height above L_0 from which on
+`sweep.edge_search.DIVERGENCE_DOUBTS` looks at it at all; in a catapult the second step often adds a few percent."""
+
 LOOSE_SHARE = 0.25
 """Share of a sharpness' residual that its rise has to exceed to count; see `RISE`."""
 
@@ -107,10 +111,11 @@ class Criteria:
 
         Returns:
             The largest share of the threshold at a step t with v_t > (1 + `RISE`) min_{s<t} v_s, or 0; for divergence
-            as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale, with s >= 1: a rise in the first
-            step is no sign of it; for the sharpness with a preconditioner, any v_1: as P takes in the second batch
-            then, v_1 is another than v_0 however small c is. For a barrier L_T, if the line rises by more than `RISE`
-            of its lowest point: its end is then its highest point but the first, as where the loss is convex along it.
+            as a share of the way from L_0 to `DIVERGENCE_LOSS` on a logarithmic scale, with `GROWTH` instead of `RISE`
+            and s >= 1: a rise in the first step is no sign of it; for the sharpness with a preconditioner, any v_1: as
+            P takes in the second batch then, v_1 is another than v_0 however small c is. For a barrier L_T, if the line
+            rises by more than `RISE` of its lowest point: its end is then its highest point but the first, as where the
+            loss is convex along it.
         """
         loss_0 = float(run.loss[0])
         if not loss_0 > 0:
@@ -164,7 +169,7 @@ class Criteria:
 
     def _clearly_above(self, question: Question, run: Trajectory, values: np.ndarray) -> np.ndarray:
         """The relative rise that is more than how loosely each value is known."""
-        clearly = np.full(len(values), RISE)
+        clearly = np.full(len(values), GROWTH if question is Question.DIVERGENCE else RISE)
         if question not in _OF_SHARPNESS:
             return clearly
         wobble = run.residual[1 : self.steps + 1] * LOOSE_SHARE

@@ -175,8 +175,22 @@ def test_the_excess_is_the_first_value_above_the_threshold():
 
 @pytest.mark.parametrize(
     ("losses", "share"),
-    [([1.0, 10.0, 0.5], 0.0), ([1.0, 0.1, 0.5], 0.0), ([1.0, 3.0, 0.5, 10.0], 0.2), ([1.0, 0.5, 1e5], 1.0)],
-    ids=["rising at once, then falling", "rising again below L_0", "rising again tenfold", "up to divergence"],
+    [
+        ([1.0, 10.0, 0.5], 0.0),
+        ([1.0, 10.0, 12.0, 0.5], 0.0),
+        ([1.0, 10.0, 100.0], 0.4),
+        ([1.0, 0.1, 0.5], 0.0),
+        ([1.0, 3.0, 0.5, 10.0], 0.2),
+        ([1.0, 0.5, 1e5], 1.0),
+    ],
+    ids=[
+        "rising at once, then falling",
+        "a little more in the second step",
+        "growing on",
+        "rising again below L_0",
+        "rising again tenfold",
+        "up to divergence",
+    ],
 )
 def test_closeness_to_divergence_is_how_far_the_loss_rose_again_on_a_logarithmic_scale(losses, share):
     run = trajectory(losses, 1.0)
