@@ -210,7 +210,10 @@ def _change_costs() -> np.ndarray:
 
 
 def _cheapest(costs: np.ndarray) -> np.ndarray:
-    """The label of each block in the cheapest sequence up to `LOOK_AHEAD` blocks later (Viterbi, with a fixed lag)."""
+    """The label of each block in the cheapest sequence up to `LOOK_AHEAD` blocks later (Viterbi, with a fixed lag).
+
+    Once a block has another label than the transient, no sequence counts that is in the transient there.
+    """
     n = len(costs)
     change = _change_costs()
     total = np.full(len(STATES), np.inf)
@@ -222,16 +225,20 @@ def _cheapest(costs: np.ndarray) -> np.ndarray:
         came_from[block] = ways.argmin(axis=0)
         total = ways.min(axis=0) + costs[block]
         if block > LOOK_AHEAD:
-            found[block - LOOK_AHEAD] = _walk_back(came_from, block, int(total.argmin()), LOOK_AHEAD)[-1]
+            decided = _walk_back(came_from, block, np.arange(len(STATES)), LOOK_AHEAD)[-1]
+            found[block - LOOK_AHEAD] = label = decided[total.argmin()]
+            if label != TRANSIENT:
+                total[decided == TRANSIENT] = np.inf
     rest = min(LOOK_AHEAD, n - 1)
     if rest:
-        found[n - rest :] = _walk_back(came_from, n - 1, int(total.argmin()), rest - 1)[::-1]
+        last = _walk_back(came_from, n - 1, np.array([total.argmin()]), rest - 1)
+        found[n - rest :] = np.concatenate(last)[::-1]
     return found
 
 
-def _walk_back(came_from: np.ndarray, block: int, state: int, count: int) -> list[int]:
-    """The states of a sequence that ends at a block in a state, and of so many blocks before, backwards."""
-    states = [state]
+def _walk_back(came_from: np.ndarray, block: int, ends: np.ndarray, count: int) -> list[np.ndarray]:
+    """The states at a block of some sequences, and at so many blocks before, backwards; each of the shape of `ends`."""
+    states = [ends]
     for earlier in range(block, block - count, -1):
-        states.append(int(came_from[earlier, states[-1]]))
+        states.append(came_from[earlier, states[-1]])
     return states

@@ -58,6 +58,13 @@ def test_of_runs_drawn_at_random_nine_of_ten_come_out_right(draw):
     assert len(wrong) <= 0.1 * len(runs), wrong
 
 
+@pytest.mark.parametrize("draw", [drawn_runs, expert_runs, simulated_runs])
+def test_the_transient_never_comes_again(draw):
+    for each in draw(60, seed=7):
+        found = [segment.regime for segment in regimes(each.run, each.edge)]
+        assert Regime.EARLY_TRANSIENT not in found[1:]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("draw", "least"), [(drawn_runs, 0.94), (expert_runs, 0.9), (simulated_runs, 0.92)])
 def test_of_many_runs_most_come_out_right(draw, least):
