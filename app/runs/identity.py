@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Plain = str | int | float | bool | None | Sequence["Plain"] | Mapping[str, "Plain"]
 """A value that JSON has."""
 
-NUMERICS = 9
+NUMERICS = 10
 """Raised whenever a change of the code changes the numbers of a run, so that old runs are not taken for new ones."""
 
 OLDEST_READABLE = 4

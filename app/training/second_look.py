@@ -40,7 +40,8 @@ def confirm_estimates(
 
     What the sample says has no bound; an answer is not left to it. Measured are the step nearest to the limit, every
     one at which the estimates had risen again towards it (with cross-entropy they fall behind then), and every one that
-    may exceed it if its estimate is as far below the truth as the farthest of those that were measured; of a run that
+    may exceed it if its estimate is as far off, below or above, as the farthest of those that were measured: where the
+    sample says too much it has other eigenvectors than the whole set, and may as well say too little. Of a run that
     looks at two steps only, at the low end of the grid where little changes, the last is not needed.
 
     Args:
@@ -67,11 +68,12 @@ def _open_steps(table: Row, estimates: np.ndarray, sharpness_limit: float) -> li
     if np.any(table.sharpness[1:] > sharpness_limit):
         return []
     known = np.isfinite(table.residual[1:]) & (estimates[1:] > 0)
-    behind = np.max(table.sharpness[1:][known] / estimates[1:][known], initial=1.0)
+    ratios = table.sharpness[1:][known] / estimates[1:][known]
+    off = max(np.max(ratios, initial=1.0), 1 / np.min(ratios[ratios > 0], initial=1.0))
     lowest = np.fmin.accumulate(estimates[1:])
-    highest = estimates[1:] * (1 + ESTIMATE_WOBBLE) * behind
+    highest = estimates[1:] * (1 + ESTIMATE_WOBBLE) * off
     looks_at_few = np.count_nonzero(np.isfinite(estimates[1:])) <= 2
-    exceeds = highest > np.where(looks_at_few, np.inf, sharpness_limit)
+    exceeds = (highest > sharpness_limit) & (not looks_at_few)
     rises = (estimates[1:] > (1 + ESTIMATE_WOBBLE) * lowest) & (estimates[1:] > LEAST_ESTIMATE * sharpness_limit)
     estimated = np.isnan(table.residual[1:]) & (table.sharpness[1:] == estimates[1:])  # not once measured, as NaN
     return (1 + np.flatnonzero(estimated & (exceeds | rises))).tolist()

@@ -224,7 +224,7 @@ def test_noise_does_not_depend_on_earlier_runs_but_on_the_initialisation():
     ids=["rises again", "stays far", "falls", "rises in between", "nearest at the end", "two near"],
 )
 def test_the_whole_set_is_asked_where_the_estimates_come_nearest_and_where_they_rise_again(shares, measured):
-    run, exact = estimated_run(shares, 10)
+    run, exact = estimated_run(shares, 1.11)
     assert [step for step in range(1, STEPS + 1) if np.isfinite(run.residual[step])] == measured
     for step in measured:  # as far as the side of the limit needs
         assert run.sharpness[step] <= exact.sharpness[step] * (1 + 1e-5)
@@ -234,6 +234,13 @@ def test_every_step_is_measured_that_may_exceed_the_limit_if_it_is_as_far_behind
     run, exact = estimated_run([0.6, 0.58, 0.3, 0.3], 1.05)  # the truth is at about 0.95 of the limit
     assert [step for step in range(1, STEPS + 1) if np.isfinite(run.residual[step])] == [1, 2]
     assert (exact.sharpness < 1.05 * exact.sharpness[0]).all()
+
+
+def test_every_step_is_measured_that_may_exceed_the_limit_if_it_says_too_little_as_the_nearest_says_too_much():
+    run, _ = estimated_run([0.9, 0.6, 0.3, 0.3], 1.9)  # the truth is at about 0.53 of the limit
+    assert [step for step in range(1, STEPS + 1) if np.isfinite(run.residual[step])] == [1, 2]
+    near, _ = estimated_run([0.9, 0.6, 0.3, 0.3], 1.11)
+    assert [step for step in range(1, STEPS + 1) if np.isfinite(near.residual[step])] == [1]
 
 
 def estimated_run(shares, limit):
