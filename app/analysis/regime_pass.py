@@ -210,10 +210,7 @@ def _change_costs() -> np.ndarray:
 
 
 def _cheapest(costs: np.ndarray) -> np.ndarray:
-    """The label of each block in the cheapest sequence up to `LOOK_AHEAD` blocks later (Viterbi, with a fixed lag).
-
-    Once a block has another label than the transient, no sequence counts that is in the transient there.
-    """
+    """The label of each block in the cheapest sequence up to `LOOK_AHEAD` blocks later (Viterbi, with a fixed lag)."""
     n = len(costs)
     change = _change_costs()
     total = np.full(len(STATES), np.inf)
@@ -227,7 +224,7 @@ def _cheapest(costs: np.ndarray) -> np.ndarray:
         if block > LOOK_AHEAD:
             decided = _walk_back(came_from, block, np.arange(len(STATES)), LOOK_AHEAD)[-1]
             found[block - LOOK_AHEAD] = label = decided[total.argmin()]
-            if label != TRANSIENT:
+            if label != TRANSIENT:  # then no sequence counts that was
                 total[decided == TRANSIENT] = np.inf
     rest = min(LOOK_AHEAD, n - 1)
     if rest:

@@ -160,9 +160,7 @@ class Criteria:
     def _highest_rise(self, question: Question, run: Trajectory) -> float:
         """The largest value that is clearly above the lowest one before it; 0 if none is."""
         values = self._rising(question, run)[0][question is Question.DIVERGENCE :]
-        lowest = np.fmin.accumulate(values)
-        clearly = self._clearly_above(question, run, values[1:])
-        rises = values[1:] > (1 + clearly) * lowest[:-1]
+        rises = risen_again(values, self._clearly_above(question, run, values[1:]))
         if self.preconditioned and question in _OF_SHARPNESS:
             rises[:1] = True
         return float(np.nanmax(values[1:][rises], initial=0.0))
@@ -210,6 +208,19 @@ class Criteria:
             return False if self._has_ended(run) and np.all(np.isfinite(sharpness)) else None
         alive = [not has_diverged(value) for value in loss]
         return False if self._has_ended(run) and np.all(np.isfinite(sharpness[alive])) else None
+
+
+def risen_again(values: np.ndarray, by: np.ndarray | float) -> np.ndarray:
+    """Whether values but the first are above the lowest one before them by more than a relative rise.
+
+    Args:
+        values: Shape (n + 1,); NaN counts as not there.
+        by: The relative rise, shape (n,) or a number.
+
+    Returns:
+        An array of bool, shape (n,).
+    """
+    return values[1:] > (1 + by) * np.fmin.accumulate(values)[:-1]
 
 
 def _share_of_the_way(rise: float, way: float) -> float:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sharpness_phases.curvature.operator import EigenResult
 from sharpness_phases.curvature.preconditioned import participation_ratio
-from sharpness_phases.runs.questions import ESTIMATE_WOBBLE
+from sharpness_phases.runs.questions import ESTIMATE_WOBBLE, risen_again
 from sharpness_phases.training.nearest_weights import NearestWeights
 from sharpness_phases.training.rows import Row
 from sharpness_phases.training.saved_state import state_put_back
@@ -67,15 +67,14 @@ def _open_steps(table: Row, estimates: np.ndarray, sharpness_limit: float) -> li
     """The steps whose estimates leave open whether the sharpness exceeds the limit; none if it does elsewhere."""
     if np.any(table.sharpness[1:] > sharpness_limit):
         return []
-    known = np.isfinite(table.residual[1:]) & (estimates[1:] > 0)
-    ratios = table.sharpness[1:][known] / estimates[1:][known]
+    estimates, sharpness, residual = estimates[1:], table.sharpness[1:], table.residual[1:]
+    known = np.isfinite(residual) & (estimates > 0)
+    ratios = sharpness[known] / estimates[known]
     off = max(np.max(ratios, initial=1.0), 1 / np.min(ratios[ratios > 0], initial=1.0))
-    lowest = np.fmin.accumulate(estimates[1:])
-    highest = estimates[1:] * (1 + ESTIMATE_WOBBLE) * off
-    looks_at_few = np.count_nonzero(np.isfinite(estimates[1:])) <= 2
-    exceeds = (highest > sharpness_limit) & (not looks_at_few)
-    rises = (estimates[1:] > (1 + ESTIMATE_WOBBLE) * lowest) & (estimates[1:] > LEAST_ESTIMATE * sharpness_limit)
-    estimated = np.isnan(table.residual[1:]) & (table.sharpness[1:] == estimates[1:])  # not once measured, as NaN
+    looks_at_few = np.count_nonzero(np.isfinite(estimates)) <= 2
+    exceeds = (estimates * (1 + ESTIMATE_WOBBLE) * off > sharpness_limit) & (not looks_at_few)
+    rises = np.append(False, risen_again(estimates, ESTIMATE_WOBBLE)) & (estimates > LEAST_ESTIMATE * sharpness_limit)
+    estimated = np.isnan(residual) & (sharpness == estimates)  # not once measured, as NaN
     return (1 + np.flatnonzero(estimated & (exceeds | rises))).tolist()
 
 
