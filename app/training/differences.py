@@ -33,6 +33,10 @@ of a million kinks lies between the two gradients; the smallest fault known, of 
 _SETTLED_STEPS = 3
 """Successive steps whose differences must agree with each other: by chance, kinks make two agree."""
 
+_ROUNDINGS = 8
+"""How many times the rounding of the two gradients a fault must be. What is far smaller than the gradient is lost in it
+at every step alike, as is the curvature where a softmax is saturated: one of its probabilities stays 1."""
+
 
 class Comparison(NamedTuple):
     """What the differences say of a product.
@@ -53,7 +57,7 @@ def compare_products(operator: HessianOperator, variables: Sequence[tf.Variable]
 
     Differences are taken at decreasing steps: a gradient that jumps where a ReLU switches spoils large steps, and is
     not the product's fault. The product is right if one step agrees with it, and wrong if the differences settle on
-    something else.
+    something else that rounding does not explain.
 
     Args:
         operator: A Hessian.
@@ -70,7 +74,7 @@ def compare_products(operator: HessianOperator, variables: Sequence[tf.Variable]
     best, earlier = np.inf, list[np.ndarray]()
     try:
         for step in steps.sizes:
-            now = _difference(operator, variables, saved, direction, step)
+            now, rounding = _difference(operator, variables, saved, direction, step)
             error = _relative(now, product)
             if not np.isfinite(error):
                 return Comparison(float("nan"), None, agrees=False)
@@ -78,7 +82,8 @@ def compare_products(operator: HessianOperator, variables: Sequence[tf.Variable]
             if best <= steps.agreement:
                 return Comparison(best, None, agrees=True)
             earlier = [*earlier, now][-_SETTLED_STEPS:]
-            if _has_settled(earlier, error):
+            surely = float(np.linalg.norm(now - product)) > _ROUNDINGS * rounding
+            if surely and _has_settled(earlier, error):
                 return Comparison(best, error, agrees=False)
     finally:
         for variable, weight in zip(variables, saved, strict=True):
@@ -99,14 +104,17 @@ def _difference(
     weights: Sequence[np.ndarray],
     direction: Sequence[np.ndarray],
     step: float,
-) -> np.ndarray:
-    """(g(w + h d) - g(w - h d)) / 2h for the step h, float64, shape (n,)."""
+) -> tuple[np.ndarray, float]:
+    """(g(w + h d) - g(w - h d)) / 2h for the step h, float64, shape (n,), and the length that rounding may give it."""
     gradients = []
     for sign in (1, -1):
         for variable, weight, d in zip(variables, weights, direction, strict=True):
             variable.assign(weight + np.asarray(sign * step, weight.dtype) * d)
         gradients.append(operator.linearize().gradient.numpy().astype(np.float64))
-    return (gradients[0] - gradients[1]) / (2 * step)
+    largest = float(np.linalg.norm(np.maximum(*np.abs(gradients))))
+    return (gradients[0] - gradients[1]) / (2 * step), largest * float(np.finfo(operator.dtype.as_numpy_dtype).eps) / (
+        2 * step
+    )
 
 
 def _has_settled(differences: Sequence[np.ndarray], error: float) -> bool:

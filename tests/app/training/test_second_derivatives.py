@@ -185,6 +185,12 @@ def test_large_targets_are_not_the_losss_fault(size):
     assert check_second_derivatives(network, objective, tf.constant(x), tf.constant(np.float32(size) * y), "batch")
 
 
+@pytest.mark.parametrize("gap", [5.0, 12.0, 16.0, 18.0, 20.0, 30.0, 100.0])
+def test_a_saturated_softmax_is_not_the_losss_fault(gap):
+    outputs = layers.Dense(3, bias_initializer=lambda shape, dtype: tf.constant([gap, 0.3, 0.0], dtype))
+    check(keras.Sequential([keras.Input((6,)), outputs]), keras.losses.CategoricalCrossentropy(from_logits=True))
+
+
 def test_kinds_are_known_again_by_what_they_compute_and_not_by_their_name(monkeypatch):
     tried = []
 
