@@ -9,6 +9,7 @@ which the loss takes, not.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -23,6 +24,18 @@ _AGREES = 5e-3
 
 _SETTLED_SHARES = 3
 """Successive slopes that must agree with each other: by chance, kinks make two agree."""
+
+
+class _Slope(NamedTuple):
+    """A slope as a share of the gradient's length.
+
+    Attributes:
+        central: From both sides.
+        apart: How far the slopes of the two sides are from each other.
+    """
+
+    central: float
+    apart: float
 
 
 def slopes_along_gradient(objective: Objective, x: Nested, y: Nested) -> list[float]:
@@ -62,15 +75,17 @@ def _slope(
     objective: Objective, x: Nested, y: Nested, weights: list[tf.Tensor], direction: list[tf.Tensor]
 ) -> float | None:
     squared = math.fsum(float(tf.reduce_sum(tf.square(tf.cast(part, tf.float64)))) for part in direction)
-    size = abs(_loss_at(objective, x, y, weights, direction, 0.0)) or 1.0
+    here = _loss_at(objective, x, y, weights, direction, 0.0)
+    size = abs(here) or 1.0
     if not 0 < squared < math.inf or not math.isfinite(size):
         return None
-    slopes = list[float]()
+    slopes = list[_Slope]()
     for share in _SHARES:
         step = share * size / squared
         ahead, behind = (_loss_at(objective, x, y, weights, direction, sign * step) for sign in (1, -1))
-        slopes.append((ahead - behind) / (2 * step * squared))
-        if abs(slopes[-1] - 1) <= _AGREES:
+        length = step * squared
+        slopes.append(_Slope((ahead - behind) / (2 * length), abs(ahead - 2 * here + behind) / length))
+        if abs(slopes[-1].central - 1) <= _AGREES:
             return 1.0
     return _settled(slopes)
 
@@ -83,10 +98,12 @@ def _loss_at(
     return float(objective.loss(x, y))
 
 
-def _settled(slopes: list[float]) -> float | None:
-    """The first slope that the ones before it agree with, four times better than with 1."""
+def _settled(slopes: list[_Slope]) -> float | None:
+    """The first slope, off on both sides, that the ones before it agree with four times better than with 1."""
     for last in range(_SETTLED_SHARES, len(slopes) + 1):
-        *_, now = few = slopes[last - _SETTLED_SHARES : last]
-        if math.isfinite(now) and max(few) - min(few) <= abs(now - 1) / 4:
-            return now
+        few = [each.central for each in slopes[last - _SETTLED_SHARES : last]]
+        off = abs(few[-1] - 1)
+        # Beside a kink that is nearer than every step, one side is right, and the other off by twice as much.
+        if math.isfinite(few[-1]) and max(few) - min(few) <= off / 4 and slopes[last - 1].apart <= off:
+            return few[-1]
     return None

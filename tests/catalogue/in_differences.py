@@ -60,7 +60,7 @@ def _gradient_of(problem: Problem):
 
     loss()  # builds Keras' metrics of each output, which must not be made in a graph
 
-    @tf.function(jit_compile=False)
+    @tf.function(jit_compile=False, autograph=False)
     def gradient(theta: tf.Tensor) -> tf.Tensor:
         for variable, part in zip(variables, tf.split(theta, np.diff(ends, prepend=0)), strict=True):
             variable.assign(tf.reshape(part, variable.shape))

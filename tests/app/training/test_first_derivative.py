@@ -7,6 +7,7 @@ import tensorflow as tf
 from exact import WrittenOut
 
 from sharpness_phases import SharpnessModel
+from sharpness_phases.training.first_derivative import slopes_along_gradient
 from sharpness_phases.training.second_derivatives import SecondDerivativeError
 
 layers = keras.layers
@@ -81,3 +82,21 @@ def test_a_stop_that_changes_no_derivative_is_measured_whatever_the_size_of_the_
         lambda w, b: scale * tf.reduce_mean((targets - tf.nn.softmax(X @ w + b)) ** 2), network.get_weights()
     )
     assert model.sharpness().eigenvalue == pytest.approx(exact.sharpness(), rel=1e-3)
+
+
+class OfOneWeight:
+    """A loss of one weight."""
+
+    def __init__(self, weight, loss):
+        self.variables, self._loss = [tf.Variable([weight])], loss
+
+    def loss(self, x, y):
+        return tf.reduce_sum(self._loss(self.variables[0]))
+
+
+@pytest.mark.parametrize("distance", [1e-7, 1e-6, 1e-5, -1e-5])
+def test_a_kink_nearer_than_every_step_is_not_a_stopped_gradient(distance):
+    kinked = OfOneWeight(1 + distance, lambda weight: weight + 0.3 * tf.nn.relu(weight - 1))
+    assert slopes_along_gradient(kinked, None, None) in ([], [1.0])
+    stopped = OfOneWeight(1 + distance, lambda weight: weight + 0.1 * tf.stop_gradient(weight))
+    assert slopes_along_gradient(stopped, None, None) == pytest.approx([1.1], abs=0.01)
