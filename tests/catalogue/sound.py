@@ -98,6 +98,7 @@ class StateSpace(layers.Layer):
             return left[0] * right[0], left[1] * right[0] + right[1]
 
         _, states = ops.associative_scan(combine, (decay, driven), axis=1)
+        states = ops.reshape(states, (-1, *x.shape[1:]))  # a scan leaves no shape in a graph
         return self.out(states * self.gate(x))
 
 
