@@ -40,6 +40,8 @@ _CURVES_WIDTH, _CURVES_HEIGHT = 2.7, 5.2  # inches on a screen, of the three pan
 _MOST_COLUMNS = 4  # 11 inches: about what a screen shows
 _DIAGRAM_SIZE = 3.6  # inches on a screen, of a panel of the diagram, either way
 _CURVES_LEAST, _DIAGRAM_LEAST = 2.4, 1.2  # inches in print at which they still are read; chosen by eye
+_ROOM_ABOVE = 1.5  # the panel of lambda_tau / lambda_0 ends there above the highest average: with cross-entropy, single
+# initialisations far beyond the edge lie hundreds of times above it
 _CURVES = (
     ("ratio", r"$\lambda_\tau\,/\,\lambda_0$"),
     ("chi", r"$\chi = -\mathrm{d}(\lambda_\tau/\lambda_0)/\mathrm{d}c$"),
@@ -61,7 +63,8 @@ class _Critical(Protocol):
 class SaturationFigure(Picture):
     """lambda_tau / lambda_0, the susceptibility chi and its slope chi' over c: three panels for every (depth, width).
 
-    Dots are initialisations, lines the smoothed averages; c_crit is marked with its 95% interval.
+    Dots are initialisations, triangles at the upper end those beyond it, lines the smoothed averages; c_crit is marked
+    with its 95% interval.
 
     Args:
         saturated: A table as `analysis.saturation.saturated_sharpness` returns it.
@@ -105,14 +108,15 @@ class SaturationFigure(Picture):
                 self._draw_network(cell, network)
             for curves in zip(*cells, strict=True):
                 _share_limits(curves)
+            for cell, network in zip(cells, networks, strict=True):
+                self._draw_what_lies_beyond(cell[0], network)
             for cell in cells[::columns]:
                 _label_curves(cell)
             entitle(figure, self._title)
         return figure
 
     def _draw_network(self, axes: Sequence[Axes], network: _Critical) -> None:
-        rows = self._saturated
-        rows = rows[(rows["depth"] == network.depth) & (rows["width"] == network.width)]
+        rows = self._rows_of(network)
         curves = saturation_curves(*by_initialisation(rows))
         axes[0].plot(rows["c"], rows["ratio"], linestyle="none", marker=".", markersize=3, color="#999999")
         for ax, (name, _) in zip(axes, _CURVES, strict=True):
@@ -121,7 +125,7 @@ class SaturationFigure(Picture):
             _mark_c_crit(ax, network)
         for ax in axes[1:]:
             ax.axhline(0.0, color="black", linewidth=0.6)
-        axes[0].set_ylim(bottom=0)
+        axes[0].set_ylim(0, min(axes[0].get_ylim()[1], _ROOM_ABOVE * float(np.max(curves.ratio))))
         axes[0].set_title(f"depth {network.depth}, width {network.width}")
         if not network.censored:
             axes[2].set_title(
@@ -130,6 +134,15 @@ class SaturationFigure(Picture):
         axes[2].set_xlabel(self._c_label)
         axes[2].tick_params(labelbottom=True)
         log2_axis(axes[2].xaxis, octaves(curves.c[0], curves.c[-1]))
+
+    def _draw_what_lies_beyond(self, ax: Axes, network: _Critical) -> None:
+        rows, top = self._rows_of(network), ax.get_ylim()[1]
+        beyond = rows["c"][rows["ratio"] > top]
+        ax.plot(beyond, np.full(len(beyond), top), "^", markersize=3, color="#999999", clip_on=False)
+
+    def _rows_of(self, network: _Critical) -> pd.DataFrame:
+        rows = self._saturated
+        return rows[(rows["depth"] == network.depth) & (rows["width"] == network.width)]
 
 
 def _empty_sheet(count: int, columns: int) -> tuple[Figure, list[list[Axes]]]:

@@ -186,7 +186,8 @@ def hub_segformer_encoder():
 def hub_cspnet():
     backbone = hub.CSPNetBackbone(
         stem_filters=4, stem_kernel_size=3, stem_strides=2, stackwise_depth=[1, 1], stackwise_strides=[1, 2],
-        stackwise_num_filters=[8, 8], block_type="dark_block", stage_type="csp", image_shape=(16, 16, 3),
+        stackwise_num_filters=[8, 8], bottle_ratio=[0.5, 1.0], block_ratio=[1.0, 0.5], expand_ratio=[2.0, 1.0],
+        block_type="dark_block", stage_type="csp", image_shape=(16, 16, 3),
     )  # fmt: skip
     return classified(backbone, images(16))
 
