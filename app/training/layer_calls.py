@@ -47,10 +47,17 @@ def calls_of(layers: Collection[keras.layers.Layer], run: Callable[[], object]) 
     @tf.autograph.experimental.do_not_convert
     def recorded(layer: keras.layers.Layer, *arguments: CallArguments, **keywords: CallArguments) -> CallArguments:
         outputs = call(layer, *arguments, **keywords)
-        if id(layer) in wanted:
-            found.setdefault(id(layer), LayerCall(layer, arguments, keywords, outputs))
+        if id(layer) in wanted and id(layer) not in found:
+            found[id(layer)] = LayerCall(layer, _values(arguments), _values(keywords), outputs)
         return outputs
 
     with substituted([Substitution(keras.layers.Layer, "__call__", recorded)]):
         run()
     return list(found.values())
+
+
+def _values(nested: CallArguments) -> CallArguments:
+    """The same with the values of weights, which a model may hand to its layers."""
+    return tf.nest.map_structure(
+        lambda leaf: tf.convert_to_tensor(leaf) if isinstance(leaf, keras.Variable) else leaf, nested
+    )

@@ -67,6 +67,30 @@ def test_dropout_and_noise_are_off_while_measuring_and_on_while_training():
     assert float(model.measure().loss) == pytest.approx(float(model.measure().loss), rel=1e-6)
 
 
+class Biased(keras.layers.Layer):
+    """Adds what it is handed."""
+
+    def call(self, inputs, bias):
+        return tf.tanh(inputs + bias)
+
+
+class Handing(keras.Model):
+    """Hands one of its weights to a layer, as XLNet hands its biases to its attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = self.add_weight(shape=(6,), initializer=keras.initializers.RandomNormal(seed=0))
+        self.biased, self.out = Biased(), keras.layers.Dense(3)
+
+    def call(self, inputs):
+        return self.out(self.biased(inputs, bias=self.bias))
+
+
+def test_a_model_that_hands_its_weights_to_layers_is_measured():
+    model = wrapped(Handing())
+    assert model.sharpness().eigenvalue == pytest.approx(exact_sharpness(model.network), rel=1e-3)
+
+
 @pytest.mark.slow
 def test_frozen_batch_normalization_is_measured_with_its_moving_statistics():
     norm = keras.layers.BatchNormalization()
