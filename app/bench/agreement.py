@@ -2,8 +2,8 @@
 
 `python -m sharpness_phases.bench.agreement` carries out both on networks of many kinds: with both losses, momentum,
 other optimizers, tanh, narrow and deep ones, convolutions. `--data-seed` takes half of the examples, others for every
-number, to train on and to measure on, `--audit` measures a share of the whole grid's sharpnesses anew, and `--keep`
-keeps the runs in a folder, where an interrupted comparison goes on.
+number, to train on and to measure on; `--examples` measures on more or fewer of them; `--audit` measures a share of the
+whole grid's sharpnesses anew; and `--keep` keeps the runs in a folder, where an interrupted comparison goes on.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ NETWORKS = {
 LOSSES = ("mse", "xent")
 _HALF = 2048
 """Of the 4,096 examples of the quickstart's data set."""
-_COMMON = ("sharpness.examples=256", "sweep.lr_exponents.stop=8.0", "analysis.barrier=true", "tensorboard=false")
+_COMMON = ("sweep.lr_exponents.stop=8.0", "analysis.barrier=true", "tensorboard=false")
 
 
 class Agreement(NamedTuple):
@@ -181,6 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, help="initialisations of each network")
     parser.add_argument("--data-seed", type=int, help="draws half of the examples; without it all are trained on")
+    parser.add_argument("--examples", type=int, default=256, help="size of the measurement set")
     parser.add_argument("--audit", type=float, default=0.0, metavar="SHARE", help="share to measure anew")
     parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs there")
@@ -205,6 +206,7 @@ def _compare_all(wanted: argparse.Namespace, folder: Path) -> None:
     for network in wanted.only:
         for loss in LOSSES:
             settings = [f"sweep.seeds={wanted.seeds}", f"name={network}_{loss}", f"loss={loss}"]
+            settings.append(f"sharpness.examples={wanted.examples}")
             config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *settings, *_drawn(wanted.data_seed)])
             found, shares, sides, wrong, judged = compare(config, folder, wanted.audit)
             words = ", ".join(f"{each.name} {each.equal}/{each.compared} ({each.farthest:g})" for each in found)
