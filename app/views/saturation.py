@@ -138,7 +138,8 @@ class SaturationFigure(Picture):
     def _draw_what_lies_beyond(self, ax: Axes, network: _Critical) -> None:
         rows, top = self._rows_of(network), ax.get_ylim()[1]
         beyond = rows["c"][rows["ratio"] > top]
-        ax.plot(beyond, np.full(len(beyond), top), "^", markersize=3, color="#999999", clip_on=False)
+        triangles = ax.plot(beyond, np.full(len(beyond), top), "^", markersize=3, color="#999999", clip_on=False)
+        triangles[0].set_in_layout(False)  # where what is not clipped takes part, and breaks it if there is none
 
     def _rows_of(self, network: _Critical) -> pd.DataFrame:
         rows = self._saturated

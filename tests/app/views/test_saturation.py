@@ -35,6 +35,15 @@ def test_many_networks_go_on_in_a_second_block_on_the_same_scales():
     assert len({ax.get_ylim() for ax in axes if ax.get_title().startswith("depth")}) == 1
 
 
+def test_an_initialisation_far_above_the_average_is_a_triangle_at_the_upper_end():
+    table = saturated([(2, 16)])
+    table.loc[table.index[-1], "ratio"] = 1e4
+    panel = figure(table).axes[0]
+    triangles = next(line for line in panel.lines if line.get_marker() == "^")
+    assert list(triangles.get_xdata()) == [table["c"].iloc[-1]]
+    assert list(triangles.get_ydata()) == [panel.get_ylim()[1]] < [1e4]
+
+
 def test_too_few_c_are_refused():
     table = saturated().query("c < 0.6")
     with pytest.raises(ValueError, match="at least 5"):
