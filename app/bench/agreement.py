@@ -205,8 +205,8 @@ def _compare_all(wanted: argparse.Namespace, folder: Path) -> None:
     all_sides: list[tuple[int, int]] = []
     for network in wanted.only:
         for loss in LOSSES:
-            settings = [f"sweep.seeds={wanted.seeds}", f"name={network}_{loss}", f"loss={loss}"]
-            settings.append(f"sharpness.examples={wanted.examples}")
+            sizes = [f"sweep.seeds={wanted.seeds}", f"sharpness.examples={wanted.examples}"]
+            settings = [*sizes, f"name={network}_{loss}", f"loss={loss}"]
             config = load_config("quickstart", [*_COMMON, *NETWORKS[network], *settings, *_drawn(wanted.data_seed)])
             found, shares, sides, wrong, judged = compare(config, folder, wanted.audit)
             words = ", ".join(f"{each.name} {each.equal}/{each.compared} ({each.farthest:g})" for each in found)

@@ -113,12 +113,12 @@ def expected_work(config: ExperimentConfig) -> Work:
 
 def _adaptive_search(config: ExperimentConfig) -> Work:
     found, by_power = _usual_search(config), _by_power_iteration(config)
+    preconditioned = preconditions(config.trained_by)
     steps = found.runs * found.steps * config.transient_steps
-    if sample_size(config.sharpness.examples) and not by_power and not preconditions(config.trained_by):
+    if sample_size(config.sharpness.examples) and not by_power and not preconditioned:
         return Work(found.runs, steps, found.measurements, found.looks, found.products)
     each = _POWER_PRODUCTS if by_power else _PRODUCTS_OF_A_LOOK
-    most = float("inf") if preconditions(config.trained_by) else _MOST_LOOKS_WITHOUT_SAMPLE
-    looks = min(found.looks, most)
+    looks = found.looks if preconditioned else min(found.looks, _MOST_LOOKS_WITHOUT_SAMPLE)
     return Work(found.runs, steps, 1 + looks, 0, _COLD_PRODUCTS + looks * each)
 
 

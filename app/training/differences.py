@@ -111,10 +111,9 @@ def _difference(
         for variable, weight, d in zip(variables, weights, direction, strict=True):
             variable.assign(weight + np.asarray(sign * step, weight.dtype) * d)
         gradients.append(operator.linearize().gradient.numpy().astype(np.float64))
-    largest = float(np.linalg.norm(np.maximum(*np.abs(gradients))))
-    return (gradients[0] - gradients[1]) / (2 * step), largest * float(np.finfo(operator.dtype.as_numpy_dtype).eps) / (
-        2 * step
-    )
+    unit = float(np.finfo(operator.dtype.as_numpy_dtype).eps)
+    rounding = unit * float(np.linalg.norm(np.maximum(*np.abs(gradients))))
+    return (gradients[0] - gradients[1]) / (2 * step), rounding / (2 * step)
 
 
 def _has_settled(differences: Sequence[np.ndarray], error: float) -> bool:

@@ -101,9 +101,9 @@ def _loss_at(
 def _settled(slopes: list[_Slope]) -> float | None:
     """The first slope, off on both sides, that the ones before it agree with four times better than with 1."""
     for last in range(_SETTLED_SHARES, len(slopes) + 1):
-        few = [each.central for each in slopes[last - _SETTLED_SHARES : last]]
-        off = abs(few[-1] - 1)
+        *_, now = few = [each.central for each in slopes[last - _SETTLED_SHARES : last]]
+        off = abs(now - 1)
         # Beside a kink that is nearer than every step, one side is right, and the other off by twice as much.
-        if math.isfinite(few[-1]) and max(few) - min(few) <= off / 4 and slopes[last - 1].apart <= off:
-            return few[-1]
+        if math.isfinite(now) and max(few) - min(few) <= off / 4 and slopes[last - 1].apart <= off:
+            return now
     return None

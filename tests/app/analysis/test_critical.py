@@ -176,20 +176,12 @@ def test_the_excess_is_the_first_value_above_the_threshold():
 @pytest.mark.parametrize(
     ("losses", "share"),
     [
-        ([1.0, 10.0, 0.5], 0.0),
-        ([1.0, 10.0, 12.0, 0.5], 0.0),
-        ([1.0, 10.0, 100.0], 0.4),
-        ([1.0, 0.1, 0.5], 0.0),
-        ([1.0, 3.0, 0.5, 10.0], 0.2),
-        ([1.0, 0.5, 1e5], 1.0),
-    ],
-    ids=[
-        "rising at once, then falling",
-        "a little more in the second step",
-        "growing on",
-        "rising again below L_0",
-        "rising again tenfold",
-        "up to divergence",
+        pytest.param([1.0, 10.0, 0.5], 0.0, id="rising at once, then falling"),
+        pytest.param([1.0, 10.0, 12.0, 0.5], 0.0, id="a little more in the second step"),
+        pytest.param([1.0, 10.0, 100.0], 0.4, id="growing on"),
+        pytest.param([1.0, 0.1, 0.5], 0.0, id="rising again below L_0"),
+        pytest.param([1.0, 3.0, 0.5, 10.0], 0.2, id="rising again tenfold"),
+        pytest.param([1.0, 0.5, 1e5], 1.0, id="up to divergence"),
     ],
 )
 def test_closeness_to_divergence_is_how_far_the_loss_rose_again_on_a_logarithmic_scale(losses, share):
