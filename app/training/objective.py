@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import Protocol, TypeAlias
 
@@ -16,6 +17,7 @@ from sharpness_phases.curvature.hessian import HessianOperator
 from sharpness_phases.curvature.operator import Scalar
 from sharpness_phases.training.measurement_set import accuracy, without_weights
 from sharpness_phases.training.precision import in_precision_of_weights
+from sharpness_phases.training.rematerialization import rematerialized
 from sharpness_phases.training.right_derivatives import (
     BatchNorm,
     measured,
@@ -80,8 +82,17 @@ class Objective:
 
     def outputs(self, x: Nested) -> Nested:
         """The network's outputs (B, ...) for inputs (B, ...)."""
-        with measured(self._batch_norm), in_precision_of_weights(self._network):
+        with self._as_measured():
             return self._network(x, training=False)
+
+    @contextmanager
+    def _as_measured(self) -> Iterator[None]:
+        with (
+            measured(self._batch_norm),
+            in_precision_of_weights(self._network),
+            rematerialized(self._as_measured),
+        ):
+            yield
 
     def loss_of_outputs(self, x: Nested, y: Nested, outputs: Nested) -> Scalar:
         """L of examples whose outputs are known."""
@@ -186,5 +197,5 @@ class CompiledObjective(Objective):
     def loss_of_outputs(self, x: Nested, y: Nested, outputs: Nested) -> Scalar:
         """L of examples whose outputs are known; a model's own loss may ask for the inputs, too."""
         targets, sample_weight = without_weights(y)
-        with measured(self._batch_norm), in_precision_of_weights(self._network), nothing_assigned():
+        with self._as_measured(), nothing_assigned():
             return self._model.compute_loss(x=x, y=targets, y_pred=outputs, sample_weight=sample_weight, training=False)
