@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -105,29 +104,6 @@ class EigenResult(NamedTuple):
             bool(self.converged),
             int(self.hvps),
         )
-
-    def failure(self, name: str = "the eigenvalue", wanted: str = "the tolerance") -> str | None:
-        """Why the solver did not converge, as a sentence without its full stop.
-
-        Args:
-            name: What the eigenvalue is called.
-            wanted: What the relative residual was to reach.
-
-        Returns:
-            The sentence; None where the solver converged.
-
-        Example:
-            >>> result = EigenResult(2.0, np.ones(1), 0.5, 0.1, converged=False, hvps=100)
-            >>> result.failure("lambda_0", "sharpness.tolerance 1.0e-03")
-            'after 100 products the residual of lambda_0 is 2.5e-01 of it, above sharpness.tolerance 1.0e-03'
-        """
-        if self.converged:
-            return None
-        value = float(self.eigenvalue)
-        if not math.isfinite(value):
-            return f"{name} is not known: a product gave NaN or infinity"
-        share = float(self.residual) / abs(value) if value else math.inf
-        return f"after {int(self.hvps)} products the residual of {name} is {share:.1e} of it, above {wanted}"
 
 
 class Solver(Protocol):

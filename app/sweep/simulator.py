@@ -207,12 +207,16 @@ class CellRunner:
                 "a positive one. The network may be dead, or the data constant: change `model`, `data` or the seeds."
             )
         if not state.converged and self._config.sharpness.solver == "lanczos":
+            share, tolerance = state.residual / state.sharpness, self._config.sharpness.tolerance
             logger.warning(
-                "%s: after %d products the residual of lambda_0 is %.1e of it, above sharpness.tolerance %.1e.",
+                "%s: lambda_0 may be inexact: after %d products its residual is %.1e of it, %s sharpness.tolerance "
+                "%.1e%s.",
                 self._cell.name,
                 state.hvps,
-                state.residual / state.sharpness,
-                self._config.sharpness.tolerance,
+                share,
+                "above" if share > tolerance else "within",
+                tolerance,
+                "" if share > tolerance else ", but rounding spoils products, or a larger eigenvalue is not excluded",
             )
         return state
 
