@@ -99,3 +99,33 @@ def test_the_gradient_is_that_of_the_loss(network):
 def test_it_tells_how_many_examples_are_differentiated_at_once(network, chunk_size, expected):
     operator = operator_of(network, build_loss("mse", "float64"), *classification(24), chunk_size)
     assert operator.examples_at_once == expected
+
+
+@pytest.mark.parametrize("chunk_size", [None, 2])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_loops_within_loops_are_differentiated_in_a_graph_as_step_by_step(chunk_size, compiled):
+    theta, bias = tf.Variable([[0.5, -0.2], [0.3, 0.9]], dtype="float64"), tf.Variable([0.1, 0.2], dtype="float64")
+
+    def loss(x, y):
+        def step(i, state):
+            _, state = tf.while_loop(
+                lambda j, _: j < 2, lambda j, s: (j + 1, tf.tanh(s @ theta)), (0, state), maximum_iterations=2
+            )
+            return i + 1, state + bias
+
+        _, state = tf.while_loop(lambda i, _: i < 3, step, (0, x), maximum_iterations=3)
+        return tf.reduce_mean((state - y) ** 2)
+
+    x, y = (tf.constant(np.random.default_rng(seed).standard_normal((4, 2))) for seed in (0, 1))
+    operator = HessianOperator(loss, [theta, bias], x, y, chunk_size)
+    step_by_step = operator.linearize()
+    expected = np.array([step_by_step.matvec(v).numpy() for v in np.eye(6)])
+
+    @tf.function(jit_compile=compiled)
+    def in_a_graph():
+        here = operator.linearize()
+        return here.loss, here.gradient, tf.map_fn(here.matvec, tf.eye(6, dtype="float64"))
+
+    found = in_a_graph()
+    for each, wanted in zip(found, (step_by_step.loss, step_by_step.gradient, expected), strict=True):
+        np.testing.assert_allclose(each, wanted, rtol=1e-12, atol=1e-14)
