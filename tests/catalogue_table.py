@@ -52,10 +52,14 @@ def table(rows: dict[str, dict], missing: int) -> str:
         lines.append(f"| {name} | {row['weights']:,} | {numbers} |")
     refused = [f"- `{name}`: {row['refusal']}" for name, row in rows.items() if row["refusal"]]
     right = sum(abs(row["sharpness"] / row["oracle"] - 1) < 1e-3 for row in rows.values() if row["oracle"])
+    doubtful = [f"`{name}`" for name, row in rows.items() if row["oracle"] and not row["converged"]]
     count = f"Of {len(rows)}, {right} are measured within 1e-3 of the oracle, and {len(refused)} refused in words:"
     if missing:
         count = f"{missing} more have not been measured here.\n\n{count}"
-    return "\n\n".join([count, "\n".join(refused), "\n".join(lines)])
+    said = "Of these rounding in float32 is said to move the sharpness by more than 1e-3: " + (
+        ", ".join(doubtful) or "none"
+    )
+    return "\n\n".join([count, "\n".join(refused), f"{said}.", "\n".join(lines)])
 
 
 def _small(error: float) -> str:

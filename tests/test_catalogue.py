@@ -41,7 +41,7 @@ def assert_is_measured(name, oracle):
     assert not found.refusal
     loss, sharpness = oracle(name, weights)
     assert found.loss == pytest.approx(loss, rel=1e-4)
-    assert found.sharpness == pytest.approx(sharpness, rel=1e-3)
+    assert found.sharpness == pytest.approx(sharpness, rel=1e-3 if found.converged else 1e-2)
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -168,6 +168,8 @@ class SharpnessCallback(keras.callbacks.Callback):
         assert self._measuring is not None
         found = self._measuring.measure()
         sharpness = found.sharpness.to_python()
+        if not self.history:
+            self._measuring.doubted(sharpness)
         edge = self._measuring.stability_edge() if self._settings["preconditioned"] else self._edge_of_hessian()
         if edge.edge is None and not self._said_unknown:
             self._said_unknown = True

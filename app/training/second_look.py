@@ -12,8 +12,9 @@ from sharpness_phases.curvature.operator import EigenResult
 from sharpness_phases.curvature.preconditioned import participation_ratio
 from sharpness_phases.runs.questions import ESTIMATE_WOBBLE, risen_again
 from sharpness_phases.training.nearest_weights import NearestWeights
+from sharpness_phases.training.rounding import shake
 from sharpness_phases.training.rows import Row
-from sharpness_phases.training.saved_state import state_put_back
+from sharpness_phases.training.saved_state import raw, state_put_back
 from sharpness_phases.training.sharpness_model import SharpnessModel
 
 LEAST_ESTIMATE = 0.5
@@ -97,21 +98,12 @@ def doubt_far_sharpnesses(table: Row, model: SharpnessModel, weights_after: Weig
     with state_put_back(model):
         for step, _ in zip(steps, weights_after(steps), strict=True):
             weights = model.network.get_weights()
-            _shake(model.trainable_variables)
+            shake(list(map(raw, model.trainable_variables)), SHAKE)
             found = _measure(model, step, float("nan"))
             model.network.set_weights(weights)  # from which training goes on
             table.products[step] += found.hvps
             apart = abs(found.eigenvalue - sharpness[step])
             table.converged[step] = apart <= model.tracker.tolerance / 2 * abs(sharpness[step])
-
-
-def _shake(variables: Iterable[tf.Variable]) -> None:
-    """Multiply each weight by 1 plus or minus `SHAKE` units of its last place, the same signs every time."""
-    signs = np.random.default_rng(0)
-    for variable in variables:
-        unit = np.finfo(tf.as_dtype(variable.dtype).as_numpy_dtype).eps
-        factor = 1 + SHAKE * unit * signs.choice([-1.0, 1.0], variable.shape)
-        variable.assign(variable * tf.cast(factor, variable.dtype))
 
 
 def _measure_into(table: Row, model: SharpnessModel, step: int, sharpness_limit: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ import sharpness_phases.training.losses  # noqa: F401  # registers our loss, too
 from sharpness_phases.curvature.examples import Nested, take
 from sharpness_phases.curvature.gradient_differences import Products, require_products
 from sharpness_phases.curvature.lanczos import Lanczos
-from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver
+from sharpness_phases.curvature.operator import EigenResult, Scalar, Solver, Vector
 from sharpness_phases.curvature.preconditioned import Diagonal
 from sharpness_phases.training.batches import Batch, Data, is_data_set
 from sharpness_phases.training.before_measuring import (
@@ -40,9 +41,10 @@ from sharpness_phases.training.optimizers import (
 )
 from sharpness_phases.training.preconditioners import Preconditioner, has_preconditioner
 from sharpness_phases.training.right_derivatives import BatchNorm, require_batch_norm
+from sharpness_phases.training.rounding import moved_by_rounding
 from sharpness_phases.training.solver_config import solver_config, solver_from_config
 from sharpness_phases.training.tracing import traced
-from sharpness_phases.training.tracker import Measurement, SharpnessTracker
+from sharpness_phases.training.tracker import NO_THRESHOLD, Measurement, SharpnessTracker
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,9 @@ KerasConfig: TypeAlias = dict[str, Any]
 
 CustomObjects: TypeAlias = dict[str, type] | None
 """Classes by name, as `keras.saving.deserialize_keras_object` takes them."""
+
+_ALONE = 1e6
+"""Length of a vector beside which a random start of length 1 is nothing: the first Ritz value is that of the vector."""
 
 _NOT_SAVED = "The measurement set is not saved with a model."
 
@@ -245,14 +250,49 @@ class SharpnessModel(keras.Model):
 
         Returns:
             Eigenvalue, flat eigenvector, residual, error estimate, whether it converged, and the number of products;
-            NaN where the weights give a loss that is not finite.
+            NaN where the weights give a loss that is not finite. What rounding in the precision of the weights may
+            have moved by more than the tolerance has not converged, and is told (`doubted`).
         """
-        return self.measure().sharpness.to_python()
+        return self.doubted(self.measure().sharpness.to_python())
 
     def measure(self) -> Measurement:
-        """As `sharpness`, with loss and accuracy, and tensors as results."""
-        self.tracker  # noqa: B018  # built outside the graph
-        return self._measure(tf.constant(0, tf.int64))
+        """As `sharpness`, with loss and accuracy, and tensors as results; rounding is not looked at."""
+        operator = self.tracker.operator  # built outside the graph
+        return self._measure_towards(tf.zeros([operator.size], operator.dtype), NO_THRESHOLD)
+
+    def doubted(self, result: EigenResult) -> EigenResult:
+        """Look at what rounding does to a sharpness: change each weight by its last place, twice.
+
+        That takes the gradient and one product each time. With `verify=False`, of weights in float64 or of products
+        by differences, which tell their error themselves, nothing is looked at.
+
+        Args:
+            result: What was measured at the present weights.
+
+        Returns:
+            The same; not `converged` if either change moves v.H v by more than the tolerance, which is logged, too.
+        """
+        operator = self.tracker.operator
+        if not (self._verify and result.converged and operator.dtype == tf.float32 and self._products == "exact"):
+            return result
+        vector = _ALONE * tf.constant(result.eigenvector, operator.dtype)
+        moved = moved_by_rounding(
+            self._objective.variables,
+            result.eigenvalue,
+            lambda: float(self._measure_towards(vector, -math.inf).sharpness.eigenvalue),
+        )
+        if moved <= self.tracker.tolerance:
+            return result
+        logger.warning(
+            "The sharpness %.6g is known to %.1g%% only: so far does a change of each weight by its last place move "
+            "it. Measure in float64 (`keras.config.set_dtype_policy('float64')`, then build the network) for more.",
+            result.eigenvalue,
+            100 * moved,
+        )
+        return result._replace(converged=False)
+
+    def _measure_towards(self, vector: Vector, threshold: float) -> Measurement:
+        return self._measure(tf.constant(0, tf.int64), tf.constant(threshold, vector.dtype), vector)
 
     def stability_edge(self) -> StabilityEdge:
         """The compiled optimizer's edge as it stands, as `sharpness_phases.stability_edge` gives it.

@@ -27,7 +27,7 @@ class Found(NamedTuple):
     Attributes:
         sharpness: The largest eigenvalue; NaN if the network was refused.
         loss: Of the same examples.
-        converged: Whether the solver reached its tolerance.
+        converged: Whether it claims to be exact to 1e-3.
         seconds: Of one processor, from the wrapping of the network to the number, tracing included.
         refusal: The words, or nothing.
     """
@@ -57,10 +57,11 @@ def measured(problem: Problem) -> Found:
     """Measure the entry's network as it stands, in single precision, with every setting at its default."""
     begun = time.process_time()
     try:
-        found = wrapped(problem).measure()
+        model = wrapped(problem)
+        found = model.measure()
+        result = model.doubted(found.sharpness.to_python())
     except ValueError as error:
         return Found(refusal=str(error))
-    result = found.sharpness.to_python()
     seconds = time.process_time() - begun
     return Found(float(result.eigenvalue), float(found.loss), bool(result.converged), seconds)
 
