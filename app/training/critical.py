@@ -33,7 +33,14 @@ _WRONG_SECOND_DERIVATIVES = (
 )
 """Layers whose second derivatives TensorFlow computes wrongly without an error; their first ones are right."""
 
-_NO_PRODUCT = (LookupError, ValueError, tf.errors.UnimplementedError, tf.errors.InvalidArgumentError)
+_NO_PRODUCT = (
+    LookupError,
+    ValueError,
+    NotImplementedError,
+    tf.errors.UnimplementedError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+)
 """What TensorFlow raises for an operation that can be differentiated once only, in graphs and under XLA."""
 
 _Function = TypeVar("_Function", bound=Callable[..., object])

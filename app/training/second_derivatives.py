@@ -56,7 +56,7 @@ _WAY_OUT = (
     "not the Hessian's."
 )
 
-_NOT_TWICE = (LookupError, NotImplementedError, tf.errors.UnimplementedError)
+_NOT_TWICE = (LookupError, NotImplementedError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
 """What TensorFlow raises where an operation has a gradient, and that one has none."""
 
 

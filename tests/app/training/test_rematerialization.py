@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sharpness_phases import HalfMeanSquaredError, SharpnessModel
+from sharpness_phases import HalfMeanSquaredError, SharpnessModel, critical_learning_rate
 from sharpness_phases.training.objective import Objective
 
 layers = keras.layers
@@ -113,6 +113,18 @@ def test_a_network_in_a_remat_scope_is_trained_and_tracked_like_any_other():
         return tracked(mode).fit(*some_images(), batch_size=4, epochs=2, verbose=0).history["sharpness"]
 
     np.testing.assert_allclose(sharpness("activations"), sharpness(None), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_how_far_the_next_step_may_go_is_found_without_second_derivatives_of_tensorflows():
+    def found(mode):
+        model = tracked(mode)
+        model.network.compile("sgd", model.loss)
+        return critical_learning_rate(model.network, some_images())
+
+    again, kept = found("activations"), found(None)
+    assert again.eta_c == pytest.approx(kept.eta_c, rel=1e-3)
+    assert again.lambda_dir == pytest.approx(kept.lambda_dir, rel=1e-2)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sharpness_phases import Lanczos, SharpnessModel
+from sharpness_phases import Lanczos, SharpnessModel, critical_learning_rate
 from sharpness_phases.training.right_derivatives import measured
 
 LOGITS = np.random.default_rng(0).standard_normal((2, 5, 3))
@@ -100,3 +100,18 @@ def gradient_at(network, x, y, step):
     found = tape.gradient(loss, [v.value for v in network.trainable_variables])
     network.set_weights(weights)
     return np.concatenate([part.numpy().ravel() for part in found])
+
+
+@pytest.mark.slow
+def test_how_far_its_next_step_may_go_is_found_without_tensorflows_second_derivative():
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((5, 4)), keras.layers.Dense(3)])
+    network.compile(keras.optimizers.SGD(0.1), keras.losses.CTC(), jit_compile=False)
+    x = np.random.default_rng(0).standard_normal((2, 5, 4))
+    found = critical_learning_rate(network, (x, LABELS))
+    model = SharpnessModel(network, measurement=(x, LABELS))
+    model.compile("sgd", keras.losses.CTC(), jit_compile=False)
+    here = model.tracker.operator.linearize()
+    g = here.gradient.numpy()
+    assert found.lambda_dir == pytest.approx(g @ here.matvec(here.gradient).numpy() / (g @ g), rel=1e-2)
+    assert 0 < found.eta_c < np.inf
