@@ -56,7 +56,7 @@ def table(rows: dict[str, dict], missing: int) -> str:
     count = f"Of {len(rows)}, {right} are measured within 1e-3 of the oracle, and {len(refused)} refused in words:"
     if missing:
         count = f"{missing} more have not been measured here.\n\n{count}"
-    said = "Of these rounding in float32 is said to move the sharpness by more than 1e-3: " + (
+    said = "Said not to have converged, as rounding in float32 may move them by more than 1e-3: " + (
         ", ".join(doubtful) or "none"
     )
     return "\n\n".join([count, "\n".join(refused), f"{said}.", "\n".join(lines)])
