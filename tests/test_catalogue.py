@@ -88,9 +88,12 @@ def test_what_keras_can_save_of_them_is_measured_again_after_loading(name, tmp_p
     problem = built(name)
     try:
         problem.network.save(tmp_path / "network.keras")
-        keras.models.load_model(tmp_path / "network.keras", compile=False, safe_mode=False)
-    except (TypeError, ValueError, NotImplementedError) as error:
+        read = keras.models.load_model(tmp_path / "network.keras", compile=False, safe_mode=False)
+        outputs = [keras.tree.flatten(network(problem.x, training=False)) for network in (problem.network, read)]
+    except (TypeError, ValueError, NotImplementedError, NameError) as error:  # a Lambda's code may miss its module
         pytest.skip(f"Keras itself does not save and load it: {error}")
+    if not all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*outputs, strict=True)):
+        pytest.skip("Keras itself gives it other weights when it loads it")
     model = wrapped(problem)
     before = model.sharpness()
     model.save(tmp_path / "model.keras")
