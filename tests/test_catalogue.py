@@ -23,6 +23,9 @@ IN_JAX = ["captcha_reader_with_ctc", "three_dimensional_cnn", "swin_transformer"
 LARGE = set(names("applications"))
 """Networks of so many weights that the oracle of differences takes minutes."""
 
+LOST_IN_ROUNDING = {"resnet_50_v2", "inception_time"}
+"""What float32 gives up to 0.3% off, and says so."""
+
 
 @pytest.fixture(autouse=True)
 def forgotten():
@@ -41,7 +44,11 @@ def assert_is_measured(name, oracle):
     assert not found.refusal
     loss, sharpness = oracle(name, weights)
     assert found.loss == pytest.approx(loss, rel=1e-4)
-    assert found.sharpness == pytest.approx(sharpness, rel=1e-3 if found.converged else 1e-2)
+    if name in LOST_IN_ROUNDING:
+        assert not found.converged
+        assert found.sharpness == pytest.approx(sharpness, rel=1e-2)
+        return
+    assert found.sharpness == pytest.approx(sharpness, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -208,15 +208,18 @@ class CellRunner:
             )
         if not state.converged and self._config.sharpness.solver == "lanczos":
             share, tolerance = state.residual / state.sharpness, self._config.sharpness.tolerance
+            side, why = "above", ""
+            if share <= tolerance:
+                side, why = "within", ", but rounding spoils products, or a larger eigenvalue is not excluded"
             logger.warning(
                 "%s: lambda_0 may be inexact: after %d products its residual is %.1e of it, %s sharpness.tolerance "
                 "%.1e%s.",
                 self._cell.name,
                 state.hvps,
                 share,
-                "above" if share > tolerance else "within",
+                side,
                 tolerance,
-                "" if share > tolerance else ", but rounding spoils products, or a larger eigenvalue is not excluded",
+                why,
             )
         return state
 

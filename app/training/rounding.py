@@ -44,13 +44,11 @@ def moved_by_rounding(variables: Sequence[tf.Variable], eigenvalue: float, quoti
     Returns:
         The largest relative change of `SHAKES`; NaN where a quotient is not finite.
     """
-    saved = SavedState(variables)
-    apart = list[float]()
-    try:
-        for seed in range(SHAKES):
+    saved, apart = SavedState(variables), list[float]()
+    for seed in range(SHAKES):
+        try:
             shake(variables, units=1, seed=seed)
             apart.append(abs(quotient() - eigenvalue))
+        finally:
             saved.put_back()
-    finally:
-        saved.put_back()
     return float(np.max(apart) / abs(eigenvalue)) if eigenvalue else 0.0

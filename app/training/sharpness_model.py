@@ -257,8 +257,7 @@ class SharpnessModel(keras.Model):
 
     def measure(self) -> Measurement:
         """As `sharpness`, with loss and accuracy, and tensors as results; rounding is not looked at."""
-        operator = self.tracker.operator  # built outside the graph
-        return self._measure_towards(tf.zeros([operator.size], operator.dtype), NO_THRESHOLD)
+        return self._measured_at(0)
 
     def doubted(self, result: EigenResult) -> EigenResult:
         """Look at what rounding does to a sharpness: change each weight by its last place, twice.
@@ -279,7 +278,7 @@ class SharpnessModel(keras.Model):
         moved = moved_by_rounding(
             self._objective.variables,
             result.eigenvalue,
-            lambda: float(self._measure_towards(vector, -math.inf).sharpness.eigenvalue),
+            lambda: float(self._measured_at(0, -math.inf, vector).sharpness.eigenvalue),
         )
         if moved <= self.tracker.tolerance:
             return result
@@ -291,8 +290,14 @@ class SharpnessModel(keras.Model):
         )
         return result._replace(converged=False)
 
-    def _measure_towards(self, vector: Vector, threshold: float) -> Measurement:
-        return self._measure(tf.constant(0, tf.int64), tf.constant(threshold, vector.dtype), vector)
+    def _measured_at(
+        self, index: Scalar | int, threshold: float = NO_THRESHOLD, towards: Vector | None = None
+    ) -> Measurement:
+        """As the tracker's `measure`, from one trace for all that is asked."""
+        operator = self.tracker.operator
+        nowhere = tf.zeros([operator.size], operator.dtype)
+        start = nowhere if towards is None else towards
+        return self._measure(tf.cast(index, tf.int64), tf.constant(threshold, operator.dtype), start)
 
     def stability_edge(self) -> StabilityEdge:
         """The compiled optimizer's edge as it stands, as `sharpness_phases.stability_edge` gives it.
@@ -451,7 +456,7 @@ class SharpnessModel(keras.Model):
         step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
 
         def measured() -> Scalar:
-            return self._last.assign(self._measure(step).sharpness.eigenvalue)
+            return self._last.assign(self._measured_at(step).sharpness.eigenvalue)
 
         due = tf.equal(step % self.every, 0)
         return tf.cond(due, measured, lambda: tf.identity(self._last))

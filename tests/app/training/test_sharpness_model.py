@@ -146,6 +146,7 @@ def test_nothing_is_retraced_for_other_weights_starts_or_learning_rates():
         model.sharpness()
         model.measure()
         model.evaluate_measurement()
+    model.fit(*model.measurement, verbose=0)
     assert model.traces == {"measure": 1, "evaluate": 1}
 
 
