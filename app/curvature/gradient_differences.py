@@ -182,7 +182,7 @@ class DifferenceOperator(HessianOperator):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             loss, accuracy = self._loss(x, y)
-        return tf.cast(loss, self.dtype), self._gradient(tape, loss), tf.cast(accuracy, self.dtype)
+        return tf.cast(loss, self.dtype), self._flat(tape.gradient(loss, self.variables)), tf.cast(accuracy, self.dtype)
 
 
 OPERATORS: dict[Products, type[HessianOperator]] = {"exact": HessianOperator, "differences": DifferenceOperator}

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
+from tensorflow.python.ops import gradients_util
 
 from sharpness_phases.curvature.chunks import Chunks, MeanOver, require_mean
 from sharpness_phases.curvature.examples import Nested, as_nested_tensors, count_of
@@ -104,23 +105,40 @@ class HessianOperator:
         return [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def _linearize(self, x: Nested, y: Nested) -> Linearization:
+        return self._linearize_eagerly(x, y) if tf.executing_eagerly() else self._linearize_in_graph(x, y)
+
+    def _linearize_in_graph(self, x: Nested, y: Nested) -> Linearization:
+        """By derivatives of the graph: tapes make functions of each loop for every order, and trace long."""
+        graph = tf.compat.v1.get_default_graph()
+        theta = [graph.capture(variable.handle) for variable in self.variables]
+        loss, accuracy = self._loss(x, y)
+
+        def derivative(target: tf.Tensor, along: list[tf.Tensor] | None = None) -> Vector:
+            """Of a target of this graph, in this one or in one within it, such as the body of a loop."""
+            # As `tf.gradients`, which looks into the innermost graph alone.
+            return self._flat(gradients_util._GradientsHelper([target], theta, along, src_graph=graph))
+
+        gradient = derivative(loss)
+        return Linearization(loss, gradient, lambda v: derivative(gradient, [v]), tf.cast(accuracy, self.dtype))
+
+    def _linearize_eagerly(self, x: Nested, y: Nested) -> Linearization:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
             outer.watch(self.variables)
             with tf.GradientTape(watch_accessed_variables=False) as inner:
                 inner.watch(self.variables)
                 loss, accuracy = self._loss(x, y)
-            gradient = self._gradient(inner, loss)
+            gradient = self._flat(inner.gradient(loss, self.variables))
 
         def matvec(vector: Vector) -> Vector:
-            return self._gradient(outer, gradient, output_gradients=vector)
+            return self._flat(outer.gradient(gradient, self.variables, output_gradients=vector))
 
         return Linearization(loss, gradient, matvec, tf.cast(accuracy, self.dtype))
 
-    def _gradient(self, tape: tf.GradientTape, target: tf.Tensor, output_gradients: tf.Tensor | None = None) -> Vector:
-        gradients = tape.gradient(
-            target,
-            self.variables,
-            output_gradients=output_gradients,
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    def _flat(self, derivatives: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> Vector:
+        """One vector of derivatives by the variables, zero where there is none."""
+        return self.flatten(
+            [
+                tf.zeros_like(variable) if each is None else tf.convert_to_tensor(each)
+                for each, variable in zip(derivatives, self.variables, strict=True)
+            ]
         )
-        return self.flatten([tf.convert_to_tensor(g) for g in gradients])

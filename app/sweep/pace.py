@@ -18,7 +18,7 @@ from sharpness_phases.runs.spec import Cell
 from sharpness_phases.sweep.expected_work import Work
 from sharpness_phases.sweep.losses import build_loss
 from sharpness_phases.sweep.networks import build_network
-from sharpness_phases.training.device import counted_flops, flops_of_graph, uses_xla
+from sharpness_phases.training.device import counted_flops, flops_of, needed_operations, uses_xla
 from sharpness_phases.training.objective import Objective
 from sharpness_phases.training.tracing import traced
 from sharpness_phases.training.tracker import sample_size
@@ -152,15 +152,16 @@ def pace_of(config: ExperimentConfig, depth: int, width: int, rate: float | None
     hessian = _hessian(config, network, examples)
     compiled = uses_xla(config.device.xla) and rate is None
     gradient, both = _passes(hessian, compiled)
-    flops = [flops_of_graph(each.graph) / examples for each in (gradient, both)]
+    operations = [needed_operations(each) for each in (gradient, both)]
+    flops = [flops_of(each) / examples for each in operations]
     redone = config.sharpness.chunk_size is not None  # chunks keep nothing between products
     product = flops[1] - (0 if redone else flops[0])
-    operations = [len(each.graph.get_operations()) for each in (gradient, both)]
-    overheads = operations[0] * _OPERATION_SECONDS, (operations[1] - operations[0]) * _OPERATION_SECONDS
+    count, together = map(len, operations)
+    overheads = count * _OPERATION_SECONDS, (together - count) * _OPERATION_SECONDS
     parameters = hessian.size
     if rate is not None:
         lines = Line(overheads[0], GRADIENT * forward / rate), Line(overheads[1], product / rate)
-        return Pace(parameters, forward, product, _setup(config, operations[1] * _OPERATION_SETUP_SECONDS), *lines)
+        return Pace(parameters, forward, product, _setup(config, together * _OPERATION_SETUP_SECONDS), *lines)
     vector = tf.ones([parameters], hessian.dtype)
     gradient()
     both(vector)
@@ -196,7 +197,7 @@ def product_flops(operator: HessianOperator) -> float:
         The number, of the whole measurement set.
     """
     gradient, both = _passes(operator)
-    return flops_of_graph(both.graph) - flops_of_graph(gradient.graph)
+    return flops_of(needed_operations(both)) - flops_of(needed_operations(gradient))
 
 
 def _setup(config: ExperimentConfig, once: float) -> float:
@@ -223,10 +224,15 @@ def _hessian(config: ExperimentConfig, network: keras.Model, examples: int) -> H
 def _passes(
     operator: HessianOperator, compiled: bool = False
 ) -> tuple[tf.types.experimental.ConcreteFunction, tf.types.experimental.ConcreteFunction]:
-    """The gradient, and a product with all that it needs."""
+    """The gradient, and a product beside it."""
+
+    def product(vector: Vector) -> tuple[Vector, Vector]:
+        here = operator.linearize()
+        return here.gradient, here.matvec(vector)
+
     spec = tf.TensorSpec([operator.size], operator.dtype)
     gradient = traced(lambda: operator.linearize().gradient, jit_compile=compiled)
-    both = traced(lambda vector: operator.linearize().matvec(vector), jit_compile=compiled)
+    both = traced(product, jit_compile=compiled)
     return gradient.get_concrete_function(), both.get_concrete_function(spec)
 
 
@@ -237,8 +243,8 @@ def _times(
     redone: bool,
 ) -> tuple[float, float]:
     """Seconds of a gradient, and of a product at a gradient that is there, or with it where it is `redone`."""
-    alone, together = _median_time(lambda: gradient()), _median_time(lambda: both(vector))
-    return alone, max(together - (0 if redone else (1 - _PRUNED) * alone), alone / GRADIENT)
+    alone, together = _median_time(lambda: gradient()), _median_time(lambda: both(vector)[1])
+    return alone, max(together - (_PRUNED if redone else 1) * alone, alone / GRADIENT)
 
 
 def _line(timed: Sequence[tuple[int, float]], least: float) -> Line:

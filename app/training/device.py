@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import ops
+from tensorflow.python.profiler.internal import flops_registry  # noqa: F401  (which registers them)
 
 from sharpness_phases.training.tracing import traced
 
@@ -136,13 +138,31 @@ def counted_flops(function: Callable[..., tf.Tensor], *specs: tf.TensorSpec) -> 
     Returns:
         The number of operations.
     """
-    return flops_of_graph(traced(function).get_concrete_function(*specs).graph)
+    return flops_of(needed_operations(traced(function).get_concrete_function(*specs)))
 
 
-def flops_of_graph(graph: tf.Graph) -> float:
+def needed_operations(function: tf.types.experimental.ConcreteFunction) -> list[tf.Operation]:
+    """What a function's outputs need: TensorFlow leaves out the rest of its graph before it runs it."""
+    needed: dict[tf.Operation, None] = {}
+    waiting = [tensor.op for tensor in function.outputs]
+    while waiting:
+        operation = waiting.pop()
+        if operation not in needed:
+            needed[operation] = None
+            waiting += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
+    return list(needed)
+
+
+def flops_of(operations: Iterable[tf.Operation]) -> float:
     """Floating-point operations of a graph without loops, as TensorFlow's profiler counts them."""
-    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
-    return float(tf.compat.v1.profiler.profile(graph, options=options).total_float_ops)
+    return float(sum(map(_flops, operations)))
+
+
+def _flops(operation: tf.Operation) -> float:
+    try:
+        return ops.get_stats_for_node_def(operation.graph, operation.node_def, "flops").value or 0.0
+    except ValueError:  # the shape of what it reads is not known
+        return 0.0
 
 
 def _cpu_name() -> str:

@@ -62,8 +62,14 @@ WITH_ACTIVATION = (
     layers.Conv2DTranspose,
     layers.DepthwiseConv2D,
     layers.SeparableConv2D,
+    layers.SimpleRNN,
+    layers.SimpleRNNCell,
+    layers.LSTM,
+    layers.LSTMCell,
+    layers.GRU,
+    layers.GRUCell,
 )
-"""Right with an activation of Keras' own."""
+"""Right with activations of Keras' own."""
 
 ACTIVATIONS = frozenset(
     {
@@ -115,7 +121,8 @@ def is_known_right(layer: keras.layers.Layer) -> bool:
         models that do not compute anything themselves.
     """
     if type(layer) in WITH_ACTIVATION:
-        return layer.activation is None or layer.activation in ACTIVATIONS
+        used = layer.activation, getattr(layer, "recurrent_activation", None)
+        return all(each is None or each in ACTIVATIONS for each in used)
     return type(layer) in WITHOUT_ACTIVATION or _only_connects(layer)
 
 

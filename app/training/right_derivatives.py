@@ -2,10 +2,10 @@
 
 `tf.nn.moments`, from which Keras' normalisation layers take mean and variance, stops a gradient that only first-order
 derivatives may drop; the gradient of bilinear resizing is treated as a constant; softsign, the other ways to resize,
-local response normalisation, pooling that tells where the maxima are and the CTC loss have gradients without a
-gradient; where tanh and the logistic function saturate, their derivatives are lost in rounding (`saturated`). The
-substitutes have the same values and first derivatives. They stand in only while this project computes a loss
-(`measured`), and in the thread that does; what was traced before is traced anew.
+local response normalisation, pooling that tells where the maxima are, cuDNN's LSTM and GRU and the CTC loss have
+gradients without a gradient; where tanh and the logistic function saturate, their derivatives are lost in rounding
+(`saturated`). The substitutes have the same values and first derivatives. They stand in only while this project
+computes a loss (`measured`), and in the thread that does; what was traced before is traced anew.
 """
 
 from __future__ import annotations
@@ -246,6 +246,18 @@ def _with_batch_statistics(
         return _batch_normalization(layer, inputs, training=True, mask=mask)
 
 
+def _without_cudnn(
+    layer: keras.layers.LSTM | keras.layers.GRU,
+    sequences: tf.Tensor,
+    initial_state: list[tf.Tensor],
+    mask: tf.Tensor | list[tf.Tensor] | None,
+    training: bool = False,
+) -> tuple[tf.Tensor, ...]:
+    """An LSTM or GRU step by step, as Keras computes it without a GPU, and with `use_cudnn=False` on one."""
+    mask = mask[0] if isinstance(mask, list | tuple) else mask
+    return keras.layers.RNN.inner_loop(layer, sequences, initial_state, mask=mask, training=training)
+
+
 _RIGHT = (
     Substitution(nn_impl, "moments", _moments),
     Substitution(tf.nn, "softsign", _right_softsign),
@@ -257,6 +269,7 @@ _RIGHT = (
     Substitution(tf.nn, "max_pool_with_argmax", _right_max_pool_with_argmax),
     Substitution(tf.nn, "ctc_loss", right_ctc_loss),
     Substitution(tf.compat.v1.nn, "ctc_loss", right_ctc_loss_of_version_1),
+    *(Substitution(layer, "inner_loop", _without_cudnn) for layer in (keras.layers.LSTM, keras.layers.GRU)),
     Substitution(_Function, "__call__", _traced_anew),
 )
 

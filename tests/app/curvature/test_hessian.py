@@ -102,7 +102,8 @@ def test_it_tells_how_many_examples_are_differentiated_at_once(network, chunk_si
 
 
 @pytest.mark.parametrize("chunk_size", [None, 2])
-def test_loops_within_loops_are_differentiated_in_a_graph_as_step_by_step(chunk_size):
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_loops_within_loops_are_differentiated_in_a_graph_as_step_by_step(chunk_size, compiled):
     theta, bias = tf.Variable([[0.5, -0.2], [0.3, 0.9]], dtype="float64"), tf.Variable([0.1, 0.2], dtype="float64")
 
     def loss(x, y):
@@ -120,7 +121,7 @@ def test_loops_within_loops_are_differentiated_in_a_graph_as_step_by_step(chunk_
     step_by_step = operator.linearize()
     expected = np.array([step_by_step.matvec(v).numpy() for v in np.eye(6)])
 
-    @tf.function
+    @tf.function(jit_compile=compiled)
     def in_a_graph():
         here = operator.linearize()
         return here.loss, here.gradient, tf.map_fn(here.matvec, tf.eye(6, dtype="float64"))

@@ -10,7 +10,7 @@ from sharpness_phases.training.layer_kinds import ACTIVATIONS, WITH_ACTIVATION, 
 from sharpness_phases.training.layer_probe import probe
 
 layers = keras.layers
-VECTORS, SERIES, IMAGES = (3, 4), (2, 6, 4), (2, 6, 6, 3)
+VECTORS, STATE, SERIES, IMAGES = (3, 4), (3, 2), (2, 6, 4), (2, 6, 6, 3)
 
 EXAMPLES = {
     layers.InputLayer: None,  # computes nothing
@@ -58,21 +58,28 @@ EXAMPLES = {
     layers.Conv2DTranspose: (lambda: layers.Conv2DTranspose(2, 3, 2), IMAGES),
     layers.DepthwiseConv2D: (lambda: layers.DepthwiseConv2D(3), IMAGES),
     layers.SeparableConv2D: (lambda: layers.SeparableConv2D(2, 3), IMAGES),
+    layers.SimpleRNN: (lambda: layers.SimpleRNN(2), SERIES),
+    layers.SimpleRNNCell: (lambda: layers.SimpleRNNCell(2), (VECTORS, STATE)),
+    layers.LSTM: (lambda: layers.LSTM(2, return_sequences=True), SERIES),
+    layers.LSTMCell: (lambda: layers.LSTMCell(2), (VECTORS, [STATE, STATE])),
+    layers.GRU: (lambda: layers.GRU(2, reset_after=False), SERIES),
+    layers.GRUCell: (lambda: layers.GRUCell(2), (VECTORS, STATE)),
 }
 
 
 def call_of(layer, shapes):
     rng = np.random.default_rng(0)
 
-    def tensor(shape):
+    def tensors(shape):
+        if isinstance(shape, list):
+            return [tensors(each) for each in shape]
         return tf.constant(rng.standard_normal(shape).astype(np.float32))
 
     if shapes is None:
         arguments = (tf.constant([[0, 1], [2, 0]]),)
-    elif isinstance(shapes, list):
-        arguments = ([tensor(shape) for shape in shapes],)
     else:
-        arguments = tuple(tensor(shape) for shape in (shapes if isinstance(shapes[0], tuple) else [shapes]))
+        several = isinstance(shapes, tuple) and isinstance(shapes[0], tuple)
+        arguments = tuple(map(tensors, shapes if several else [shapes]))
     layer(*arguments)
     return LayerCall(layer, arguments, {})
 
@@ -105,6 +112,7 @@ def test_what_is_derived_from_a_kind_or_has_an_activation_of_its_own_is_not_know
 
     assert not is_known_right(Derived(2))
     assert not is_known_right(layers.Dense(2, activation=lambda x: x))
+    assert not is_known_right(layers.LSTM(2, recurrent_activation=lambda x: x))
     assert not is_known_right(layers.BatchNormalization())
 
 

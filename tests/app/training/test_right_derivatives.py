@@ -350,3 +350,20 @@ def test_pooling_that_tells_where_the_maxima_are_has_the_second_derivatives_of_p
         found = pooled(x)
     for here, there in zip(found, pooled(x), strict=True):
         np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_recurrent_layers_are_measured_without_the_kernel_that_has_no_second_derivative(kind, masked, monkeypatch):
+    def on_a_gpu(*arguments, **keywords):
+        raise AssertionError("cuDNN was asked")
+
+    x, mask = np.random.default_rng(0).standard_normal((2, 5, 3)), np.arange(5) < np.array([[5], [3]])
+    layer = getattr(layers, kind)(4, return_sequences=True)
+    expected = layer(x, mask=mask if masked else None)
+    monkeypatch.setattr(keras.src.backend, kind.lower(), on_a_gpu)
+    layer.use_cudnn = True
+    with pytest.raises(AssertionError, match="cuDNN"):
+        layer(x)
+    with measured():
+        np.testing.assert_allclose(layer(x, mask=mask if masked else None), expected, rtol=1e-5, atol=1e-7)
