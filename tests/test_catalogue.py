@@ -34,6 +34,11 @@ def forgotten():
     keras.backend.clear_session()
 
 
+def tolerance_of(name):
+    """The relative error of a sharpness that is allowed."""
+    return 1e-2 if name in LOST_IN_ROUNDING else 1e-3
+
+
 def assert_is_measured(name, oracle):
     problem = built(name)
     weights, words = problem.network.get_weights(), ARCHITECTURES[name].refused
@@ -46,9 +51,7 @@ def assert_is_measured(name, oracle):
     assert found.loss == pytest.approx(loss, rel=1e-4)
     if name in LOST_IN_ROUNDING:
         assert not found.converged
-        assert found.sharpness == pytest.approx(sharpness, rel=1e-2)
-        return
-    assert found.sharpness == pytest.approx(sharpness, rel=1e-3)
+    assert found.sharpness == pytest.approx(sharpness, rel=tolerance_of(name))
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -85,7 +88,7 @@ def test_the_callback_measures_them_while_they_train(name):
     callback = SharpnessCallback(measurement_of(problem), unit="steps")
     problem.network.fit(problem.x, problem.y, batch_size=64, epochs=2, verbose=0, callbacks=[callback])
     assert [at.step for at in callback.history] == [0, 1, 2]
-    assert callback.history[0].sharpness == pytest.approx(before.sharpness, rel=1e-3)
+    assert callback.history[0].sharpness == pytest.approx(before.sharpness, rel=tolerance_of(name))
     assert all(np.isfinite(at.sharpness) for at in callback.history)
 
 
@@ -101,6 +104,8 @@ def test_what_keras_can_save_of_them_is_measured_again_after_loading(name, tmp_p
         pytest.skip(f"Keras itself does not save and load it: {error}")
     if not all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*outputs, strict=True)):
         pytest.skip("Keras itself gives it other weights when it loads it")
+    if len(read.trainable_variables) != len(problem.network.trainable_variables):
+        pytest.skip("Keras itself lets other weights be trained when it has loaded it")  # LoRA's come back as one
     model = wrapped(problem)
     before = model.sharpness()
     model.save(tmp_path / "model.keras")
@@ -109,7 +114,11 @@ def test_what_keras_can_save_of_them_is_measured_again_after_loading(name, tmp_p
         loaded.network.compile()
     loaded.compile(keras.optimizers.SGD(1e-4), problem.loss, loss_weights=problem.loss_weights, jit_compile=False)
     loaded.measure_on(*measurement_of(problem))
-    assert loaded.sharpness().eigenvalue == pytest.approx(before.eigenvalue, rel=1e-3)
+    after = loaded.sharpness()
+    if name in LOST_IN_ROUNDING:
+        assert not (before.converged or after.converged)
+        return
+    assert after.eigenvalue == pytest.approx(before.eigenvalue, rel=1e-3)
 
 
 @pytest.mark.long
