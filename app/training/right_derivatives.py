@@ -11,7 +11,7 @@ computes a loss (`measured`), and in the thread that does; what was traced befor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias, get_args
 
 import keras
@@ -33,6 +33,7 @@ _Function = type(tf.function(lambda: None))
 _call_function = _Function.__call__
 _softsign = tf.nn.softsign
 _batch_normalization = keras.layers.BatchNormalization.call
+_recurrent = keras.layers.RNN.call
 _NEAREST = "resize_nearest_neighbor"
 _resize = {name: getattr(gen_image_ops, name) for name in (_NEAREST, "resize_bilinear", "resize_bicubic")}
 _scale = gen_image_ops.scale_and_translate
@@ -258,6 +259,18 @@ def _without_cudnn(
     return keras.layers.RNN.inner_loop(layer, sequences, initial_state, mask=mask, training=training)
 
 
+def _from_its_state(
+    layer: keras.layers.RNN,
+    sequences: tf.Tensor,
+    initial_state: list[tf.Tensor] | None = None,
+    mask: tf.Tensor | None = None,
+    training: bool = False,
+) -> Any:
+    """A recurrent layer that leaves the state alone which a `stateful` one hands from batch to batch."""
+    with nothing_assigned() if layer.stateful else nullcontext():
+        return _recurrent(layer, sequences, initial_state=initial_state, mask=mask, training=training)
+
+
 _RIGHT = (
     Substitution(nn_impl, "moments", _moments),
     Substitution(tf.nn, "softsign", _right_softsign),
@@ -270,6 +283,7 @@ _RIGHT = (
     Substitution(tf.nn, "ctc_loss", right_ctc_loss),
     Substitution(tf.compat.v1.nn, "ctc_loss", right_ctc_loss_of_version_1),
     *(Substitution(layer, "inner_loop", _without_cudnn) for layer in (keras.layers.LSTM, keras.layers.GRU)),
+    Substitution(keras.layers.RNN, "call", _from_its_state),
     Substitution(_Function, "__call__", _traced_anew),
 )
 

@@ -367,3 +367,19 @@ def test_recurrent_layers_are_measured_without_the_kernel_that_has_no_second_der
         layer(x)
     with measured():
         np.testing.assert_allclose(layer(x, mask=mask if masked else None), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM"])
+def test_a_state_kept_from_batch_to_batch_is_begun_with_and_left_alone(kind):
+    x = np.random.default_rng(0).standard_normal((2, 5, 3))
+    layer = getattr(layers, kind)(4, stateful=True)
+    network = keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), layer, layers.Dense(1)])
+    network(x)
+    before = [np.array(state) for state in layer.states]
+    assert np.any(before[0])
+    with measured():
+        found = network(x)
+    for old, state in zip(before, layer.states, strict=True):
+        np.testing.assert_array_equal(old, state)
+    np.testing.assert_allclose(found, network(x), rtol=1e-5)
+    assert np.any(before[0] != layer.states[0])
