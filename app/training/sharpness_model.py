@@ -153,6 +153,7 @@ class SharpnessModel(keras.Model):
         if isinstance(every, bool) or not isinstance(every, int) or every < 0:
             raise ValueError(f"`every` must be an integer of at least 0. Received: {every!r}.")
         self.network = network
+        self.built = network.built  # else Keras warns of empty weights when it saves
         self.solver = solver if solver is not None else Lanczos()
         self.every = every
         self._chunk_size = chunk_size
@@ -409,6 +410,7 @@ class SharpnessModel(keras.Model):
         require_outputs(self.network)
         if not self.network.built:
             self.network(take(x, slice(1)))
+        self.built = True
         require_a_loss(self.network, self, x)
         objective = self._objective
         variables = objective.variables

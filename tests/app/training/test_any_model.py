@@ -177,6 +177,17 @@ def test_a_saved_model_predicts_and_trains_on_as_if_it_had_not_been_saved(networ
         np.testing.assert_allclose(loaded(X), model(X), rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_model_that_was_measured_and_not_trained_is_saved_without_a_warning(tmp_path):
+    network = keras.Sequential([keras.layers.Dense(3)])
+    model = wrapped(network, measurement=(X, Y))
+    before = model.sharpness().eigenvalue
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.measure_on(X, Y)
+    assert loaded.sharpness().eigenvalue == pytest.approx(before, rel=1e-6)
+
+
 @pytest.mark.slow
 def test_measuring_after_loading_needs_a_set_and_says_so(tmp_path, caplog):
     model = wrapped(functional())
