@@ -178,7 +178,7 @@ def recommend_learning_rate(
         >>> x, y = np.eye(8, dtype="float32")[:4], np.ones((4, 1), "float32")
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.compile(keras.optimizers.SGD(), "mse")
-        >>> advice = recommend_learning_rate(model, (x, y), batch_size=4, steps=100)
+        >>> advice = recommend_learning_rate(model, (x, y), batch_size=4)
         >>> model.optimizer.learning_rate = advice.learning_rate
         >>> round(advice.edge_rate, 3), 0.5 < advice.learning_rate < 4
         (4.0, True)

@@ -32,12 +32,6 @@ TEMPERATURE = 0.05
 What is 5% worse counts 1/e: so the answer lies in the middle of the rates that are equally good, and moves little from
 seed to seed. (docs/advice.md has the regret for other values.)"""
 
-WIDTH, REST = 0.1, 0.01
-"""Weight exp(-e / `WIDTH`) + `REST` of a rate in the parabola from whose lowest point the answer comes, with e what
-the loss lacks of the best gain: so that the best rates decide, and far ones, of which there are many, hold it where
-these are equally good. Without it two seeds' answers were 1.36 times apart, with it 1.21, on the half of the tasks of
-`phases bench advice` that it was chosen on."""
-
 DRIFT = 0.2
 """log2 of the factor by which the best rate falls when a training has twice the steps. Noise and instability add up
 over the steps, so that short runs prefer rates that are too large. (docs/advice.md: fitted on half of the tasks.)"""
@@ -50,9 +44,6 @@ TOWARDS_THE_CEILING = 2
 """Runs of `FIRST_STEPS` steps that are kept for rates above the others, if none of these failed: the ceiling is told to
 the factor `COARSE`."""
 
-_COEFFICIENTS = 3
-"""Of a parabola."""
-
 STABLE = 1.5
 """Two answers, the second from runs of twice the steps, that differ by less than this factor are one: the search
 ends."""
@@ -64,7 +55,7 @@ class RateFinding:
 
     Attributes:
         learning_rate: The rate to train with.
-        preferred: The rate that is best after so many steps as the longest runs have, by all runs together.
+        preferred: The rate that the longest runs prefer.
         ceiling: The largest rate whose run ended below where it began, with a larger one that did not; infinite where
             none failed.
         steps: Steps of the longest runs.
@@ -87,9 +78,8 @@ def search_rate(losses: Losses, start: float, horizon: int, budget: int = 160) -
 
     The first runs take `FIRST_STEPS` steps, at rates a factor of `COARSE` apart: from `start` on, upwards or downwards,
     until the best one has a worse one on both sides. Then the rates around it, a factor of `FINE` apart, are run for
-    twice, four times, eight times as many steps, until two answers in a row agree or the budget is spent. The answer is
-    the lowest point of a parabola in the logarithm of the rate through what all runs gained, the shorter ones carried
-    on to the n steps of the longest. It is lowered to the horizon N by the factor (n / N)^`DRIFT`.
+    twice, four times, eight times as many steps, until two answers in a row agree or the budget is spent. The best rate
+    of n steps is lowered to the horizon N by the factor (n / N)^`DRIFT`.
 
     Args:
         losses: Carries out a run; one that is asked for more steps is continued.
@@ -124,7 +114,6 @@ def search_rate(losses: Losses, start: float, horizon: int, budget: int = 160) -
     runs.look_for_the_ceiling(budget)
     last, rate = answers[-1]
     stable = len(answers) > 1 and _agree(rate, answers[-2][1])
-    rate = runs.lowest_point(last, rate)
     lowered = rate * min(1.0, last / horizon) ** DRIFT
     return RateFinding(lowered, rate, runs.ceiling(), last, stable, runs.ends(), runs.first)
 
@@ -205,50 +194,6 @@ class _Runs:
             return math.nan
         weights = np.exp(-(ends - ends.min()) / (TEMPERATURE * gain))
         return float(np.exp(np.average(np.log(rates), weights=weights)))
-
-    def lowest_point(self, steps: int, near: float) -> float:
-        """The rate at which a parabola through the gains of all runs is lowest, within `FINE` of a rate.
-
-        Args:
-            steps: Of the longest runs.
-            near: The rate that these prefer; NaN where none gained.
-
-        Returns:
-            The rate; `near` where the parabola has no lowest point.
-        """
-        gains = self._gains(steps)
-        best = max(gains.values(), default=0.0)
-        if not best > 0 or len(gains) < _COEFFICIENTS or not near > 0:
-            return near
-        lacking = np.array([min(1 - gain / best, 1.0) for gain in gains.values()])
-        octaves = np.log2(np.array(list(gains)) / near)
-        weights = np.exp(-lacking / WIDTH) + REST
-        square, linear, _ = np.polyfit(octaves, lacking, _COEFFICIENTS - 1, w=np.sqrt(weights))
-        if not square > 0:
-            return near
-        most = math.log2(FINE)
-        return near * 2.0 ** float(np.clip(-linear / (2 * square), -most, most))
-
-    def _gains(self, steps: int) -> dict[float, float]:
-        """By how much each run has lowered the loss after so many steps.
-
-        Args:
-            steps: Of the longest runs.
-
-        Returns:
-            Rates and gains. A shorter run is carried on by the factor by which those that were made longer gained more,
-            in the mean. The lowest rate whose run is gone has gained nothing; those above it tell nothing more.
-        """
-        kept = {rate: run for rate, run in self._known.items() if np.isfinite(run).all()}
-        gains = {rate: self.first - end_of_run(run[:steps]) for rate, run in kept.items() if len(run) >= steps}
-        while steps > FIRST_STEPS:
-            steps //= 2
-            then = {rate: self.first - end_of_run(run[:steps]) for rate, run in kept.items() if len(run) >= steps}
-            more = [gains[rate] / then[rate] for rate in gains if rate in then and gains[rate] > 0 and then[rate] > 0]
-            factor = float(np.exp(np.mean(np.log(more)))) if more else 1.0
-            gains = {rate: factor * gain for rate, gain in then.items()} | gains
-        gone = sorted(self._known.keys() - kept.keys())[:1]
-        return gains | {rate: 0.0 for rate in gone}
 
     def nearest(self, rates: list[float], steps: int, middle: float) -> list[float]:
         """The `KEPT` rates around the preferred one, of those that are not gone."""
