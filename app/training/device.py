@@ -159,6 +159,10 @@ def flops_of(operations: Iterable[tf.Operation]) -> float:
 
 
 def _flops(operation: tf.Operation) -> float:
+    if operation.type.startswith("BatchMatMul"):  # of a transposed factor, TensorFlow counts along the wrong axis
+        inner = operation.inputs[0].shape[-2 if operation.get_attr("adj_x") else -1]
+        outputs = operation.outputs[0].shape.num_elements()
+        return 0.0 if inner is None or outputs is None else 2.0 * inner * outputs
     try:
         return ops.get_stats_for_node_def(operation.graph, operation.node_def, "flops").value or 0.0
     except ValueError:  # the shape of what it reads is not known

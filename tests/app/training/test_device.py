@@ -64,3 +64,12 @@ def test_the_rate_of_matrix_products_is_that_of_this_century():
 def test_a_matrix_product_has_two_operations_for_each_pair():
     count = counted_flops(tf.linalg.matmul, tf.TensorSpec([3, 5]), tf.TensorSpec([5, 7]))
     assert count == 2 * 3 * 5 * 7
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_so_has_each_of_a_stack_of_matrices(transposed):
+    shape = [2, 5, 3] if transposed else [2, 3, 5]
+    count = counted_flops(
+        lambda a, b: tf.linalg.matmul(a, b, transpose_a=transposed), tf.TensorSpec(shape), tf.TensorSpec([2, 5, 7])
+    )
+    assert count == 2 * 2 * 3 * 5 * 7
