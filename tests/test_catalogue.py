@@ -34,11 +34,6 @@ def forgotten():
     keras.backend.clear_session()
 
 
-def tolerance_of(name):
-    """The relative error of a sharpness that is allowed."""
-    return 1e-2 if name in LOST_IN_ROUNDING else 1e-3
-
-
 def assert_is_measured(name, oracle):
     problem = built(name)
     weights, words = problem.network.get_weights(), ARCHITECTURES[name].refused
@@ -51,7 +46,7 @@ def assert_is_measured(name, oracle):
     assert found.loss == pytest.approx(loss, rel=1e-4)
     if name in LOST_IN_ROUNDING:
         assert not found.converged
-    assert found.sharpness == pytest.approx(sharpness, rel=tolerance_of(name))
+    assert found.sharpness == pytest.approx(sharpness, rel=1e-2 if name in LOST_IN_ROUNDING else 1e-3)
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -88,7 +83,7 @@ def test_the_callback_measures_them_while_they_train(name):
     callback = SharpnessCallback(measurement_of(problem), unit="steps")
     problem.network.fit(problem.x, problem.y, batch_size=64, epochs=2, verbose=0, callbacks=[callback])
     assert [at.step for at in callback.history] == [0, 1, 2]
-    assert callback.history[0].sharpness == pytest.approx(before.sharpness, rel=tolerance_of(name))
+    assert callback.history[0].sharpness == pytest.approx(before.sharpness, rel=1e-3)
     assert all(np.isfinite(at.sharpness) for at in callback.history)
 
 
